@@ -1,0 +1,69 @@
+# Everything a person types: `make up` to serve, `make test` to check. See CONTRIBUTING.md.
+VENV ?= .venv
+PY := $(VENV)/bin/python
+BASE_PYTHON ?= python3
+# uv is used where it is (much faster); a plain venv with pip does the same.
+UV := $(shell command -v uv 2>/dev/null)
+
+.PHONY: help install up test check bench format lock clean
+
+help:
+	@echo "make up       install what is needed and serve Aegis"
+	@echo "make test     the whole test suite, on real PostgreSQL"
+	@echo "make check    format, lint, types, imports, docs"
+	@echo "make bench    the benchmarks (DATA=folder of labelled conversations)"
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@test -x $(PY) || $(BASE_PYTHON) -c 'import sys; sys.exit("Aegis needs Python 3.11 or later, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@test -x $(PY) || $(BASE_PYTHON) -m venv $(VENV)
+ifneq ($(UV),)
+	uv pip install --quiet --python $(PY) -r requirements.lock
+	uv pip install --quiet --python $(PY) --no-deps --no-build-isolation -e .
+else
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+endif
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
+ifneq ($(UV),)
+	uv pip install --quiet --python $(PY) -r requirements-dev.lock
+else
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+endif
+	@touch $@
+
+install: $(VENV)/.installed-dev
+
+up: $(VENV)/.installed
+	@exec $(VENV)/bin/aegis up
+
+test: install
+	$(PY) -m pytest $(PYTEST_ARGS)
+
+check: install
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/pyright
+	$(VENV)/bin/lint-imports
+	$(PY) -m pytest tests/rules
+
+format: install
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+bench: install
+	$(PY) -m benchmarks start
+	$(PY) -m benchmarks ingest --rows 5000
+	$(PY) -m benchmarks recall --rows 20000
+	@if [ -n "$(DATA)" ]; then $(PY) -m benchmarks retrieval --data "$(DATA)"; \
+	else echo "retrieval needs labelled conversations: make bench DATA=folder"; fi
+
+# Refresh both locks (needs uv); plain `name==version` lines, for the oldest Python we support.
+COMPILE := uv pip compile --quiet --upgrade --no-header --no-annotate --no-emit-index-url --python-version 3.11
+lock:
+	$(COMPILE) pyproject.toml --extra build -o requirements.lock
+	$(COMPILE) pyproject.toml --extra build --extra dev -c requirements.lock -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache

@@ -1,0 +1,151 @@
+"""One pool to one PostgreSQL.
+
+Connections carry `application_name`, a statement and a lock time-out, and read UTC. Driver errors
+leave here as the kinds of `aegis.errors`, translated in one place (`errors.py` beside this file).
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+import psycopg
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
+
+from aegis.db.translate import translated
+from aegis.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from aegis.config import Settings
+
+__all__ = ["Connection", "Database", "PoolFigures"]
+
+Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolFigures:
+    """What the pool holds at this moment, and what it has seen since it was opened."""
+
+    #: Connections that exist.
+    size: int
+    #: Of these, free ones.
+    available: int
+    #: Callers that wait for one now.
+    waiting: int
+    #: Requests for a connection so far.
+    requests: int
+    #: Of these, given up after `pool_timeout_s`.
+    timeouts: int
+    #: Limits, as configured.
+    min_size: int
+    max_size: int
+
+
+class Database:
+    """A pool of connections; open it with `Database.open`, close it with `close`."""
+
+    def __init__(self, pool: AsyncConnectionPool[Connection], settings: Settings) -> None:
+        self._pool = pool
+        self.settings = settings
+
+    @classmethod
+    async def open(cls, dsn: str, settings: Settings, *, min_size: int | None = None) -> Self:
+        """Connect to `dsn`; `min_size` overrides the setting (short commands keep one).
+
+        Raises:
+            Unavailable: the server does not answer.
+            ConfigError: the DSN is malformed, or its database, user or password is wrong.
+        """
+        kwargs = connection_arguments(settings)
+        # The pool reports a failed first connection only by time-out; ask once, to say why.
+        with translated(dsn=dsn):
+            first = await psycopg.AsyncConnection.connect(dsn, **kwargs)
+            await first.close()
+        pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            dsn,
+            kwargs=kwargs,
+            min_size=settings.pool_min_size if min_size is None else min_size,
+            max_size=settings.pool_max_size,
+            max_idle=settings.pool_max_idle_s,
+            timeout=settings.pool_timeout_s,
+            name=settings.application_name,
+            check=AsyncConnectionPool.check_connection,
+            open=False,
+        )
+        await pool.open()
+        return cls(pool, settings)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Lend a connection in autocommit mode, for what cannot run in a transaction."""
+        async with self._lend() as conn:
+            await conn.set_autocommit(True)
+            try:
+                yield conn
+            finally:
+                if not conn.closed:
+                    await conn.set_autocommit(False)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Lend a connection in a transaction: committed at the end, rolled back on an error."""
+        async with self._lend() as conn, conn.transaction():
+            yield conn
+
+    def figures(self) -> PoolFigures:
+        """Return the pool's figures; no query is made."""
+        stats = self._pool.get_stats()
+        return PoolFigures(
+            size=stats.get("pool_size", 0),
+            available=stats.get("pool_available", 0),
+            waiting=stats.get("requests_waiting", 0),
+            requests=stats.get("requests_num", 0),
+            timeouts=stats.get("requests_errors", 0),
+            min_size=stats.get("pool_min", 0),
+            max_size=stats.get("pool_max", 0),
+        )
+
+    async def close(self) -> None:
+        """Close every connection; calls in progress are cut after five seconds."""
+        await self._pool.close(timeout=5.0)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    @asynccontextmanager
+    async def _lend(self) -> AsyncIterator[Connection]:
+        with translated():
+            try:
+                async with self._pool.connection() as conn:
+                    yield conn
+            except PoolTimeout:
+                raise Unavailable(
+                    f"No free connection within {self.settings.pool_timeout_s:g} s: all "
+                    f"{self.settings.pool_max_size} are busy, or the server is gone. "
+                    "Raise AEGIS_POOL_MAX_SIZE, or see `aegis db status`.",
+                    code="pool_exhausted",
+                ) from None
+            except (PoolClosed, TooManyRequests) as error:
+                raise Unavailable(f"The pool takes no requests: {error}", code="pool_closed") from None
+
+
+def connection_arguments(settings: Settings) -> dict[str, Any]:
+    """Return what every connection of ours is opened with, psycopg's keyword arguments."""
+    options = (
+        f"-c statement_timeout={settings.statement_timeout_ms} "
+        f"-c lock_timeout={settings.lock_timeout_ms} "
+        "-c TimeZone=UTC"
+    )
+    return {
+        "application_name": settings.application_name,
+        "connect_timeout": max(2, round(settings.connect_timeout_s)),
+        "options": options,
+    }

@@ -1,0 +1,88 @@
+"""Five ways to run one statement; values by `%(name)s`, rows as dataclasses.
+
+`sql` is a literal: the type checker rejects text put together at run time (`psycopg.sql` composes
+identifiers). `cls` is a dataclass whose fields are the columns.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
+
+from psycopg.rows import class_row
+
+from aegis.errors import NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from psycopg.sql import SQL, Composed
+
+    from aegis.db.database import Connection
+
+__all__ = ["execute", "fetch_all", "fetch_one", "fetch_optional", "fetch_value"]
+
+T = TypeVar("T")
+
+
+async def fetch_all(
+    conn: Connection,
+    cls: type[T],
+    sql: LiteralString | SQL | Composed,
+    params: Mapping[str, Any] | None = None,
+) -> list[T]:
+    """Return every row as a `cls`."""
+    async with conn.cursor(row_factory=class_row(cls)) as cursor:
+        await cursor.execute(sql, params)
+        return await cursor.fetchall()
+
+
+async def fetch_optional(
+    conn: Connection,
+    cls: type[T],
+    sql: LiteralString | SQL | Composed,
+    params: Mapping[str, Any] | None = None,
+) -> T | None:
+    """Return the first row as a `cls`, or None."""
+    async with conn.cursor(row_factory=class_row(cls)) as cursor:
+        await cursor.execute(sql, params)
+        return await cursor.fetchone()
+
+
+async def fetch_one(
+    conn: Connection,
+    cls: type[T],
+    sql: LiteralString | SQL | Composed,
+    params: Mapping[str, Any] | None = None,
+    *,
+    missing: str,
+) -> T:
+    """Return the first row as a `cls`.
+
+    Raises:
+        NotFound: there is none; `missing` is the message.
+    """
+    row = await fetch_optional(conn, cls, sql, params)
+    if row is None:
+        raise NotFound(missing)
+    return row
+
+
+async def fetch_value(
+    conn: Connection,
+    sql: LiteralString | SQL | Composed,
+    params: Mapping[str, Any] | None = None,
+) -> Any:
+    """Return the first column of the first row, or None."""
+    cursor = await conn.execute(sql, params)
+    row = await cursor.fetchone()
+    return None if row is None else row[0]
+
+
+async def execute(
+    conn: Connection,
+    sql: LiteralString | SQL | Composed,
+    params: Mapping[str, Any] | None = None,
+) -> int:
+    """Run a statement and return the number of rows that it touched."""
+    cursor = await conn.execute(sql, params)
+    return max(cursor.rowcount, 0)

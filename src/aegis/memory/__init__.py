@@ -1,0 +1,1 @@
+"""Memory: episodes, facts, decisions; recall."""

@@ -1,0 +1,1 @@
+"""What is done to PostgreSQL itself, one file per thing done."""
