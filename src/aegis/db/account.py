@@ -38,17 +38,19 @@ class Account:
     gid: int
 
 
-def account_for(data: Path) -> Account | None:
-    """Return the account for the cluster at `data`; None means the caller's own.
+def account_for(*folders: Path) -> Account | None:
+    """Return the account for a cluster; None means the caller's own.
+
+    Called by root, it is the owner of the first of `folders` that exists and is not root's.
 
     Raises:
         OpsError: root called and the system has neither `postgres` nor `nobody`.
     """
     if os.geteuid() != 0:
         return None
-    if data.exists():
-        owner = data.stat()
-        if owner.st_uid != 0:
+    for folder in folders:
+        owner = folder.stat() if folder.exists() else None
+        if owner is not None and owner.st_uid != 0:
             return Account(name=_name(owner.st_uid), uid=owner.st_uid, gid=owner.st_gid)
     for name in _NAMES:
         try:

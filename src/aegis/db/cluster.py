@@ -25,7 +25,7 @@ from aegis.db.postmaster import end_orphans
 from aegis.errors import ConfigError, OpsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from aegis.db.account import Account
     from aegis.db.binaries import Binaries
@@ -125,7 +125,9 @@ def make_folders(data_dir: Path, account: Account | None) -> Cluster:
         if fresh:
             data_dir.chmod(0o700)
         open_way(data_dir, account)
-        cluster.home.mkdir(exist_ok=True)
+        if not cluster.home.exists():
+            cluster.home.mkdir(mode=0o755, exist_ok=True)
+            _give_to_owner_of(data_dir, cluster.home)
         open_way(cluster.home, account)
         own_folder(cluster.log_dir, account)
         probe = cluster.home / ".probe"
@@ -165,7 +167,7 @@ def socket_folder(cluster: Cluster, remembered: str | None, account: Account | N
     if remembered is not None and _is_private(Path(remembered), account):
         return Path(remembered)
     # A fresh name cannot have been laid out for us by somebody else.
-    short = Path(tempfile.mkdtemp(prefix="aegis-", dir="/tmp"))  # noqa: S108
+    short = Path(tempfile.mkdtemp(prefix="aegis-", dir="/tmp"))
     own_folder(short, account)
     return short
 
@@ -225,12 +227,12 @@ def run_single(
     _run(command, data, account, stdin=sql + ";\n\n")
 
 
-def write_file(path: Path, text: str, *, owner: os.stat_result | None = None) -> None:
+def write_file(path: Path, text: str) -> None:
     """Replace `path` by `text` at once, readable by its owner only.
 
     Root's files go to the owner of their folder, who may run Aegis without root next time.
     """
-    owner = path.parent.stat() if owner is None else owner
+    owner = path.parent.stat()
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
@@ -254,7 +256,7 @@ def server_environment() -> dict[str, str]:
 
 
 @contextmanager
-def _staging(cluster: Cluster, account: Account | None) -> Iterator[Path]:
+def _staging(cluster: Cluster, account: Account | None) -> Generator[Path]:
     for left in cluster.home.glob(".new-*"):
         end_orphans(left / "data")
         shutil.rmtree(left, ignore_errors=True)
@@ -302,6 +304,12 @@ def _run(
     )
     if done.returncode != 0 or (stdin is not None and last_error(done.stdout) is not None):
         raise start_failure(done.stdout, data)
+
+
+def _give_to_owner_of(folder: Path, path: Path) -> None:
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def _write_passfile(cluster: Cluster, password: str) -> None:

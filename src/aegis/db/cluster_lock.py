@@ -14,14 +14,14 @@ from aegis.db.postmaster import wait_until
 from aegis.errors import OpsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
     from pathlib import Path
 
 __all__ = ["cluster_lock"]
 
 
 @contextmanager
-def cluster_lock(path: Path, *, timeout_s: float) -> Iterator[None]:
+def cluster_lock(path: Path, *, timeout_s: float) -> Generator[None]:
     """Hold the lock on the file `path`, waiting for it `timeout_s` at most.
 
     Raises:
@@ -30,6 +30,9 @@ def cluster_lock(path: Path, *, timeout_s: float) -> Iterator[None]:
     import fcntl
 
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if os.geteuid() == 0:  # Its folder's owner may come without root next time.
+        owner = path.parent.stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
     def taken() -> bool:
         try:

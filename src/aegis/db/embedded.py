@@ -11,18 +11,15 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
-import tempfile
-import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
-from aegis.db.account import account_for, run_as
-from aegis.db.binaries import Binaries, find_binaries, reachable
+from aegis.db.account import account_for
+from aegis.db.binaries import find_binaries, reachable
 from aegis.db.cluster import (
     DATABASE,
     USER,
@@ -33,18 +30,15 @@ from aegis.db.cluster import (
     not_writable,
     server_environment,
     set_password,
-    socket_folder,
-    write_file,
 )
-from aegis.db.cluster_config import memory_bytes, render, server_settings
 from aegis.db.cluster_lock import cluster_lock
-from aegis.db.failure import log_lines, port_is_taken, start_failure
+from aegis.db.launch import START_TIMEOUT_S, launch
 from aegis.db.postmaster import end_orphans, find_postmaster, wait_until
 from aegis.errors import OpsError
 
 if TYPE_CHECKING:
     from aegis.config import Settings
-    from aegis.db.account import Account
+    from aegis.db.binaries import Binaries
     from aegis.db.postmaster import Postmaster
 
 __all__ = ["Endpoint", "ServerStatus", "StopMode", "dsn", "release", "start", "status", "stop"]
@@ -57,12 +51,6 @@ _SIGNALS: dict[StopMode, signal.Signals] = {
     "fast": signal.SIGINT,
     "immediate": signal.SIGQUIT,
 }
-#: Recovery after a crash may replay a gigabyte; a server that is at it is left to it.
-_START_TIMEOUT_S = 300.0
-_LOCK_TIMEOUT_S = 330.0
-#: The standard port, 5432, stays free for a PostgreSQL of the system.
-_FIRST_PORT = 5433
-_PORTS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,15 +219,12 @@ def _running(cluster: Cluster) -> tuple[Path, Postmaster] | None:
 def _start(settings: Settings) -> Endpoint:
     binaries = find_binaries()
     home = settings.data_dir / "postgres"
-    account = account_for(home / str(binaries.major))
+    account = account_for(home / str(binaries.major), settings.data_dir)
     cluster = make_folders(settings.data_dir, account)
-    with cluster_lock(cluster.lock_file, timeout_s=_LOCK_TIMEOUT_S):
-        found = _running(cluster)
-        if found is not None:
-            wait_until(lambda: _settled(found[0]), _START_TIMEOUT_S)
-        endpoint = _find(settings)
-        if endpoint is not None:
-            return endpoint
+    with cluster_lock(cluster.lock_file, timeout_s=START_TIMEOUT_S + 30.0):
+        running = _settle(cluster)
+        if running is not None:
+            return _adopt(cluster, *running, binaries)
         _check_major(cluster, binaries)
         binaries = reachable(binaries, account, cluster.programs)
         data = cluster.data(binaries.major)
@@ -248,12 +233,41 @@ def _start(settings: Settings) -> Endpoint:
         _clean_up_after_crash(data)
         if not cluster.passfile.exists():
             set_password(cluster, binaries, account)
-        return _launch_on_free_port(cluster, binaries, account)
+        record, postmaster = launch(cluster, binaries, account)
+        return _endpoint(cluster, record, postmaster, started=True)
 
 
-def _settled(data: Path) -> bool:
-    postmaster = find_postmaster(data)
-    return postmaster is None or postmaster.ready
+def _settle(cluster: Cluster) -> tuple[Path, Postmaster] | None:
+    """Wait until a server that starts or stops (nobody's here: we hold the lock) has done so."""
+    if _running(cluster) is None:
+        return None
+
+    def settled() -> bool:
+        found = _running(cluster)
+        return found is None or found[1].ready
+
+    if not wait_until(settled, START_TIMEOUT_S):
+        raise OpsError(
+            f"The server in {cluster.home} has been neither ready nor gone for "
+            f"{START_TIMEOUT_S:g} s. See {cluster.log_dir}, and try again later.",
+            code="server_start_timeout",
+        )
+    return _running(cluster)
+
+
+def _adopt(cluster: Cluster, data: Path, postmaster: Postmaster, binaries: Binaries) -> Endpoint:
+    """Return the server that runs; write down where it is if that was lost."""
+    record = cluster.read_record()
+    if record is None or record.major != int(data.name):
+        record = Record(
+            major=int(data.name),
+            version=binaries.version if binaries.major == int(data.name) else data.name,
+            port=postmaster.port,
+            socket_dir=str(postmaster.socket_dir),
+            bin_dir=str(binaries.bin_dir),
+        )
+        cluster.write_record(record)
+    return _endpoint(cluster, record, postmaster, started=False)
 
 
 def _check_major(cluster: Cluster, binaries: Binaries) -> None:
@@ -283,95 +297,6 @@ def _clean_up_after_crash(data: Path) -> None:
         (data / "postmaster.pid").unlink(missing_ok=True)
 
 
-def _launch_on_free_port(cluster: Cluster, binaries: Binaries, account: Account | None) -> Endpoint:
-    last = cluster.read_record()
-    folder = socket_folder(cluster, last.socket_dir if last is not None else None, account)
-    remembered = last.port if last is not None else None
-    tried: set[int] = set()
-    while len(tried) < 8:
-        port = _free_port(remembered, tried)
-        tried.add(port)
-        # Written before: a launcher that is killed now leaves a server that others can find.
-        record = Record(
-            major=binaries.major,
-            version=binaries.version,
-            port=port,
-            socket_dir=str(folder),
-            bin_dir=str(binaries.bin_dir),
-        )
-        cluster.write_record(record)
-        postmaster = _launch(cluster, binaries, account, record)
-        if postmaster is not None:
-            return _endpoint(cluster, record, postmaster, started=True)
-    raise OpsError(
-        f"Other programs keep taking the ports that the server tries ({sorted(tried)}). "
-        "Start again.",
-        code="port_taken",
-    )
-
-
-def _launch(
-    cluster: Cluster, binaries: Binaries, account: Account | None, record: Record
-) -> Postmaster | None:
-    """Start the server and wait until it is ready; None when its port was taken meanwhile."""
-    data = cluster.data(record.major)
-    folder = Path(record.socket_dir)
-    for left in folder.glob(".s.PGSQL.*"):
-        left.unlink(missing_ok=True)
-    conf = server_settings(
-        port=record.port,
-        socket_dir=folder,
-        log_dir=cluster.log_dir,
-        total_memory_bytes=memory_bytes(),
-    )
-    write_file(data / "aegis.conf", render(conf))
-    # Not below the data folder: a full disk would swallow the message that says so.
-    with tempfile.TemporaryFile() as said:
-        process = _spawn(binaries, data, account, said)
-        ended = False
-
-        def settled() -> bool:
-            nonlocal ended
-            ended = process.poll() is not None
-            found = find_postmaster(data)
-            return ended or (found is not None and found.ready)
-
-        in_time = wait_until(settled, _START_TIMEOUT_S)
-        if ended:
-            said.seek(0)
-            text = said.read().decode(errors="replace") + log_lines(cluster.log_dir, process.pid)
-            if port_is_taken(text):
-                return None
-            raise start_failure(text, data)
-    # Whoever started it has to take note of its end, or it would stay a zombie.
-    threading.Thread(target=process.wait, name="aegis-postmaster", daemon=True).start()
-    found = find_postmaster(data)
-    if not in_time or found is None:
-        raise OpsError(
-            f"The server for {data} is still recovering after {_START_TIMEOUT_S:g} s (process "
-            f"{process.pid}); it goes on. See {cluster.log_dir}, and try again later.",
-            code="server_start_timeout",
-        )
-    return found
-
-
-def _spawn(
-    binaries: Binaries, data: Path, account: Account | None, said: IO[bytes]
-) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [binaries.program("postgres"), "-D", data],
-        stdin=subprocess.DEVNULL,
-        stdout=said,
-        stderr=said,
-        cwd=data,
-        env=server_environment(),
-        # A session of its own: Ctrl-C in our terminal is not meant for it.
-        start_new_session=True,
-        umask=0o077,
-        **run_as(account),
-    )
-
-
 def _end(postmaster: Postmaster, data: Path, mode: StopMode, timeout_s: float) -> None:
     try:
         os.kill(postmaster.pid, _SIGNALS[mode])
@@ -398,26 +323,6 @@ def _count_clients(endpoint: Endpoint) -> int | None:
         env=server_environment(),
     )
     return int(done.stdout) if done.returncode == 0 else None
-
-
-def _free_port(remembered: int | None, tried: set[int]) -> int:
-    first = [remembered] if remembered is not None else []
-    for port in [*first, *range(_FIRST_PORT, _FIRST_PORT + _PORTS)]:
-        if port not in tried and _is_free(port):
-            return port
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def _endpoint(
