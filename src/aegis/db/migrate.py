@@ -313,6 +313,8 @@ def _sqlalchemy(conn: psycopg.Connection) -> Iterator[sa.Connection]:
     engine = sa.create_engine(
         "postgresql+psycopg://", creator=lambda: conn, poolclass=sa.StaticPool
     )
+    # Comments are written by migrations and held by them alone; the metadata has none to compare.
+    engine.dialect.supports_comments = False
     connection = engine.connect()
     try:
         yield connection
