@@ -6,7 +6,6 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
-from starlette.routing import Mount
 
 from aegis import __version__
 from aegis.api import answers, decisions, facts, health, memory
@@ -52,16 +51,15 @@ def create_app(
     # Before `/v1/memory/...` of episodes, which has no part to be mistaken for these.
     for routes in (facts.router, decisions.router, memory.router, health.router):
         app.include_router(routes)
-    for path, mounted in (mounts or {}).items():
-        app.router.routes.append(Mount(path, app=mounted))
-    return Guard(_Outermost(app), token=token, names=names)
+    return Guard(_Outermost(app, mounts or {}), token=token, names=names)
 
 
 class _Outermost:
-    """The last resort: what nobody expected is logged and answered, and never shown."""
+    """What is mounted, and the last resort: what nobody expected is logged, and never shown."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, mounts: Mapping[str, ASGIApp]) -> None:
         self._app = app
+        self._mounts = mounts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
@@ -72,10 +70,12 @@ class _Outermost:
             await send(message)
 
         try:
-            await self._app(scope, receive, watched)
+            app = self._mounts.get(str(scope.get("path")).rstrip("/"), self._app)
+            await app(scope, receive, watched)
         except Exception:
             _log.exception("api.unexpected", extra={"path": scope.get("path")})
+            # FastAPI has answered already, or half of an answer is under way.
             if started:
-                raise
+                return
             response = problem(500, "unexpected", "Something unexpected happened; see the log.")
             await response(scope, receive, watched)

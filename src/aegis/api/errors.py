@@ -106,7 +106,12 @@ def install(app: FastAPI) -> None:
             detail = "There is nothing at this address; see /openapi.json."
         return problem(error.status_code, code, detail, headers=headers)
 
+    async def unexpected(_: Request, error: Exception) -> Response:
+        return problem(500, "unexpected", "Something unexpected happened; the server's log has it.")
+
     app.add_exception_handler(AegisError, ours)
+    # Answered here, raised again by the framework, and logged once at the outermost edge.
+    app.add_exception_handler(Exception, unexpected)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http_error)
 

@@ -48,10 +48,13 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, send)
             return
-        try:
-            await self._pass_on(scope, receive, send, limit)
-        except _TooLarge:
-            await _too_large(limit)(scope, receive, send)
+        if b"content-length" not in headers:
+            body = await _read(receive, limit)
+            if body is None:
+                await _too_large(limit)(scope, receive, send)
+                return
+            receive = _replay(body, receive)
+        await self._app(scope, receive, send)
 
     def _refuse(self, scope: Scope, headers: dict[bytes, bytes], limit: int) -> Response | None:
         if not self._answers_to(headers.get(b"host", b"").decode("latin-1")):
@@ -85,28 +88,26 @@ class Guard:
         scheme, _, given = header.partition(b" ")
         return scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), self._token)
 
-    async def _pass_on(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
-        seen = 0
-        started = False
 
-        async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > limit and not started:
-                raise _TooLarge
-            return message
-
-        async def watched(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        await self._app(scope, counted, watched)
+async def _read(receive: Receive, limit: int) -> bytes | None:
+    """Return a body that declared no length, None if it is larger than `limit`."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > limit:
+            return None
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            return bytes(body)
 
 
-class _TooLarge(Exception):
-    """A body without a declared length that turned out too large."""
+def _replay(body: bytes, receive: Receive) -> Receive:
+    first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return first.pop() if first else await receive()
+
+    return replay
 
 
 def _too_large(limit: int) -> Response:
