@@ -120,6 +120,7 @@ def upgrade(dsn: str, target: str = "head") -> str | None:
         if before.state not in ("empty", "behind", "current"):
             require_current(before)
         _run("upgrade", conn, target)
+        _add_model_indexes(conn)
         return before.revision
 
 
@@ -290,6 +291,14 @@ def _run(direction: str, conn: psycopg.Connection, target: str) -> None:
     run = command.upgrade if direction == "upgrade" else command.downgrade
     with _sqlalchemy(conn) as connection, _alembic_errors():
         run(_config(connection), target)
+
+
+def _add_model_indexes(conn: psycopg.Connection) -> None:
+    """Build the indexes that an old pgvector could not; nothing to do on most days."""
+    if (_status(conn).revision or "") >= "0003":
+        script: Any = _script().get_revision("0003")
+        conn.execute(script.module.MODEL_INDEXES)
+        conn.commit()
 
 
 def _claim_version_table(conn: psycopg.Connection) -> None:
