@@ -62,6 +62,14 @@ DDL_LOCK_TIMEOUT: Final = "10s"
 
 OLDEST_SERVER: Final = 160000
 
+#: As Alembic makes it; made before, so that it can be marked as ours.
+CREATE_VERSION_TABLE: Final = """
+CREATE TABLE IF NOT EXISTS alembic_version (
+    version_num VARCHAR(32) NOT NULL,
+    CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+)
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revision:
@@ -91,8 +99,8 @@ def history() -> list[Revision]:
 
 def status(dsn: str) -> SchemaStatus:
     """Return what the database says about its schema."""
-    with _connect(dsn) as conn, translated():
-        return _status(conn)
+    with connection(dsn) as conn, translated():
+        return read_status(conn)
 
 
 def state(dsn: str) -> SchemaState:
@@ -114,13 +122,12 @@ def upgrade(dsn: str, target: str = "head") -> str | None:
             newer than this code, another process holds the lock, or a revision failed.
         InvalidInput: `target` is not a revision.
     """
-    with _exclusive(dsn) as conn:
-        _require_server(conn)
-        before = _status(conn)
+    with exclusive(dsn) as conn:
+        require_server(conn)
+        before = read_status(conn)
         if before.state not in ("empty", "behind", "current"):
             require_current(before)
-        _run("upgrade", conn, target)
-        _add_model_indexes(conn)
+        run_upgrade(conn, target)
         return before.revision
 
 
@@ -134,8 +141,8 @@ def downgrade(dsn: str, target: str) -> str | None:
         OpsError: as `upgrade`, or a revision cannot be undone with the rows that exist.
         InvalidInput: `target` is not a revision.
     """
-    with _exclusive(dsn) as conn:
-        before = _status(conn)
+    with exclusive(dsn) as conn:
+        before = read_status(conn)
         if before.state == "empty":
             raise OpsError("The database has no Aegis tables to downgrade.", code="schema_empty")
         if before.state not in ("behind", "current"):
@@ -152,8 +159,8 @@ def check(dsn: str) -> list[str]:
     """
     from aegis.db.autogenerate import drift
 
-    with _connect(dsn) as conn, translated():
-        require_current(_status(conn))
+    with connection(dsn) as conn, translated():
+        require_current(read_status(conn))
         conn.rollback()
         with _sqlalchemy(conn) as connection:
             return drift(connection)
@@ -171,8 +178,8 @@ def revision(message: str, *, autogenerate: bool, dsn: str) -> Path:
     if not message.strip():
         raise InvalidInput("A revision needs a message that says what it changes.")
     number = f"{int(head()) + 1:04d}"
-    with _connect(dsn) as conn:
-        require_current(_status(conn))
+    with connection(dsn) as conn:
+        require_current(read_status(conn))
         conn.rollback()
         with _sqlalchemy(conn) as connection, _alembic_errors():
             script: Any = command.revision(
@@ -206,7 +213,7 @@ def _script() -> ScriptDirectory:
 
 
 @contextmanager
-def _connect(dsn: str) -> Iterator[psycopg.Connection]:
+def connection(dsn: str) -> Iterator[psycopg.Connection]:
     """Lend a connection without a statement time-out, closed at the end."""
     with translated(dsn=dsn):
         conn = psycopg.connect(dsn, application_name="aegis-migrate", connect_timeout=10)
@@ -222,9 +229,9 @@ def _connect(dsn: str) -> Iterator[psycopg.Connection]:
 
 
 @contextmanager
-def _exclusive(dsn: str) -> Iterator[psycopg.Connection]:
+def exclusive(dsn: str) -> Iterator[psycopg.Connection]:
     """Lend a connection that holds the schema's lock; closing it lets go, as does a crash."""
-    with _connect(dsn) as conn:
+    with connection(dsn) as conn:
         try:
             conn.execute("SELECT set_config('lock_timeout', %s, false)", (LOCK_WAIT,))
             conn.execute("SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
@@ -241,7 +248,7 @@ def _exclusive(dsn: str) -> Iterator[psycopg.Connection]:
             yield conn
 
 
-def _status(conn: psycopg.Connection) -> SchemaStatus:
+def read_status(conn: psycopg.Connection) -> SchemaStatus:
     """Return the schema's status and end the transaction that looking began."""
     row: Any = conn.execute(STATUS_SQL, {"tables": list(TABLES)}).fetchone()
     versions = [version for (version,) in conn.execute(VERSIONS_SQL)] if row[0] else []
@@ -249,7 +256,7 @@ def _status(conn: psycopg.Connection) -> SchemaStatus:
     return classify(has_version_table=row[0], comment=row[1], tables=row[2], versions=versions)
 
 
-def _require_server(conn: psycopg.Connection) -> None:
+def require_server(conn: psycopg.Connection) -> None:
     """Look for what the first revision needs, so that its absence is one clear line."""
     if conn.info.server_version < OLDEST_SERVER:
         raise OpsError(
@@ -275,30 +282,30 @@ def _require_server(conn: psycopg.Connection) -> None:
         )
 
 
+def run_upgrade(conn: psycopg.Connection, target: str) -> None:
+    """Upgrade on a connection from `exclusive`, outside of any transaction."""
+    _run("upgrade", conn, target)
+    # An old pgvector could not build these; on most days there is nothing to do.
+    if (read_status(conn).revision or "") >= "0003":
+        conn.execute(revision_module("0003").MODEL_INDEXES)
+        conn.commit()
+
+
+def revision_module(id: str) -> Any:
+    """Return the module of one revision, for the SQL in it."""
+    script: Any = _script().get_revision(id)
+    return script.module
+
+
 def _run(direction: str, conn: psycopg.Connection, target: str) -> None:
     from alembic import command
 
-    conn.execute(
-        """
-        CREATE TABLE IF NOT EXISTS alembic_version (
-            version_num VARCHAR(32) NOT NULL,
-            CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
-        )
-        """
-    )
+    conn.execute(CREATE_VERSION_TABLE)
     _claim_version_table(conn)
     conn.commit()
     run = command.upgrade if direction == "upgrade" else command.downgrade
     with _sqlalchemy(conn) as connection, _alembic_errors():
         run(_config(connection), target)
-
-
-def _add_model_indexes(conn: psycopg.Connection) -> None:
-    """Build the indexes that an old pgvector could not; nothing to do on most days."""
-    if (_status(conn).revision or "") >= "0003":
-        script: Any = _script().get_revision("0003")
-        conn.execute(script.module.MODEL_INDEXES)
-        conn.commit()
 
 
 def _claim_version_table(conn: psycopg.Connection) -> None:
