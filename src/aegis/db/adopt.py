@@ -15,8 +15,15 @@ import psycopg
 from psycopg import sql
 
 from aegis.db import migrate
+from aegis.db.admin import (
+    admin_connection,
+    exclusive_connection,
+    read_status,
+    require_server,
+)
 from aegis.db.revision import TABLES, VERSION_TABLE_COMMENT, SchemaStatus, require_current
 from aegis.db.shape import TableShape, enum_labels, read_shapes, scratch_schema
+from aegis.db.translate import translated
 from aegis.errors import OpsError
 
 __all__ = ["AdoptionReport", "TableReport", "adopt", "inspect"]
@@ -83,11 +90,10 @@ def inspect(target: str | psycopg.Connection) -> AdoptionReport:
     """
     if isinstance(target, psycopg.Connection):
         return _inspect(target)
-    with migrate.connection(target) as conn:
-        try:
-            return _inspect(conn)
-        finally:
-            conn.rollback()
+    with admin_connection(target) as conn, translated():
+        report = _inspect(conn)
+        conn.rollback()
+        return report
 
 
 def adopt(dsn: str, *, set_aside: bool = False) -> AdoptionReport:
@@ -99,9 +105,10 @@ def adopt(dsn: str, *, set_aside: bool = False) -> AdoptionReport:
     Raises:
         OpsError: `adopt_refused` if a table differs; nothing was changed.
     """
-    with migrate.exclusive(dsn) as conn:
-        migrate.require_server(conn)
-        status = migrate.read_status(conn)
+    with exclusive_connection(dsn) as conn:
+        require_server(conn)
+        status = read_status(conn)
+        conn.rollback()
         if status.state == "ahead":
             require_current(status)
         with conn.transaction():
@@ -137,7 +144,7 @@ def _table(report: AdoptionReport, name: str) -> TableReport:
 
 
 def _inspect(conn: psycopg.Connection) -> AdoptionReport:
-    status = migrate.read_status(conn)
+    status = read_status(conn)
     found = read_shapes(conn, TABLES)
     for name in found:
         # Nobody may change a definition between this look and the stamp.
