@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aegis.db import embedded, migrate
-from aegis.db.revision import require_current
+from aegis.db.dump import dump_before
+from aegis.db.revision import HEAD, require_current
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +52,10 @@ def _make_current(dsn: str, settings: Settings, say: Callable[[str], object]) ->
     if status.state == "empty":
         migrate.upgrade(dsn)
     elif status.state == "behind":
-        say(f"The schema is at revision {status.revision}; upgrading.")
+        say(f"The schema is at revision {status.revision}; upgrading to {HEAD}.")
+        kept = dump_before(dsn, settings.data_dir / "dumps", "upgrade")
+        if kept is not None:
+            say(f"Before that the database was dumped to {kept}.")
         migrate.upgrade(dsn)
     else:
         require_current(status)
