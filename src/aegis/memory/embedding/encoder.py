@@ -15,6 +15,7 @@ from __future__ import annotations
 import mmap
 from dataclasses import dataclass
 from hashlib import sha256
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -72,7 +73,7 @@ class Encoder:
         except _runtime_errors() as error:
             raise RuntimeError(str(error)) from error
         vector = cast("Vectors", mean[0])
-        return vector / np.linalg.norm(vector)
+        return vector / np.float32(np.linalg.norm(vector))
 
 
 def load_encoder(path: Path | None = None) -> Encoder:
@@ -142,8 +143,7 @@ def _dequantised(arrays: Arrays, name: str) -> NDArray[np.float32]:
 
 
 def _open_session(graph: bytes, weights: Arrays) -> Any:
-    import onnxruntime
-
+    onnxruntime: Any = import_module("onnxruntime")
     onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
     # Texts are encoded side by side in threads of the caller; a pool inside would only idle.
@@ -164,8 +164,7 @@ def _open_session(graph: bytes, weights: Arrays) -> Any:
 
 def _runtime_errors() -> tuple[type[Exception], ...]:
     # onnxruntime's errors have no common base, and its package does not export them.
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
+    state = import_module("onnxruntime.capi.onnxruntime_pybind11_state")
     names = ("Fail", "RuntimeException", "InvalidArgument", "InvalidGraph", "NotImplemented")
     return tuple(getattr(state, name) for name in names)
 

