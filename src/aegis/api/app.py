@@ -72,7 +72,7 @@ class _Outermost:
         try:
             app = self._mounts.get(str(scope.get("path")).rstrip("/"), self._app)
             await app(scope, receive, watched)
-        except Exception:
+        except Exception:  # noqa: BLE001 (the outermost edge)
             _log.exception("api.unexpected", extra={"path": scope.get("path")})
             # FastAPI has answered already, or half of an answer is under way.
             if started:

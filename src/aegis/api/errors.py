@@ -106,7 +106,7 @@ def install(app: FastAPI) -> None:
             detail = "There is nothing at this address; see /openapi.json."
         return problem(error.status_code, code, detail, headers=headers)
 
-    async def unexpected(_: Request, error: Exception) -> Response:
+    async def unexpected(_: Request, __: Exception) -> Response:
         return problem(500, "unexpected", "Something unexpected happened; the server's log has it.")
 
     app.add_exception_handler(AegisError, ours)

@@ -58,14 +58,18 @@ class Guard:
 
     def _refuse(self, scope: Scope, headers: dict[bytes, bytes], limit: int) -> Response | None:
         if not self._answers_to(headers.get(b"host", b"").decode("latin-1")):
-            _log.warning("api.host_refused", extra={"host": headers.get(b"host", b"").decode("latin-1")})
+            _log.warning(
+                "api.host_refused", extra={"host": headers.get(b"host", b"").decode("latin-1")}
+            )
             return problem(
                 421,
                 "host_refused",
                 "The Host header names no host that this server answers to; use its address.",
                 kind=InvalidInput.code,
             )
-        if scope["path"] not in _PUBLIC and not self._authorised(headers.get(b"authorization", b"")):
+        if scope["path"] not in _PUBLIC and not self._authorised(
+            headers.get(b"authorization", b"")
+        ):
             return problem_of(
                 Unauthenticated("Send the operator token as `Authorization: Bearer …`.")
             )

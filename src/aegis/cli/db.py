@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
+from aegis.cli.command import App, Option
 from aegis.cli import schema
 from aegis.cli.options import AsJson, Yes
 
@@ -14,10 +13,10 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="The database: its server and its schema.")
+app = App("The database: its server and its schema.")
 
 
-@app.command()
+@app.add
 def init(as_json: AsJson = False) -> None:
     """Make the database: start the embedded server if none is given, and create the schema."""
     from aegis.cli.render import line, note, show_json
@@ -31,7 +30,7 @@ def init(as_json: AsJson = False) -> None:
         line(f"The database is ready: {_shown(prepared.dsn)}")
 
 
-@app.command()
+@app.add
 def start(as_json: AsJson = False) -> None:
     """Start the embedded server; it goes on after the command ends."""
     from aegis.cli.render import line, show_json
@@ -45,11 +44,11 @@ def start(as_json: AsJson = False) -> None:
         line(f"{what} PostgreSQL on port {endpoint.port} (process {endpoint.pid}).")
 
 
-@app.command()
+@app.add
 def stop(
     mode: Annotated[
         str,
-        typer.Option(help="fast; smart waits for clients; immediate is a crash, recovered from."),
+        Option(help="fast; smart waits for clients; immediate is a crash, recovered from."),
     ] = "fast",
     yes: Yes = False,
     as_json: AsJson = False,
@@ -76,7 +75,7 @@ def stop(
         line("Stopped." if stopped else "It was not running.")
 
 
-@app.command()
+@app.add
 def url() -> None:
     """Print the address that psql takes; starts the embedded server if need be."""
     from aegis.cli.render import line
@@ -98,7 +97,7 @@ def shell(context: typer.Context) -> None:
     os.execve(program, [str(program), *context.args], environment)  # noqa: S606
 
 
-@app.command()
+@app.add
 def status(as_json: AsJson = False) -> None:
     """Show the server, the schema, the extensions, and what is missing; starts nothing."""
     from aegis.cli.render import show_json

@@ -77,7 +77,7 @@ def run(argv: list[str]) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return BROKEN_PIPE
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (the outermost edge)
         text = f"{type(error).__name__}: {error}. Run it with --debug and report it. [unexpected]"
         return _failed(error, " ".join(text.split()), UNEXPECTED, debug)
     return status if isinstance(status, int) else 0

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
 __all__ = ["counting", "working"]
 
 
 @contextmanager
-def counting(what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+def counting(what: str, total: int | None = None) -> Generator[Callable[[int], None]]:
     """Yield a function that is told how many have been done so far."""
     if not sys.stderr.isatty():
         yield lambda _: None
@@ -34,7 +34,7 @@ def counting(what: str, total: int | None = None) -> Iterator[Callable[[int], No
 
 
 @contextmanager
-def working(what: str) -> Iterator[None]:
+def working(what: str) -> Generator[None]:
     """Show that something of unknown length is going on."""
     if not sys.stderr.isatty():
         yield

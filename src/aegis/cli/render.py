@@ -14,9 +14,20 @@ from typing import TYPE_CHECKING, Any
 from aegis.cli.exits import BROKEN_PIPE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Sequence
 
-__all__ = ["clip", "importance", "line", "note", "pairs", "show_json", "style", "table", "when", "width"]
+__all__ = [
+    "clip",
+    "importance",
+    "line",
+    "note",
+    "pairs",
+    "show_json",
+    "style",
+    "table",
+    "when",
+    "width",
+]
 
 _STYLES = {
     "bold": "1",
@@ -97,9 +108,7 @@ def pairs(rows: Sequence[tuple[str, Any]]) -> None:
         line(f"{style(name.ljust(longest), 'dim')}  {indent.join(text.splitlines())}")
 
 
-def table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], *, wide: str, empty: str
-) -> None:
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, wide: str, empty: str) -> None:
     """Write a table; `wide` is the column that takes what room is left, `empty` is for no rows."""
     if not rows:
         note(empty)
@@ -140,7 +149,7 @@ def _colours() -> bool:
 
 
 @contextmanager
-def _stdout() -> Iterator[None]:
+def _stdout() -> Generator[None]:
     """Write, and leave quietly if the reader has gone."""
     try:
         yield

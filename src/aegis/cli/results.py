@@ -147,9 +147,7 @@ def show_decisions(page: dict[str, Any]) -> None:
     _more(page)
 
 
-def _entry(
-    rank: int, digits: int, score: float, facts: list[str], row_id: int, text: str
-) -> None:
+def _entry(rank: int, digits: int, score: float, facts: list[str], row_id: int, text: str) -> None:
     indent, columns = " " * (digits + 2), _columns(digits)
     head = [style(str(rank).rjust(digits), "bold"), style(f"{score:.3f}", "green"), *facts]
     line("  ".join([*head, style(f"id {row_id}", "dim")]))

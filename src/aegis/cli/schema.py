@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
+from aegis.cli.command import Argument, Option
 from aegis.cli.options import AsJson, Yes
 
 if TYPE_CHECKING:
@@ -23,8 +22,8 @@ def add_to(app: typer.Typer) -> None:
 
 
 def upgrade(
-    target: Annotated[str, typer.Argument(metavar="[REVISION]")] = "head",
-    dump: Annotated[bool, typer.Option(help="Dump first if there are rows.")] = True,
+    target: Annotated[str, Argument(metavar="[REVISION]")] = "head",
+    dump: Annotated[bool, Option(help="Dump first if there are rows.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Bring the schema up to date, or up to REVISION."""
@@ -45,7 +44,7 @@ def upgrade(
 
 
 def downgrade(
-    target: Annotated[str, typer.Argument(metavar="REVISION", help="`base` drops everything.")],
+    target: Annotated[str, Argument(metavar="REVISION", help="`base` drops everything.")],
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
@@ -85,9 +84,9 @@ def current(as_json: AsJson = False) -> None:
 
 
 def revision(
-    message: Annotated[str, typer.Option("--message", "-m", help="What it changes.")],
+    message: Annotated[str, Option("--message", "-m", help="What it changes.")],
     autogenerate: Annotated[
-        bool, typer.Option("--autogenerate", help="Fill in what differs from db/schema.")
+        bool, Option("--autogenerate", help="Fill in what differs from db/schema.")
     ] = False,
 ) -> None:
     """Write a new revision file; for those who develop Aegis."""
@@ -120,7 +119,7 @@ def check(as_json: AsJson = False) -> None:
 def adopt(
     set_aside: Annotated[
         bool,
-        typer.Option(help="Move a different infra_anomaly_alerts to the schema aegis_set_aside."),
+        Option(help="Move a different infra_anomaly_alerts to the schema aegis_set_aside."),
     ] = False,
     yes: Yes = False,
     as_json: AsJson = False,

@@ -29,7 +29,7 @@ _KINDS = {
 
 
 def ask(settings: Settings, path: str, body: dict[str, Any] | None = None) -> Any:
-    """POST `body`, or GET without one, and return the answer; None where nobody serves, or does not answer.
+    """POST `body`, or GET without one; None where nobody serves, or nobody answers.
 
     For questions only: one that was asked twice has done no harm.
 

@@ -43,7 +43,10 @@ def show_status(found: dict[str, Any]) -> None:
     clients = f"{database['connections']} of {database['max_connections']} connections"
     pairs(
         [
-            ("server", f"PostgreSQL {server['version']}, {kind}, since {when(database['started_at'])}"),
+            (
+                "server",
+                f"PostgreSQL {server['version']}, {kind}, since {when(database['started_at'])}",
+            ),
             ("data", server.get("data_dir")),
             ("database", f"{database['name']}, {_size(database['size_bytes'])}, {clients}"),
             ("schema", _schema(schema, found["schema_head"])),
@@ -105,7 +108,7 @@ def _extension(state: dict[str, Any]) -> str:
     if state["installed"] and not state["problem"]:
         return f"  {style('+', 'green')} {name} {state['installed']}: {extension['purpose']}"
     how = state["problem"] or (
-        f"`CREATE EXTENSION \"{extension['name']}\"` brings it"
+        f'`CREATE EXTENSION "{extension["name"]}"` brings it'
         if state["available"]
         else "not installed on the server"
     )

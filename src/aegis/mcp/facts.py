@@ -75,9 +75,7 @@ def _reading(memory: Memory) -> list[Tool]:
     ) -> CallToolResult:
         """Find the facts that answer a question best."""
         with told():
-            return answer(
-                {"results": await memory.facts.recall(query, k=k, namespace=namespace)}
-            )
+            return answer({"results": await memory.facts.recall(query, k=k, namespace=namespace)})
 
     async def memory_fact_get(id: FactId, namespace: Namespace | None = None) -> CallToolResult:
         """Return one fact."""

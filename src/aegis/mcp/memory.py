@@ -130,9 +130,7 @@ def _reading(memory: Memory) -> list[Tool]:
 
     async def memory_list(
         limit: Limit = 20,
-        cursor: Annotated[
-            str | None, Field(description="next_cursor of the page before.")
-        ] = None,
+        cursor: Annotated[str | None, Field(description="next_cursor of the page before.")] = None,
         since: TimeText | None = None,
         until: TimeText | None = None,
         event_types: list[str] = [],  # noqa: B006 (pydantic copies it)
