@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from aegis.db.account import open_way, run_as
 from aegis.db.cluster_config import INCLUDES
-from aegis.db.failure import disk_is_full, last_error, start_failure
+from aegis.db.failure import disk_full, disk_is_full, last_error, start_failure
 from aegis.db.postmaster import end_orphans
 from aegis.errors import ConfigError, OpsError
 
@@ -38,6 +38,7 @@ __all__ = [
     "create",
     "make_folders",
     "not_writable",
+    "own_folder",
     "server_environment",
     "set_password",
     "socket_folder",
@@ -141,7 +142,7 @@ def make_folders(data_dir: Path, account: Account | None) -> Cluster:
 def not_writable(data_dir: Path, error: OSError) -> ConfigError | OpsError:
     """Return the error that says why `data_dir` cannot be used."""
     if disk_is_full(data_dir, str(error)):
-        return start_failure("", data_dir, full=True)
+        return disk_full(data_dir)
     where = error.filename or data_dir
     return ConfigError(
         f"The data folder {data_dir} cannot be written ({error.strerror}: {where}). Correct its "
@@ -191,10 +192,11 @@ def create(cluster: Cluster, binaries: Binaries, account: Account | None) -> Non
         _initdb(binaries, made, password, account)
         with (made / "postgresql.conf").open("a") as conf:
             conf.write(INCLUDES)
-        run_single(binaries, made, "postgres", f"CREATE DATABASE {DATABASE}", account)
+        sql = f"CREATE DATABASE {DATABASE}"
+        run_single(binaries, made, "postgres", sql, account, durable=False)
         _write_passfile(cluster, password)
-        _sync(made / "postgresql.conf")
-        _sync(made)
+        # Everything above wrote without waiting for the disk; this waits once, for all of it.
+        _run([binaries.program("initdb"), "-D", made, "--sync-only"], made, account)
         made.rename(data)
         _sync(cluster.home)
 
@@ -211,7 +213,13 @@ def set_password(cluster: Cluster, binaries: Binaries, account: Account | None) 
 
 
 def run_single(
-    binaries: Binaries, data: Path, database: str, sql: str, account: Account | None
+    binaries: Binaries,
+    data: Path,
+    database: str,
+    sql: str,
+    account: Account | None,
+    *,
+    durable: bool = True,
 ) -> None:
     """Run one statement without a server, in PostgreSQL's single-user mode.
 
@@ -222,16 +230,20 @@ def run_single(
         binaries.program("postgres"), "--single", "-j", "-D", data,
         "-c", "logging_collector=off", "-c", "log_destination=stderr",
         "-c", "log_statement=none", "-c", "log_min_error_statement=panic",
-        "-c", "shared_preload_libraries=", "-c", "exit_on_error=on", database,
+        "-c", "shared_preload_libraries=", "-c", "exit_on_error=on",
+        "-c", f"fsync={'on' if durable else 'off'}", database,
     ]  # fmt: skip
     _run(command, data, account, stdin=sql + ";\n\n")
 
 
 def write_file(path: Path, text: str) -> None:
-    """Replace `path` by `text` at once, readable by its owner only.
+    """Replace `path` by `text` at once, readable by its owner only; leave it if it says that.
 
-    Root's files go to the owner of their folder, who may run Aegis without root next time.
+    A full disk therefore keeps nobody from starting the server and deleting something. Root's
+    files go to the owner of their folder, who may run Aegis without root next time.
     """
+    if path.is_file() and path.read_text() == text:
+        return
     owner = path.parent.stat()
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -280,6 +292,7 @@ def _initdb(binaries: Binaries, made: Path, password: str, account: Account | No
     command: list[str | Path] = [
         binaries.program("initdb"), "-D", made, "-U", USER, "-E", "UTF8", "--locale=C", *locale,
         "--data-checksums", "--auth=scram-sha-256", f"--pwfile={pwfile}", "--no-instructions",
+        "--no-sync",
     ]  # fmt: skip
     _run(command, made, account)
 
@@ -303,7 +316,9 @@ def _run(
         **run_as(account),
     )
     if done.returncode != 0 or (stdin is not None and last_error(done.stdout) is not None):
-        raise start_failure(done.stdout, data)
+        # A staging folder is not what people know the cluster by.
+        known = data.parent.parent if data.parent.name.startswith(".new-") else data
+        raise start_failure(done.stdout, known)
 
 
 def _give_to_owner_of(folder: Path, path: Path) -> None:

@@ -118,7 +118,7 @@ def start(settings: Settings) -> Endpoint:
     """
     try:
         return _find(settings) or _start(settings)
-    except PermissionError as error:
+    except OSError as error:
         raise not_writable(settings.data_dir, error) from error
 
 

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 from aegis.db.account import run_as
 from aegis.db.cluster import Record, server_environment, socket_folder, write_file
 from aegis.db.cluster_config import memory_bytes, render, server_settings
-from aegis.db.failure import log_lines, port_is_taken, start_failure
+from aegis.db.failure import last_error, log_since, log_sizes, port_is_taken, start_failure
 from aegis.db.postmaster import find_postmaster, wait_until
 from aegis.errors import OpsError
 
@@ -80,6 +80,7 @@ def _launch(
         total_memory_bytes=memory_bytes(),
     )
     write_file(data / "aegis.conf", render(conf))
+    before = log_sizes(cluster.log_dir)
     # Not below the data folder: a full disk would swallow the message that says so.
     with tempfile.TemporaryFile() as said:
         process = _spawn(binaries, data, account, said)
@@ -93,11 +94,10 @@ def _launch(
 
         in_time = wait_until(settled, START_TIMEOUT_S)
         if ended:
-            said.seek(0)
-            text = said.read().decode(errors="replace") + log_lines(cluster.log_dir, process.pid)
+            text = _last_words(said, cluster.log_dir, before)
             if port_is_taken(text):
                 return None
-            raise start_failure(text, data)
+            raise start_failure(text, data, log_dir=cluster.log_dir)
     # Whoever started it has to take note of its end, or it would stay a zombie.
     threading.Thread(target=process.wait, name="aegis-postmaster", daemon=True).start()
     found = find_postmaster(data)
@@ -125,6 +125,16 @@ def _spawn(
         umask=0o077,
         **run_as(account),
     )
+
+
+def _last_words(said: IO[bytes], log_dir: Path, before: dict[str, int]) -> str:
+    """Return what a server that ended has said: to us first, then to its log."""
+    said.seek(0)
+    first = said.read().decode(errors="replace")
+    if last_error(first) is None:
+        # The process that writes the log may end after the server.
+        wait_until(lambda: last_error(log_since(log_dir, before)) is not None, 1.0)
+    return first + log_since(log_dir, before)
 
 
 def _free_port(remembered: int | None, tried: set[int]) -> int:
