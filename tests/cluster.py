@@ -60,7 +60,7 @@ def embedded_folder() -> Generator[Path]:
             yield data_dir
         finally:
             for data in (data_dir / "postgres").glob("[0-9]*"):
-                end_orphans(data)
+                end_orphans(data, all_of_them=True)
 
 
 @contextmanager

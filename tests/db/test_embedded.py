@@ -199,6 +199,18 @@ def test_a_long_data_folder_gets_a_short_private_socket_folder(own: Settings) ->
             socket_dir.rmdir()
 
 
+def test_a_data_folder_may_have_any_name(own: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(own.data_dir.parent)
+    odd = load_settings({}, data_dir=Path('it\'s, "ö" %s #1'))
+    endpoint = embedded.start(odd)
+    try:
+        assert endpoint.socket_dir.is_absolute()
+        assert ask(endpoint.dsn, "SELECT 1") == 1
+        assert ask(endpoint.tcp_dsn, "SELECT 1") == 1
+    finally:
+        embedded.stop(odd, "immediate")
+
+
 def test_settings_of_the_operator_win_and_are_never_touched(own: Settings) -> None:
     endpoint = embedded.start(own)
     embedded.stop(own)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from aegis.db.account import account_for, can_enter
 from aegis.db.binaries import binaries_at, find_binaries, reachable
 from aegis.errors import AegisError, ConfigError, OpsError
 from tests.cluster import embedded_folder, reachable_folder
-from tests.db.test_embedded import ask
+from tests.db.test_embedded import START, ask
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -98,6 +99,18 @@ def test_words_that_only_the_log_file_holds_are_quoted(own: Settings) -> None:
     assert "pg_xact" in refused(own, OpsError, "server_start_failed")
 
 
+def test_a_server_that_postmaster_pid_does_not_name_is_left_alone(own: Settings) -> None:
+    endpoint = embedded.start(own)
+    pid_file = endpoint.data_dir / "postmaster.pid"
+    named = pid_file.read_text()
+    # As a server in a container writes it: 1 is its own first process, not ours.
+    pid_file.write_text(named.replace(str(endpoint.pid), "1", 1))
+    message = refused(own, OpsError, "data_dir_in_use")
+    assert str(endpoint.pid) in message
+    pid_file.write_text(named)
+    assert ask(endpoint.dsn, "SELECT 1") == 1
+
+
 def test_missing_programs_are_named() -> None:
     with pytest.raises(OpsError, match=r"no-such-wheel.*pip") as caught:
         find_binaries("no_such_wheel")
@@ -152,6 +165,17 @@ if os.geteuid() == 0:
             ballast.unlink()
             assert ask(embedded.start(own).dsn, "SELECT count(*) FROM kept") == 20_000
             embedded.stop(own, "immediate")
+
+    def test_a_server_in_another_container_keeps_a_second_one_off(own: Settings) -> None:
+        endpoint = embedded.start(own)
+        # Processes of its own: there, the server's number belongs to nobody.
+        container = ["unshare", "--pid", "--fork", "--mount-proc"]
+        command = [*container, sys.executable, "-c", START, own.data_dir]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert "Another server uses" in done.stderr
+        assert (endpoint.data_dir / "postmaster.pid").exists()
+        assert embedded.start(own).pid == endpoint.pid
+        assert ask(endpoint.dsn, "SELECT 1") == 1
 
     def test_a_folder_that_bars_the_server_s_account_is_named(own: Settings) -> None:
         private = own.data_dir.parent / "private"

@@ -82,6 +82,11 @@ class Cluster:
         return self.home / "lock"
 
     @property
+    def use_file(self) -> Path:
+        """Return the file that the server's processes keep locked for as long as they live."""
+        return self.home / "in-use"
+
+    @property
     def passfile(self) -> Path:
         """Return the password file, in libpq's format, readable by its owner only."""
         return self.home / "pgpass"
@@ -113,13 +118,13 @@ class Cluster:
         write_file(self.home / "server.json", json.dumps(asdict(record), indent=1) + "\n")
 
 
-def make_folders(data_dir: Path, account: Account | None) -> Cluster:
-    """Make the folders around a cluster, which the server may enter, and return their places.
+def make_folders(cluster: Cluster, account: Account | None) -> None:
+    """Make the folders around a cluster, which the server may enter.
 
     Raises:
-        ConfigError: `data_dir` cannot be written, or the server's account cannot get there.
+        ConfigError: the data folder cannot be written, or the server's account cannot get there.
     """
-    cluster = Cluster(home=data_dir / "postgres")
+    data_dir = cluster.home.parent
     try:
         fresh = not data_dir.exists()
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -136,7 +141,6 @@ def make_folders(data_dir: Path, account: Account | None) -> Cluster:
         probe.unlink()
     except OSError as error:
         raise not_writable(data_dir, error) from error
-    return cluster
 
 
 def not_writable(data_dir: Path, error: OSError) -> ConfigError | OpsError:
@@ -162,7 +166,8 @@ def own_folder(folder: Path, account: Account | None) -> None:
 def socket_folder(cluster: Cluster, remembered: str | None, account: Account | None) -> Path:
     """Return the folder of the Unix socket: below `home`, or a short private one."""
     preferred = cluster.home / "run"
-    if len(os.fsencode(preferred)) <= _SOCKET_DIR_BYTES:
+    # In an address a comma separates hosts, so that it cannot be part of one.
+    if len(os.fsencode(preferred)) <= _SOCKET_DIR_BYTES and "," not in str(preferred):
         own_folder(preferred, account)
         return preferred
     if remembered is not None and _is_private(Path(remembered), account):
@@ -270,7 +275,7 @@ def server_environment() -> dict[str, str]:
 @contextmanager
 def _staging(cluster: Cluster, account: Account | None) -> Generator[Path]:
     for left in cluster.home.glob(".new-*"):
-        end_orphans(left / "data")
+        end_orphans(left / "data", all_of_them=True)
         shutil.rmtree(left, ignore_errors=True)
     staging = Path(tempfile.mkdtemp(prefix=".new-", dir=cluster.home))
     try:

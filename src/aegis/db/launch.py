@@ -32,9 +32,11 @@ _PORTS = 200
 
 
 def launch(
-    cluster: Cluster, binaries: Binaries, account: Account | None
+    cluster: Cluster, binaries: Binaries, account: Account | None, in_use: int
 ) -> tuple[Record, Postmaster]:
     """Start the server on its last port, or another if that is taken, and wait until it is ready.
+
+    It inherits the descriptor `in_use`, and with it the lock that tells that it lives.
 
     Raises:
         OpsError: it ended, saying why; or it recovers for longer than `START_TIMEOUT_S`.
@@ -55,7 +57,7 @@ def launch(
             bin_dir=str(binaries.bin_dir),
         )
         cluster.write_record(record)
-        postmaster = _launch(cluster, binaries, account, record)
+        postmaster = _launch(cluster, binaries, account, record, in_use)
         if postmaster is not None:
             return record, postmaster
     raise OpsError(
@@ -66,7 +68,11 @@ def launch(
 
 
 def _launch(
-    cluster: Cluster, binaries: Binaries, account: Account | None, record: Record
+    cluster: Cluster,
+    binaries: Binaries,
+    account: Account | None,
+    record: Record,
+    in_use: int,
 ) -> Postmaster | None:
     """Start the server and wait until it is ready; None when its port was taken meanwhile."""
     data = cluster.data(record.major)
@@ -77,13 +83,14 @@ def _launch(
         port=record.port,
         socket_dir=folder,
         log_dir=cluster.log_dir,
+        preload=_preload(binaries),
         total_memory_bytes=memory_bytes(),
     )
     write_file(data / "aegis.conf", render(conf))
     before = log_sizes(cluster.log_dir)
     # Not below the data folder: a full disk would swallow the message that says so.
     with tempfile.TemporaryFile() as said:
-        process = _spawn(binaries, data, account, said)
+        process = _spawn(binaries, data, account, said, in_use)
         ended = False
 
         def settled() -> bool:
@@ -111,7 +118,7 @@ def _launch(
 
 
 def _spawn(
-    binaries: Binaries, data: Path, account: Account | None, said: IO[bytes]
+    binaries: Binaries, data: Path, account: Account | None, said: IO[bytes], in_use: int
 ) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [binaries.program("postgres"), "-D", data],
@@ -123,8 +130,16 @@ def _spawn(
         # A session of its own: Ctrl-C in our terminal is not meant for it.
         start_new_session=True,
         umask=0o077,
+        pass_fds=(in_use,),
         **run_as(account),
     )
+
+
+def _preload(binaries: Binaries) -> tuple[str, ...]:
+    """Return the libraries to load at the start, of those that the installation has."""
+    library = "pg_stat_statements"
+    found = any((binaries.bin_dir.parent / "lib").rglob(f"{library}.*"))
+    return (library,) if found else ()
 
 
 def _last_words(said: IO[bytes], log_dir: Path, before: dict[str, int]) -> str:
