@@ -166,7 +166,9 @@ def test_relaxing_the_vectors_rewrites_no_table(empty_dsn: str) -> None:
     migrate.upgrade(empty_dsn, "0002")
     fill(empty_dsn)
     query = "SELECT string_agg(pg_relation_filenode(t)::text, ' ') FROM (VALUES {}) AS v (t)"
-    query = query.format("('episodic_memory'::regclass), ('semantic_memory'), ('decision_outcomes')")
+    query = query.format(
+        "('episodic_memory'::regclass), ('semantic_memory'), ('decision_outcomes')"
+    )
     before = value(empty_dsn, query)
     migrate.upgrade(empty_dsn, "0003")
     assert value(empty_dsn, query) == before
@@ -285,7 +287,9 @@ def test_check_names_what_drifted(dsn: str, change: str, line: str) -> None:
 
 
 def test_check_leaves_tables_of_others_alone(dsn: str) -> None:
-    execute(dsn, "CREATE TABLE notes (id int PRIMARY KEY, body text)", "CREATE INDEX ON notes (body)")
+    execute(
+        dsn, "CREATE TABLE notes (id int PRIMARY KEY, body text)", "CREATE INDEX ON notes (body)"
+    )
     assert migrate.check(dsn) == []
 
 
@@ -428,9 +432,7 @@ def test_an_address_may_be_a_url(empty_dsn: str) -> None:
     assert migrate.current(url) == HEAD
 
 
-@pytest.mark.parametrize(
-    ("version", "code"), [("0001", "schema_behind"), ("0999", "schema_ahead")]
-)
+@pytest.mark.parametrize(("version", "code"), [("0001", "schema_behind"), ("0999", "schema_ahead")])
 async def test_schema_behind_or_ahead_is_said(conn: Connection, version: str, code: str) -> None:
     await conn.execute("UPDATE alembic_version SET version_num = %s", (version,))
     status = await schema_state(conn)
