@@ -224,9 +224,7 @@ def test_creates_missing_tables_and_indexes_and_keeps_the_owners(empty_dsn: str)
         ),
     ],
 )
-def test_refuses_a_table_that_differs_and_says_how(
-    empty_dsn: str, change: str, line: str
-) -> None:
+def test_refuses_a_table_that_differs_and_says_how(empty_dsn: str, change: str, line: str) -> None:
     create_published(empty_dsn)
     execute(empty_dsn, *change.split("; "))
     assert_refused(empty_dsn, line, "nothing was changed")

@@ -155,7 +155,7 @@ def check(dsn: str) -> list[str]:
     with admin_connection(dsn) as conn, translated():
         require_current(read_status(conn))
         conn.rollback()
-        with _sqlalchemy(conn) as sa_connection:
+        with sqlalchemy_connection(conn) as sa_connection:
             return drift(sa_connection)
 
 
@@ -174,7 +174,7 @@ def revision(message: str, *, autogenerate: bool, dsn: str) -> Path:
     with admin_connection(dsn) as conn, translated():
         require_current(read_status(conn))
         conn.rollback()
-        with _sqlalchemy(conn) as sa_connection, _alembic_errors():
+        with sqlalchemy_connection(conn) as sa_connection, _alembic_errors():
             script: Any = command.revision(
                 _config(sa_connection), message, autogenerate=autogenerate, rev_id=number
             )
@@ -227,7 +227,7 @@ def _run(direction: str, conn: psycopg.Connection, target: str) -> None:
     _claim_version_table(conn)
     conn.commit()
     run = command.upgrade if direction == "upgrade" else command.downgrade
-    with _sqlalchemy(conn) as sa_connection, _alembic_errors():
+    with sqlalchemy_connection(conn) as sa_connection, _alembic_errors():
         run(_config(sa_connection), target)
 
 
@@ -243,7 +243,7 @@ def _claim_version_table(conn: psycopg.Connection) -> None:
 
 
 @contextmanager
-def _sqlalchemy(conn: psycopg.Connection) -> Iterator[sa.Connection]:
+def sqlalchemy_connection(conn: psycopg.Connection) -> Iterator[sa.Connection]:
     """Lend `conn` to SQLAlchemy, which may commit on it and must not close it."""
     import sqlalchemy as sa
 
@@ -260,7 +260,7 @@ def _sqlalchemy(conn: psycopg.Connection) -> Iterator[sa.Connection]:
             raise _explained(error.orig) from error
         raise
     finally:
-        if not connection.closed:
+        if not conn.closed:
             connection.rollback()
             connection.detach()
 
@@ -275,6 +275,13 @@ def _explained(error: psycopg.Error) -> Exception:
             "The database user may not create the extension pgvector; let an administrator run "
             "`CREATE EXTENSION vector` in this database, then try again.",
             code="pgvector_forbidden",
+        )
+    if isinstance(error, psycopg.errors.FeatureNotSupported) and error.diag.message_detail:
+        # Something of the owner's hangs on a column that changes, such as a view.
+        return OpsError(
+            f"A revision could not be applied: {error.diag.message_primary}: "
+            f"{error.diag.message_detail}. Drop that, upgrade, and create it again.",
+            code="migration_refused",
         )
     return translate(error)
 

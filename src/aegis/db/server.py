@@ -13,7 +13,6 @@ import anyio.to_thread
 import psycopg
 from psycopg import errors as pg
 
-from aegis.db import embedded
 from aegis.db.database import connection_arguments
 from aegis.db.query import fetch_one, fetch_value
 from aegis.db.translate import translated
@@ -69,6 +68,9 @@ def endpoint(settings: Settings) -> str:
     """
     if settings.database_url is not None:
         return settings.database_url
+    # Not needed where a server is configured, nor to be had on systems without Unix sockets.
+    from aegis.db import embedded
+
     return embedded.start(settings).dsn
 
 

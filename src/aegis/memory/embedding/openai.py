@@ -194,7 +194,7 @@ class OpenAI:
             if [row["index"] for row in ordered] != list(range(count)):
                 raise ValueError(f"{len(rows)} vectors for {count} texts")
             return np.stack([_vector(row["embedding"]) for row in ordered])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             what = (
                 str(error).splitlines()[0][:100] if isinstance(error, ValueError) else "no vectors"
             )
@@ -266,7 +266,8 @@ def _vector(embedding: str | list[float]) -> Vectors:
 
     if isinstance(embedding, str):
         return np.frombuffer(base64.b64decode(embedding, validate=True), "<f4")
-    vector = np.asarray(embedding, np.float32)
+    with np.errstate(over="ignore"):  # becomes infinity, which is refused later
+        vector = np.asarray(embedding, np.float32)
     if vector.ndim != 1:
         raise ValueError("a vector that is not a list of numbers")
     return vector
