@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from aegis.client import Aegis
 
-__all__ = ["create_app"]
+__all__ = ["create_app", "create_routes"]
 
 _log = logging.getLogger("aegis.api")
 
@@ -36,6 +36,13 @@ def create_app(
     `names` are host names to answer to beside IP addresses and localhost; `mounts` are further
     applications by path, behind the same token and checks.
     """
+    app = create_routes()
+    app.state.client = client
+    return Guard(_Outermost(app, mounts or {}), token=token, names=names)
+
+
+def create_routes() -> FastAPI:
+    """Return the routes without a client: what OpenAPI describes."""
     app = FastAPI(
         title="Aegis",
         version=__version__,
@@ -46,12 +53,11 @@ def create_app(
         redirect_slashes=False,
         responses={"default": {"model": answers.Problem, "description": "An error (RFC 9457)."}},
     )
-    app.state.client = client
     install(app)
     # Before `/v1/memory/...` of episodes, which has no part to be mistaken for these.
     for routes in (facts.router, decisions.router, memory.router, health.router):
         app.include_router(routes)
-    return Guard(_Outermost(app, mounts or {}), token=token, names=names)
+    return app
 
 
 class _Outermost:

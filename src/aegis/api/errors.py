@@ -76,7 +76,7 @@ def problem(
 
 def problem_of(error: AegisError) -> Response:
     """Return the problem document of an error of ours."""
-    kind = next(k for k in type(error).__mro__ if k in STATUS)
+    kind = next(kind for kind in STATUS if isinstance(error, kind))
     status = STATUS[kind]
     headers: dict[str, str] = {}
     if status == 401:

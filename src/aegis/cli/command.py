@@ -2,7 +2,7 @@
 
 `Annotated[type, Option(…)]` says what a parameter is; one without either is an option of its own
 name. A command is put together when it is asked for, and its module imported then: the others
-cost nothing. (typer reads the same annotations, but brings pydantic to every command: 0.3 s.)
+cost nothing. (typer reads the same annotations, but imports pydantic for every command.)
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import click
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+F = typing.TypeVar("F", bound="Callable[..., object]")
 
 __all__ = ["App", "Argument", "Option", "make_command"]
 
@@ -57,10 +59,11 @@ class App(click.Group):
         super().__init__(help=help, no_args_is_help=True)
         self._makers: dict[str, Callable[[], click.Command]] = {}
 
-    def add(self, function: Callable[..., object], name: str | None = None) -> None:
-        """Add `function` as a command of its own name."""
-        given = name or function.__name__.rstrip("_")
-        self._makers[given] = lambda: make_command(given, function)
+    def add(self, function: F) -> F:
+        """Add `function` as a command of its own name, and return it."""
+        name = function.__name__.rstrip("_")
+        self._makers[name] = lambda: make_command(name, function)
+        return function
 
     def add_later(self, name: str, place: str) -> None:
         """Add the command or group at `place`, such as `aegis.cli.db:app`, unimported."""
@@ -72,11 +75,11 @@ class App(click.Group):
 
         self._makers[name] = make
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Return the names of the commands."""
         return list(self._makers)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Make the command of this name, or return None."""
         maker = self._makers.get(cmd_name)
         return None if maker is None else maker()

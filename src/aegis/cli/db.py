@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from aegis.cli.command import App, Option
 from aegis.cli import schema
+from aegis.cli.command import App, Argument, Option
 from aegis.cli.options import AsJson, Yes
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ def url() -> None:
     line(endpoint(load_settings()))
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def shell(context: typer.Context) -> None:
+@app.add
+def shell(arguments: Annotated[list[str], Argument(rest=True, metavar="[PSQL]...")]) -> None:
     """Open psql on the database; what follows is psql's own, such as -c 'SELECT 1'."""
     import os
 
@@ -94,7 +94,7 @@ def shell(context: typer.Context) -> None:
     from aegis.db.shell import psql_call
 
     program, environment = psql_call(load_settings())
-    os.execve(program, [str(program), *context.args], environment)  # noqa: S606
+    os.execve(program, [str(program), *arguments], environment)  # noqa: S606
 
 
 @app.add

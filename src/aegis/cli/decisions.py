@@ -21,9 +21,7 @@ Json = Annotated[str | None, Option(metavar="JSON", help="A JSON object, or @FIL
 @app.add
 def record(
     task_context: Annotated[str, Argument(help="What was to be decided.")],
-    option: Annotated[
-        list[str], Option("--option", "-o", help="An alternative; repeat for each.")
-    ],
+    option: Annotated[list[str], Option("--option", "-o", help="An alternative; repeat for each.")],
     chosen: Annotated[str, Option(help="The one that was chosen.")],
     because: Annotated[str, Option(help="Why.")],
     episode: Annotated[int | None, Option(help="Id of the episode it belongs to.")] = None,
@@ -112,9 +110,7 @@ def get(decision: DecisionId, namespace: Namespace = None, as_json: AsJson = Fal
 
 @app.add
 def list_(
-    outcome: Annotated[
-        str | None, Option(help="pending, success, partial or failure.")
-    ] = None,
+    outcome: Annotated[str | None, Option(help="pending, success, partial or failure.")] = None,
     limit: Limit = 20,
     cursor: Cursor = None,
     namespace: Namespace = None,

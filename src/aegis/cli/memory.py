@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from aegis.cli.command import App, Argument, Option
-from aegis.cli import decisions, facts
 from aegis.cli.options import (
     AsJson,
     Cursor,
@@ -22,8 +21,8 @@ from aegis.cli.running import confirm, json_object, maybe_time, named, read_text
 __all__ = ["app"]
 
 app = App("What the agent remembers.")
-app.add_typer(facts.app, name="facts")
-app.add_typer(decisions.app, name="decisions")
+app.add_later("facts", "aegis.cli.facts:app")
+app.add_later("decisions", "aegis.cli.decisions:app")
 
 Types = Annotated[list[str] | None, Option("--type", help="A type; may be repeated.")]
 LeastImportance = Annotated[
@@ -85,9 +84,7 @@ def recall(
     query: Annotated[str | None, Argument(help="A question, in words.")] = None,
     k: Annotated[int, Option("-k", help="How many.")] = 10,
     mode: Annotated[str, Option(help="hybrid, vector, text or time.")] = "hybrid",
-    metric: Annotated[
-        str, Option(help="cosine, l2 or inner_product, for mode vector.")
-    ] = "cosine",
+    metric: Annotated[str, Option(help="cosine, l2 or inner_product, for mode vector.")] = "cosine",
     since: Since = None,
     until: Until = None,
     types: Types = None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from aegis.cli.command import Option
+
 __all__ = ["AsJson", "Cursor", "Importance", "Limit", "Namespace", "Since", "Tags", "Until", "Yes"]
 
 AsJson = Annotated[bool, Option("--json", help="One JSON document instead of text.")]
@@ -16,7 +17,5 @@ Limit = Annotated[int, Option("--limit", "-n", help="How many at most.")]
 Cursor = Annotated[str | None, Option(help="`next_cursor` of the page before.")]
 Tags = Annotated[list[str] | None, Option("--tag", "-t", help="A tag; may be repeated.")]
 Importance = Annotated[str, Option(help="low, medium, high or critical.")]
-Since = Annotated[
-    str | None, Option(help="From this time on, such as 2026-05-01T00:00:00+00:00.")
-]
+Since = Annotated[str | None, Option(help="From this time on, such as 2026-05-01T00:00:00+00:00.")]
 Until = Annotated[str | None, Option(help="Before this time.")]

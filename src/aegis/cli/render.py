@@ -155,8 +155,8 @@ def _stdout() -> Generator[None]:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        import typer
+        import click
 
         # Python flushes once more at its end; that must not complain again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(BROKEN_PIPE) from None
+        raise click.exceptions.Exit(BROKEN_PIPE) from None

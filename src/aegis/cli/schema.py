@@ -10,15 +10,16 @@ from aegis.cli.options import AsJson, Yes
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from aegis.cli.command import App
     from aegis.db.adopt import AdoptionReport
 
 __all__ = ["add_to"]
 
 
-def add_to(app: typer.Typer) -> None:
+def add_to(app: App) -> None:
     """Give `app` the commands of this module."""
     for command in (upgrade, downgrade, current, revision, check, adopt):
-        app.command()(command)
+        app.add(command)
 
 
 def upgrade(
