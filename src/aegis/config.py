@@ -8,6 +8,7 @@ pydantic: a command has 150 ms for its imports (docs/decisions/0002-settings-wit
 from __future__ import annotations
 
 import os
+import sys
 import types
 import typing
 from dataclasses import dataclass, field, fields
@@ -27,14 +28,19 @@ EmbedderKind = Literal["minilm", "openai", "none"]
 
 
 def default_data_dir() -> Path:
-    """Return the platform's user-data folder for Aegis, such as `~/.local/share/aegis`."""
+    """Return the platform's user-data folder for Aegis, such as `~/.local/share/aegis`.
+
+    For root it is `/var/lib/aegis`: the server runs without root, and may not enter root's home.
+    """
+    if sys.platform == "linux" and os.geteuid() == 0:
+        return Path("/var/lib/aegis")
     import platformdirs
 
     return Path(platformdirs.user_data_dir("aegis", appauthor=False))
 
 
 def _setting(doc: str, *, secret: bool = False, **default: Any) -> Any:
-    return field(metadata={"doc": doc, "secret": secret}, **default)
+    return field(repr=not secret, metadata={"doc": doc, "secret": secret}, **default)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +100,7 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
     known = {ENV_PREFIX + f.name.upper(): f for f in fields(Settings)}
     hints = typing.get_type_hints(Settings)
     values: dict[str, Any] = {}
+    _refuse_misspelt(env, known)
     for variable, f in known.items():
         raw = env.get(variable)
         if raw is not None and raw != "":
@@ -123,7 +130,23 @@ def _parse(variable: str, raw: str, kind: Any) -> Any:
     return raw
 
 
+def _refuse_misspelt(env: Mapping[str, str], known: Mapping[str, Any]) -> None:
+    for variable in sorted(set(env) - set(known)):
+        if variable.startswith(ENV_PREFIX):
+            import difflib
+
+            near = difflib.get_close_matches(variable, known, n=1, cutoff=0.85)
+            # Another program's variable is none of our business; a slip of the pen is.
+            if near:
+                raise ConfigError(f"{variable} is no setting; did you mean {near[0]}?")
+
+
 def _check(settings: Settings) -> None:
+    place = settings.namespace
+    if not place.strip() or place != place.strip() or not place.isprintable() or len(place) > 200:
+        raise ConfigError(
+            f"AEGIS_NAMESPACE is {place!r}; use 1 to 200 printable characters, no blank ends."
+        )
     for name in ("pool_max_idle_s", "pool_timeout_s", "connect_timeout_s", "embedding_timeout_s"):
         value = getattr(settings, name)
         if not 0 < value < float("inf"):
