@@ -68,6 +68,8 @@ def check_episode(episode: NewEpisode) -> None:
     for name in ("details", "context", "metadata"):
         check_json_object(name, getattr(episode, name))
     _check_ids("related_memories", episode.related_memories)
+    for source in episode.related_sources:
+        check_text("related_sources", source, most=1000)
     if episode.decision is not None:
         check_text("decision", episode.decision, most=MAX_SUMMARY)
     _check_keys(episode)
