@@ -7,14 +7,15 @@ are left out unless asked for: they are large, and an embedder makes them again.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import anyio.to_thread
 
@@ -24,7 +25,7 @@ from aegis.memory.importing.jsonl import FORMAT, VERSION
 from aegis.memory.store import decisions, facts, transfer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from aegis.db import Connection
     from aegis.memory.models import Decision, Episode, Fact
@@ -54,7 +55,7 @@ async def export(
     namespace: str | None = None,
     vectors: bool = False,
     on_progress: Callable[[int, int], object] | None = None,
-) -> AsyncIterator[str]:
+) -> AsyncGenerator[str, None]:
     """Yield the lines of an export, without line ends; `on_progress` gets (done, total).
 
     One connection is held, and the state of one moment is read, until the last line.
@@ -96,23 +97,24 @@ async def export_file(
     Raises:
         InvalidInput: the file cannot be written; one that was there before is untouched.
     """
-    target = Path(path).expanduser()
+    target = Path(path)
     place = memory.namespace if namespace is None else namespace
-    lines = export(memory, namespace=place, vectors=vectors, on_progress=on_progress)
     count = 0
     try:
         handle, name = await anyio.to_thread.run_sync(_temporary, target)
         try:
             with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                async for line in lines:
-                    file.write(line + "\n")
-                    count += 1
-                await anyio.to_thread.run_sync(_settle, file)
-                size = file.tell()
+                async with aclosing(
+                    export(memory, namespace=place, vectors=vectors, on_progress=on_progress)
+                ) as lines:
+                    async for line in lines:
+                        file.write(line + "\n")
+                        count += 1
+                size = await anyio.to_thread.run_sync(_settle, file)
             await anyio.to_thread.run_sync(_replace, name, target)
         finally:
             with suppress(FileNotFoundError):
-                Path(name).unlink()
+                os.unlink(name)  # noqa: PTH108
     except OSError as error:
         raise InvalidInput(
             f"{target} cannot be written: {error.strerror or error}.", code="export_path"
@@ -159,13 +161,15 @@ def _time_text(value: Any) -> str:
 
 def _temporary(target: Path) -> tuple[int, str]:
     if target.is_dir():
-        raise IsADirectoryError(None, "it is a folder")
+        raise IsADirectoryError(errno.EISDIR, "it is a folder")
     return tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
 
 
-def _settle(file: Any) -> None:
+def _settle(file: TextIO) -> int:
+    """Bring the file to the disk and return its size."""
     file.flush()
     os.fsync(file.fileno())
+    return os.fstat(file.fileno()).st_size
 
 
 def _replace(name: str, target: Path) -> None:

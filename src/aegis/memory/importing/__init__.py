@@ -61,7 +61,7 @@ async def import_path(
     validate.check_choice("kind", kind, KINDS)
     if namespace is not None:
         validate.check_namespace(namespace)
-    place = Path(path).expanduser()
+    place = Path(path)
     return await run(
         memory,
         lambda: _open(kind, place, namespace),

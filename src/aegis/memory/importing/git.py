@@ -13,14 +13,15 @@ import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from aegis.errors import ConfigError, InvalidInput
 from aegis.memory.importing.items import BrokenItem, Item, Place, Source
 from aegis.memory.models import NewEpisode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
+    from io import BufferedReader
     from pathlib import Path
 
     from aegis.memory.importing.items import Event
@@ -181,10 +182,10 @@ def _add_file(commit: _Commit, added: bytes, removed: bytes, path: bytes) -> Non
         commit.files.append(entry | ({"binary": True} if added == b"-" else {}))
 
 
-def _tokens(output: IO[bytes]) -> Iterator[bytes]:
+def _tokens(output: BufferedReader) -> Iterator[bytes]:
     """Yield what stands between NULs."""
     kept = bytearray()
-    while block := output.read1(_BLOCK):  # type: ignore[attr-defined]
+    while block := output.read1(_BLOCK):
         first, *others = block.split(b"\x00")
         kept += first[: max(0, _MAX_TOKEN - len(kept))]
         for piece in others:
@@ -205,7 +206,7 @@ def _ask(path: Path, *arguments: str, empty_ok: bool = False) -> str:
 
 
 @contextmanager
-def _git(path: Path, *arguments: str) -> Iterator[IO[bytes]]:
+def _git(path: Path, *arguments: str) -> Generator[BufferedReader, None, None]:
     """Run git in `path` and lend its output; ends it when the caller stops reading.
 
     Raises:
@@ -231,14 +232,14 @@ def _git(path: Path, *arguments: str) -> Iterator[IO[bytes]]:
             raise InvalidInput(
                 f"{path} cannot be read: {error.strerror}.", code="import_path"
             ) from None
-        assert process.stdout is not None
+        output = cast("BufferedReader", process.stdout)
         try:
-            yield process.stdout
+            yield output
             if process.wait() != 0:
                 errors.seek(0)
                 raise InvalidInput(_complaint(path, errors.read(2000)), code="import_path")
         finally:
-            process.stdout.close()
+            output.close()
             process.kill()
             process.wait()
 

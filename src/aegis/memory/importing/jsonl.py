@@ -11,20 +11,26 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from aegis.errors import InvalidInput
 from aegis.memory import validate
-from aegis.memory.importing.items import BrokenItem, ImportedDecision, Item, PassedOver, Place
-from aegis.memory.importing.items import Source as _Source
+from aegis.memory.importing.items import (
+    BrokenItem,
+    ImportedDecision,
+    Item,
+    PassedOver,
+    Place,
+    Source,
+)
 from aegis.memory.importing.lines import file_size, find_files, parse_object, read_lines
-from aegis.memory.models import NewEpisode, NewFact
+from aegis.memory.models import NewDecision, NewEpisode, NewFact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from aegis.memory.importing.items import Event, Source
+    from aegis.memory.importing.items import Event
 
 __all__ = ["FORMAT", "VERSION", "open_source"]
 
@@ -45,7 +51,7 @@ def open_source(path: Path) -> Source:
     """Open a file, or the `.jsonl` files below a folder (`InvalidInput`)."""
     files = find_files(path, ".jsonl")
     total = sum(file_size(file) for file in files)
-    return _Source(events=_events(files), total=total, unit="bytes")
+    return Source(events=_events(files), total=total, unit="bytes")
 
 
 def _events(files: list[Path]) -> Iterator[Event]:
@@ -154,8 +160,6 @@ def _decision(line: dict[str, Any]) -> ImportedDecision:
         episode=None if "episode_id" in line else _episode_of_decision(line),
     )
     if "episode_id" not in line:
-        from aegis.memory.models import NewDecision
-
         validate.check_decision(
             NewDecision(
                 task_context=decision.task_context,
@@ -196,9 +200,8 @@ def _foreign(line: dict[str, Any]) -> NewEpisode:
     session_id = _first(rest, _SESSION, str | int)
     source_id = _first(rest, ("source_id",), str)
     known = {name: rest.pop(name, None) for name in ("details", "context", "metadata")}
-    metadata = known["metadata"] or {}
-    if not isinstance(metadata, dict):
-        raise InvalidInput(f"metadata is {metadata!r:.60}; it must be a JSON object")
+    validate.check_json_object("metadata", known["metadata"])
+    metadata: dict[str, Any] = known["metadata"] or {}
     return NewEpisode(
         event_type=_first(rest, _EVENT_TYPE, str) or "note",
         summary=text if author is None else f"{author}: {text}",
@@ -247,12 +250,13 @@ def _time(line: dict[str, Any], name: str) -> datetime | None:
 
 
 def _related(line: dict[str, Any]) -> tuple[int, ...]:
-    related = line.get("related_memories") or ()
+    related: Any = line.get("related_memories") or ()
     if not isinstance(related, list | tuple):
         raise InvalidInput(f"related_memories is {related!r:.60}; it must be a list of ids")
-    for value in related:  # pyright: ignore[reportUnknownVariableType]
+    ids = tuple(cast("list[Any]", related))
+    for value in ids:
         validate.check_id("related_memories", value)
-    return tuple(related)  # pyright: ignore[reportUnknownArgumentType]
+    return ids
 
 
 def _key(line: dict[str, Any]) -> str:

@@ -84,7 +84,7 @@ def parse_object(line: Line) -> dict[str, Any]:
         raise InvalidInput(f"it is longer than {MAX_LINE_BYTES:,} bytes")
     value = parse_json(line.data)
     if not isinstance(value, dict):
-        raise InvalidInput(f"it holds {_KINDS.get(type(value), 'a value')}, not a JSON object")
+        raise InvalidInput(f"it holds {value!r:.40}, not a JSON object")
     return cast("dict[str, Any]", value)
 
 
@@ -162,13 +162,3 @@ def _unreadable(error: OSError) -> NoReturn:
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a JSON number")
-
-
-_KINDS: dict[type, str] = {
-    list: "a list",
-    str: "a text",
-    int: "a number",
-    float: "a number",
-    bool: "a truth value",
-    type(None): "null",
-}

@@ -234,7 +234,7 @@ class _Run:
         self.skipped += len(there)
         return [item for item in items if item.old_id not in there]
 
-    def _resolved(self, item: Item, sources: dict[int | None, str | None]) -> NewEpisode:
+    def _resolved(self, item: Item, sources: Mapping[int, str | None]) -> NewEpisode:
         """Return the episode with its namespace and, as far as they are known, its relations."""
         episode = _episode(item)
         known = [new for old in item.related_old_ids if (new := self._ids.find(old)) is not None]
