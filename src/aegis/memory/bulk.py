@@ -1,0 +1,204 @@
+"""Recording many episodes: checked, embedded and copied batch by batch.
+
+While one batch is written, the next is embedded, so that the embedder's own rate is the limit.
+Each batch is one transaction; a `source_id` that is there already is skipped, so an import that
+was cut off is run again and goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import anyio
+
+from aegis.errors import Conflict, InvalidInput
+from aegis.memory import validate
+from aegis.memory.embedding_text import embed_or_none
+from aegis.memory.store import episodes as store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+
+    from aegis.db import Database
+    from aegis.memory.embedding import Embedder
+    from aegis.memory.models import NewEpisode
+
+__all__ = ["BATCH_SIZE", "Recorded", "check", "record_many", "vectors_for"]
+
+BATCH_SIZE = 500
+#: Two imports of the same source can collide on a row; the loser looks again.
+_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What became of a bulk recording."""
+
+    #: Ids of the new episodes, in the order given.
+    ids: list[int] = field(default_factory=list[int])
+    #: How many were there already.
+    skipped: int = 0
+    #: How many of the new ones have a vector.
+    embedded: int = 0
+
+    @property
+    def recorded(self) -> int:
+        """How many are new."""
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Batch:
+    episodes: Sequence[NewEpisode]
+    vectors: Sequence[str | None]
+    models: Sequence[str | None]
+
+
+def check(episode: NewEpisode, embedder: Embedder | None) -> None:
+    """Accept an episode, its own vector included (`InvalidInput`)."""
+    validate.check_episode(episode)
+    if episode.embedding is None:
+        return
+    model = episode.embedding_model
+    if embedder is not None and model in (None, embedder.model):
+        validate.check_vector("embedding", episode.embedding, dimensions=embedder.dimensions)
+    elif model is None:
+        raise InvalidInput("embedding needs embedding_model: the name of the model that made it.")
+
+
+async def vectors_for(
+    embedder: Embedder | None, episodes: Sequence[NewEpisode]
+) -> tuple[list[str | None], list[str | None]]:
+    """Return each episode's vector in text form and its model; the caller's own vectors are kept."""
+    wanted = [e.summary for e in episodes if e.embedding is None]
+    made, model = await embed_or_none(embedder, wanted)
+    rest = iter(made)
+    vectors: list[str | None] = []
+    models: list[str | None] = []
+    for episode in episodes:
+        if episode.embedding is None:
+            vectors.append(next(rest))
+            models.append(model)
+        else:
+            vectors.append("[" + ",".join(repr(float(x)) for x in episode.embedding) + "]")
+            models.append(episode.embedding_model or (embedder.model if embedder else None))
+    return vectors, models
+
+
+async def record_many(
+    db: Database,
+    embedder: Embedder | None,
+    episodes: Iterable[NewEpisode] | AsyncIterable[NewEpisode],
+    *,
+    namespace: str,
+    batch_size: int,
+    on_progress: Callable[[int], object] | None,
+) -> Recorded:
+    """Record `episodes`; see `Memory.record_many`."""
+    validate.check_limit("batch_size", batch_size, most=100_000)
+    ids: list[int] = []
+    skipped = embedded = 0
+
+    async def write(batch: _Batch) -> None:
+        nonlocal skipped, embedded
+        new, vectors = await _write(db, batch, namespace)
+        ids.extend(new)
+        embedded += vectors
+        skipped += len(batch.episodes) - len(new)
+        if on_progress is not None:
+            on_progress(len(ids) + skipped)
+
+    send, receive = anyio.create_memory_object_stream[_Batch](1)
+
+    async def drain() -> None:
+        async with receive:
+            async for batch in receive:
+                await write(batch)
+
+    try:
+        async with anyio.create_task_group() as group, send:
+            group.start_soon(drain)
+            async for chunk in _chunks(episodes, batch_size):
+                for episode in chunk:
+                    check(episode, embedder)
+                vectors, models = await vectors_for(embedder, chunk)
+                await send.send(_Batch(episodes=chunk, vectors=vectors, models=models))
+    except BaseExceptionGroup as group_error:
+        raise _only(group_error) from None
+    return Recorded(ids=ids, skipped=skipped, embedded=embedded)
+
+
+async def _write(db: Database, batch: _Batch, namespace: str) -> tuple[list[int], int]:
+    now = datetime.now(UTC)
+    for _ in range(_TRIES):
+        try:
+            async with db.transaction() as conn:
+                keep: list[int] = []
+                known: dict[str, set[str]] = {}
+                for place in {e.namespace or namespace for e in batch.episodes if e.source_id}:
+                    sources = [
+                        e.source_id
+                        for e in batch.episodes
+                        if e.source_id and (e.namespace or namespace) == place
+                    ]
+                    known[place] = set(await store.list_known_sources(conn, place, sources))
+                for position, episode in enumerate(batch.episodes):
+                    if episode.source_id is not None:
+                        seen = known[episode.namespace or namespace]
+                        if episode.source_id in seen:
+                            continue
+                        seen.add(episode.source_id)
+                    keep.append(position)
+                if not keep:
+                    return [], 0
+                ids = await store.reserve_ids(conn, len(keep))
+                rows = (
+                    (
+                        row_id,
+                        batch.episodes[at].namespace or namespace,
+                        batch.episodes[at],
+                        batch.vectors[at],
+                        batch.models[at],
+                    )
+                    for row_id, at in zip(ids, keep, strict=True)
+                )
+                await store.copy_episodes(conn, rows, now=now)
+            return ids, sum(batch.vectors[at] is not None for at in keep)
+        except Conflict:
+            continue
+    raise Conflict("Another import keeps recording the same sources. Let one of them finish.")
+
+
+async def _chunks(
+    episodes: Iterable[NewEpisode] | AsyncIterable[NewEpisode], size: int
+) -> AsyncIterator[list[NewEpisode]]:
+    chunk: list[NewEpisode] = []
+    async for episode in _each(episodes):
+        chunk.append(episode)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+async def _each(
+    episodes: Iterable[NewEpisode] | AsyncIterable[NewEpisode],
+) -> AsyncIterator[NewEpisode]:
+    if isinstance(episodes, AsyncIterable):
+        async for episode in episodes:
+            yield episode
+    else:
+        for episode in episodes:
+            yield episode
+
+
+def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the error that a person should see: the first that is no group."""
+    first: BaseException = group
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first

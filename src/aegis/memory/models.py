@@ -1,0 +1,215 @@
+"""What memory is made of. Field = column of the seed's table, plus the additive ones of ours.
+
+`Literal` types equal the enum or CHECK in the schema; a test compares both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+__all__ = [
+    "FEEDBACK",
+    "IMPORTANCE",
+    "METRICS",
+    "MODES",
+    "OUTCOMES",
+    "Decision",
+    "Episode",
+    "EpisodeFilter",
+    "Fact",
+    "Feedback",
+    "Hit",
+    "Importance",
+    "Metric",
+    "Mode",
+    "NewDecision",
+    "NewEpisode",
+    "NewFact",
+    "Outcome",
+    "ScorePart",
+]
+
+Importance = Literal["low", "medium", "high", "critical"]
+Outcome = Literal["pending", "success", "partial", "failure"]
+Feedback = Literal["positive", "negative", "neutral"]
+#: How `recall` finds: all arms fused, vectors alone, words alone, or newest first.
+Mode = Literal["hybrid", "vector", "text", "time"]
+#: Distance of the vector mode, the seed's operators `<=>`, `<->` and `<#>`.
+Metric = Literal["cosine", "l2", "inner_product"]
+
+IMPORTANCE: tuple[Importance, ...] = ("low", "medium", "high", "critical")
+OUTCOMES: tuple[Outcome, ...] = ("pending", "success", "partial", "failure")
+FEEDBACK: tuple[Feedback, ...] = ("positive", "negative", "neutral")
+MODES: tuple[Mode, ...] = ("hybrid", "vector", "text", "time")
+METRICS: tuple[Metric, ...] = ("cosine", "l2", "inner_product")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEpisode:
+    """An episode to be recorded; only `event_type` and `summary` are required."""
+
+    #: 1 to 100 characters, such as `task_complete`, `decision`, `error`, `learning`, `milestone`.
+    event_type: str
+    #: What happened, in words; this is what recall searches.
+    summary: str
+    #: When it happened, with a time zone; now if None.
+    timestamp: datetime | None = None
+    details: Mapping[str, Any] | None = None
+    context: Mapping[str, Any] | None = None
+    importance: Importance = "medium"
+    tags: Sequence[str] = ()
+    related_memories: Sequence[int] = ()
+    decision: str | None = None
+    metadata: Mapping[str, Any] | None = None
+    #: Memories of different agents or users never meet; None is the client's namespace.
+    namespace: str | None = None
+    #: Conversation or run that the episode belongs to; neighbours in it give it context.
+    session_id: str | None = None
+    #: The source's own key, such as `git:<sha>`; recording it twice in a namespace is one episode.
+    source_id: str | None = None
+    #: A vector of the caller's own; then `embedding_model` must say whose. Usually None.
+    embedding: Sequence[float] | None = None
+    embedding_model: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Episode:
+    """A recorded episode (`episodic_memory`)."""
+
+    id: int
+    namespace: str
+    session_id: str | None
+    timestamp: datetime
+    event_type: str
+    summary: str
+    details: dict[str, Any] | None
+    context: dict[str, Any] | None
+    importance: Importance
+    tags: list[str]
+    related_memories: list[int]
+    decision: str | None
+    metadata: dict[str, Any] | None
+    source_id: str | None
+    #: Model of the stored vector; None while it has none, or where it is not known.
+    embedding_model: str | None
+    #: Whether a vector is stored.
+    embedded: bool
+    created_at: datetime
+    updated_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpisodeFilter:
+    """Which episodes; every condition given must hold."""
+
+    namespace: str | None = None
+    session_id: str | None = None
+    #: From this time on, inclusive.
+    since: datetime | None = None
+    #: Before this time, exclusive.
+    until: datetime | None = None
+    event_types: Sequence[str] = ()
+    #: All of these tags.
+    tags: Sequence[str] = ()
+    #: At least this important.
+    min_importance: Importance | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScorePart:
+    """One arm's share of a result's score."""
+
+    #: `vector`, `words`, `context`, `recency`, `importance` or `fill`.
+    arm: str
+    #: Share of the final score, in the score's own unit.
+    score: float
+    #: Rank within the arm, from 1; None where the arm does not rank.
+    rank: int | None = None
+    #: What it rests on: the words that matched, the similarity, the age.
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """One result of `recall`: the memory, its score, and why."""
+
+    episode: Episode
+    #: Higher is better; comparable within one answer only.
+    score: float
+    parts: list[ScorePart] = field(default_factory=list[ScorePart])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewFact:
+    """A fact to be remembered (`semantic_memory`)."""
+
+    #: What it is about, 1 to 200 characters.
+    concept: str
+    content: str
+    category: str | None = None
+    source: str | None = None
+    #: 0 to 1.
+    confidence: float = 1.0
+    metadata: Mapping[str, Any] | None = None
+    tags: Sequence[str] = ()
+    namespace: str | None = None
+    source_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """A remembered fact (`semantic_memory`)."""
+
+    id: int
+    namespace: str
+    concept: str
+    content: str
+    category: str | None
+    source: str | None
+    confidence: float
+    metadata: dict[str, Any] | None
+    tags: list[str]
+    source_id: str | None
+    embedding_model: str | None
+    embedded: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewDecision:
+    """A decision to be recorded, with the options that there were."""
+
+    task_context: str
+    #: At least one; `chosen_option` is among them. Each a name, or an object with a `name` or `option`.
+    alternatives: Sequence[Any]
+    chosen_option: str
+    reasoning: str
+    #: The episode that the decision belongs to, if there is one.
+    episode_id: int | None = None
+    namespace: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """A recorded decision (`decision_outcomes`)."""
+
+    id: int
+    namespace: str
+    #: The seed's `decision_id`: the episode that it belongs to.
+    episode_id: int | None
+    task_context: str
+    alternatives: Any
+    chosen_option: str
+    reasoning: str
+    outcome_status: Outcome
+    outcome_details: dict[str, Any] | None
+    lessons_learned: str | None
+    user_feedback: Feedback | None
+    created_at: datetime
+    resolved_at: datetime | None

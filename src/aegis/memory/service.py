@@ -1,0 +1,289 @@
+"""The memory of an agent: record, get, list, update, delete and recall episodes.
+
+Facts and decisions hang on it as `memory.facts` and `memory.decisions`. Recording never fails for
+want of a vector: the row is stored, and `aegis.memory.backfill` fills the vector in later. The
+embedder is asked between transactions, never inside one.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from aegis.errors import Conflict, InvalidInput, NotFound
+from aegis.memory import backfill, bulk, validate
+from aegis.memory.decisions import Decisions
+from aegis.memory.embedding_text import embed_or_none
+from aegis.memory.facts import Facts
+from aegis.memory.models import EpisodeFilter, NewEpisode
+from aegis.memory.recall import recall
+from aegis.memory.store import episodes as store
+
+if TYPE_CHECKING:
+    import builtins
+    from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+
+    from aegis.db import Database
+    from aegis.memory.bulk import Recorded
+    from aegis.memory.embedding import Embedder
+    from aegis.memory.models import Episode, Hit, Importance, Metric, Mode
+
+__all__ = ["Memory"]
+
+MAX_PAGE = 1_000
+_UPDATABLE = frozenset(
+    {"timestamp", "event_type", "summary", "details", "context", "importance", "tags",
+     "related_memories", "decision", "metadata", "session_id"}
+)  # fmt: skip
+
+
+class Memory:
+    """Episodes of one client; `namespace` is where a call that names none goes."""
+
+    def __init__(self, db: Database, embedder: Embedder | None, *, namespace: str) -> None:
+        validate.check_namespace(namespace)
+        self._db = db
+        self._embedder = embedder
+        self.namespace = namespace
+        self.facts = Facts(db, embedder, namespace=namespace)
+        self.decisions = Decisions(db, embedder, namespace=namespace, recall=self.recall)
+
+    async def record(
+        self,
+        event_type: str,
+        summary: str,
+        *,
+        timestamp: datetime | None = None,
+        details: Mapping[str, Any] | None = None,
+        context: Mapping[str, Any] | None = None,
+        importance: Importance = "medium",
+        tags: Sequence[str] = (),
+        related_memories: Sequence[int] = (),
+        decision: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        namespace: str | None = None,
+        session_id: str | None = None,
+        source_id: str | None = None,
+        embedding: Sequence[float] | None = None,
+        embedding_model: str | None = None,
+    ) -> Episode:
+        """Record an episode and return it; the fields are those of `NewEpisode`.
+
+        A `source_id` that the namespace holds already is recorded once: the first one is returned.
+
+        Raises:
+            InvalidInput: a value cannot be accepted.
+        """
+        episode = NewEpisode(
+            event_type=event_type,
+            summary=summary,
+            timestamp=timestamp,
+            details=details,
+            context=context,
+            importance=importance,
+            tags=tags,
+            related_memories=related_memories,
+            decision=decision,
+            metadata=metadata,
+            namespace=namespace,
+            session_id=session_id,
+            source_id=source_id,
+            embedding=embedding,
+            embedding_model=embedding_model,
+        )
+        bulk.check(episode, self._embedder)
+        place = namespace or self.namespace
+        vectors, models = await bulk.vectors_for(self._embedder, [episode])
+        async with self._db.transaction() as conn:
+            stored = await store.insert_episode(
+                conn, episode, namespace=place, vector=vectors[0], embedding_model=models[0]
+            )
+            if stored is None and source_id is not None:
+                stored = await store.find_by_source(conn, place, source_id)
+        if stored is None:
+            raise Conflict(f"Episode {source_id!r} was deleted while it was recorded. Try again.")
+        return stored
+
+    async def record_many(
+        self,
+        episodes: Iterable[NewEpisode] | AsyncIterable[NewEpisode],
+        *,
+        embed: bool = True,
+        batch_size: int = bulk.BATCH_SIZE,
+        on_progress: Callable[[int], object] | None = None,
+    ) -> Recorded:
+        """Record many episodes through COPY, each batch in one transaction, in the order given.
+
+        Episodes whose `source_id` the namespace holds already are skipped. `embed=False` leaves
+        the vectors to the backfill. `on_progress` is told how many have been dealt with so far.
+
+        Raises:
+            InvalidInput: an episode cannot be accepted; the batches before its own are recorded.
+        """
+        return await bulk.record_many(
+            self._db,
+            self._embedder if embed else None,
+            episodes,
+            namespace=self.namespace,
+            batch_size=batch_size,
+            on_progress=on_progress,
+        )
+
+    async def get(self, episode_id: int, *, namespace: str | None = None) -> Episode:
+        """Return one episode.
+
+        Raises:
+            NotFound: the namespace has none of this id.
+        """
+        validate.check_id("id", episode_id)
+        async with self._db.transaction() as conn:
+            return await store.get_episode(conn, episode_id, namespace=namespace or self.namespace)
+
+    async def list(
+        self,
+        *,
+        limit: int = 50,
+        before: tuple[datetime, int] | None = None,
+        namespace: str | None = None,
+        session_id: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        event_types: Sequence[str] = (),
+        tags: Sequence[str] = (),
+        min_importance: Importance | None = None,
+    ) -> builtins.list[Episode]:
+        """Return a page of episodes, newest first.
+
+        `before` is the (timestamp, id) of the last episode of the page before this one.
+        """
+        validate.check_limit("limit", limit, most=MAX_PAGE)
+        where = self._filter(namespace, session_id, since, until, event_types, tags, min_importance)
+        async with self._db.transaction() as conn:
+            return await store.list_episodes(conn, where, limit=limit, before=before)
+
+    async def count(self, *, namespace: str | None = None) -> int:
+        """Return how many episodes the namespace holds."""
+        where = self._filter(namespace, None, None, None, (), (), None)
+        async with self._db.transaction() as conn:
+            return await store.count_episodes(conn, where)
+
+    async def update(
+        self, episode_id: int, *, namespace: str | None = None, **changes: Any
+    ) -> Episode:
+        """Change fields of an episode and return it; a new summary gets a new vector.
+
+        Raises:
+            InvalidInput: a field is unknown or its value cannot be accepted.
+            NotFound: the namespace has none of this id.
+        """
+        validate.check_id("id", episode_id)
+        unknown = sorted(set(changes) - _UPDATABLE)
+        if unknown or not changes:
+            raise InvalidInput(
+                f"{', '.join(unknown) or 'no field'} cannot be updated; "
+                f"use {', '.join(sorted(_UPDATABLE))}."
+            )
+        place = namespace or self.namespace
+        # What is not changed is known to be good; stand-ins let one validator serve.
+        validate.check_episode(
+            NewEpisode(**{"event_type": "-", "summary": "-", "namespace": place, **changes})
+        )
+        if "summary" in changes:
+            vectors, model = await embed_or_none(self._embedder, [changes["summary"]])
+            changes |= {"embedding": vectors[0], "embedding_model": model}
+        async with self._db.transaction() as conn:
+            return await store.update_episode(conn, episode_id, changes, namespace=place)
+
+    async def delete(self, episode_id: int, *, namespace: str | None = None) -> None:
+        """Delete one episode.
+
+        Raises:
+            NotFound: the namespace has none of this id.
+            Conflict: a decision refers to it.
+        """
+        validate.check_id("id", episode_id)
+        place = namespace or self.namespace
+        async with self._db.transaction() as conn:
+            if await store.delete_episode(conn, episode_id, namespace=place) == 0:
+                raise NotFound(f"There is no episode {episode_id} in namespace {place!r}.")
+
+    async def recall(
+        self,
+        query: str | None = None,
+        *,
+        k: int = 10,
+        mode: Mode = "hybrid",
+        metric: Metric = "cosine",
+        vector: Sequence[float] | None = None,
+        namespace: str | None = None,
+        session_id: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        event_types: Sequence[str] = (),
+        tags: Sequence[str] = (),
+        min_importance: Importance | None = None,
+    ) -> builtins.list[Hit]:
+        """Return the `k` episodes that answer `query` best, best first, each with its reasons.
+
+        Exactly `k` come back whenever the filter lets `k` through. `vector` replaces the
+        embedding of `query`. `mode` picks the arms; `metric` is the distance of mode `vector`.
+
+        Raises:
+            InvalidInput: nothing to search for, or a value out of range.
+        """
+        return await recall(
+            self._db,
+            self._embedder,
+            query=query,
+            vector=vector,
+            k=k,
+            mode=mode,
+            metric=metric,
+            where=self._filter(
+                namespace, session_id, since, until, event_types, tags, min_importance
+            ),
+            now=datetime.now(UTC),
+        )
+
+    async def backfill(
+        self,
+        *,
+        limit: int | None = None,
+        on_progress: Callable[[int], object] | None = None,
+    ) -> int:
+        """Fill in missing vectors, of every namespace, and return how many were filled.
+
+        Raises:
+            Unavailable: the embedder does not answer; what was filled so far stays.
+        """
+        return await backfill.fill_missing(
+            self._db, self._embedder, limit=limit, on_progress=on_progress
+        )
+
+    def _filter(
+        self,
+        namespace: str | None,
+        session_id: str | None,
+        since: datetime | None,
+        until: datetime | None,
+        event_types: Sequence[str],
+        tags: Sequence[str],
+        min_importance: Importance | None,
+    ) -> EpisodeFilter:
+        place = self.namespace if namespace is None else namespace
+        validate.check_namespace(place)
+        for name, value in (("since", since), ("until", until)):
+            if value is not None:
+                validate.check_time(name, value)
+        if min_importance is not None:
+            validate.check_choice("min_importance", min_importance, validate.IMPORTANCE)
+        validate.check_tags(tags)
+        return EpisodeFilter(
+            namespace=place,
+            session_id=session_id,
+            since=since,
+            until=until,
+            event_types=tuple(event_types),
+            tags=tuple(tags),
+            min_importance=min_importance,
+        )

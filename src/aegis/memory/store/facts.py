@@ -1,0 +1,305 @@
+"""SQL over `semantic_memory`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, LiteralString
+
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from aegis.db import execute, fetch_all, fetch_one, fetch_optional
+from aegis.memory.models import Fact
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from aegis.db import Connection
+    from aegis.memory.models import NewFact
+
+__all__ = [
+    "delete_fact",
+    "find_fact_by_source",
+    "get_fact",
+    "get_facts",
+    "insert_fact",
+    "list_facts",
+    "list_unembedded_facts",
+    "search_facts",
+    "set_fact_embedding",
+    "update_fact",
+]
+
+_COLUMNS: LiteralString = """
+    f.id,
+    f.namespace,
+    f.concept,
+    f.content,
+    f.category,
+    f.source,
+    coalesce(f.confidence, 1.0) AS confidence,
+    f.metadata,
+    coalesce(f.tags, '{}') AS tags,
+    f.source_id,
+    f.embedding_model,
+    f.embedding IS NOT NULL AS embedded,
+    coalesce(f.created_at, f.updated_at, 'epoch') AS created_at,
+    coalesce(f.updated_at, f.created_at, 'epoch') AS updated_at
+"""
+
+
+async def insert_fact(
+    conn: Connection,
+    fact: NewFact,
+    *,
+    namespace: str,
+    vector: str | None,
+    embedding_model: str | None,
+) -> Fact | None:
+    """Insert one fact; None if its `source_id` is in the namespace already."""
+    return await fetch_optional(
+        conn,
+        Fact,
+        """
+        INSERT INTO semantic_memory AS f (
+            concept, content, category, source, confidence, metadata, tags, embedding,
+            namespace, source_id, embedding_model
+        )
+        VALUES (
+            %(concept)s, %(content)s, %(category)s, %(source)s, %(confidence)s, %(metadata)s,
+            %(tags)s, %(vector)s::vector, %(namespace)s, %(source_id)s, %(embedding_model)s
+        )
+        ON CONFLICT (namespace, source_id) WHERE source_id IS NOT NULL DO NOTHING
+        RETURNING
+        """
+        + _COLUMNS,
+        {
+            "concept": fact.concept,
+            "content": fact.content,
+            "category": fact.category,
+            "source": fact.source,
+            "confidence": float(fact.confidence),
+            "metadata": None if fact.metadata is None else Jsonb(dict(fact.metadata)),
+            "tags": list(fact.tags),
+            "vector": vector,
+            "namespace": namespace,
+            "source_id": fact.source_id,
+            "embedding_model": embedding_model,
+        },
+    )
+
+
+async def find_fact_by_source(conn: Connection, namespace: str, source_id: str) -> Fact | None:
+    """Return the fact with this `source_id`, or None."""
+    return await fetch_optional(
+        conn,
+        Fact,
+        "SELECT "
+        + _COLUMNS
+        + "FROM semantic_memory f WHERE f.namespace = %(namespace)s AND f.source_id = %(source)s",
+        {"namespace": namespace, "source": source_id},
+    )
+
+
+async def get_fact(conn: Connection, fact_id: int, *, namespace: str) -> Fact:
+    """Return one fact; `NotFound` where the namespace has none of this id."""
+    return await fetch_one(
+        conn,
+        Fact,
+        "SELECT "
+        + _COLUMNS
+        + "FROM semantic_memory f WHERE f.id = %(id)s AND f.namespace = %(namespace)s",
+        {"id": fact_id, "namespace": namespace},
+        missing=f"There is no fact {fact_id} in namespace {namespace!r}.",
+    )
+
+
+async def get_facts(conn: Connection, ids: Sequence[int]) -> list[Fact]:
+    """Return the facts of these ids, in no order."""
+    return await fetch_all(
+        conn,
+        Fact,
+        "SELECT " + _COLUMNS + "FROM semantic_memory f WHERE f.id = ANY(%(ids)s)",
+        {"ids": list(ids)},
+    )
+
+
+async def list_facts(
+    conn: Connection,
+    *,
+    namespace: str,
+    concept: str | None,
+    category: str | None,
+    tags: Sequence[str],
+    limit: int,
+    offset: int,
+) -> list[Fact]:
+    """Return facts, last updated first."""
+    return await fetch_all(
+        conn,
+        Fact,
+        "SELECT "
+        + _COLUMNS
+        + """
+        FROM semantic_memory f
+        WHERE f.namespace = %(namespace)s
+          AND (%(concept)s::text IS NULL OR f.concept = %(concept)s)
+          AND (%(category)s::text IS NULL OR f.category = %(category)s)
+          AND (%(tags)s::text[] IS NULL OR f.tags @> %(tags)s::text[])
+        ORDER BY f.updated_at DESC NULLS LAST, f.id DESC
+        LIMIT %(limit)s OFFSET %(offset)s
+        """,
+        {
+            "namespace": namespace,
+            "concept": concept,
+            "category": category,
+            "tags": list(tags) or None,
+            "limit": limit,
+            "offset": offset,
+        },
+    )
+
+
+async def search_facts(
+    conn: Connection,
+    *,
+    namespace: str,
+    query: str,
+    vector: str | None,
+    embedding_model: str | None,
+    limit: int,
+) -> list[tuple[int, float, float]]:
+    """Return (id, cosine similarity, word rank) of the best facts by the sum of both arms.
+
+    An exact scan of the namespace: facts are few (the seed counts 500).
+    """
+    cursor = await conn.execute(
+        """
+        WITH words AS (
+            -- The question's words OR-ed: AND-ed, most questions find nothing.
+            SELECT string_agg(quote_literal(lexeme), ' | ')::tsquery AS query
+            FROM unnest(to_tsvector('english', %(query)s))
+        ),
+        scored AS (
+            SELECT
+                f.id,
+                CASE
+                    WHEN f.embedding_model = %(model)s::text
+                    THEN greatest(0, 1 - (f.embedding <=> %(vector)s::vector))
+                    ELSE 0
+                END AS similarity,
+                coalesce(
+                    ts_rank(
+                        setweight(to_tsvector('english', f.concept), 'A')
+                            || to_tsvector('english', f.content),
+                        words.query
+                    ),
+                    0
+                ) AS word_rank
+            FROM semantic_memory f
+            CROSS JOIN words
+            WHERE f.namespace = %(namespace)s
+        )
+        SELECT
+            id,
+            similarity::float8,
+            word_rank::float8
+        FROM scored
+        ORDER BY similarity + word_rank DESC, id DESC
+        LIMIT %(limit)s
+        """,
+        {
+            "query": query,
+            "vector": vector,
+            "model": embedding_model,
+            "namespace": namespace,
+            "limit": limit,
+        },
+    )
+    return [(row[0], row[1], row[2]) for row in await cursor.fetchall()]
+
+
+_UPDATABLE: Mapping[str, LiteralString] = {
+    "concept": "%s::text",
+    "content": "%s::text",
+    "category": "%s::text",
+    "source": "%s::text",
+    "confidence": "%s::float8",
+    "metadata": "%s::jsonb",
+    "tags": "%s::text[]",
+    "embedding": "%s::vector",
+    "embedding_model": "%s::text",
+}
+
+
+async def update_fact(
+    conn: Connection, fact_id: int, changes: Mapping[str, Any], *, namespace: str
+) -> Fact:
+    """Set the columns in `changes`, whose names must be updatable; `NotFound` if no row."""
+    assignments = [
+        sql.SQL("{} = ").format(sql.Identifier(name)) + sql.SQL(_UPDATABLE[name])
+        for name in changes
+    ]
+    statement = sql.SQL(
+        "UPDATE semantic_memory AS f SET {}, updated_at = now() "
+        "WHERE f.id = %s AND f.namespace = %s RETURNING {}"
+    ).format(sql.SQL(", ").join(assignments), sql.SQL(_COLUMNS))
+    values = [Jsonb(v) if isinstance(v, dict) else v for v in changes.values()]
+    return await fetch_one(
+        conn,
+        Fact,
+        statement,
+        [*values, fact_id, namespace],
+        missing=f"There is no fact {fact_id} in namespace {namespace!r}.",
+    )
+
+
+async def delete_fact(conn: Connection, fact_id: int, *, namespace: str) -> int:
+    """Delete one fact and return how many rows went (0 or 1)."""
+    return await execute(
+        conn,
+        "DELETE FROM semantic_memory WHERE id = %(id)s AND namespace = %(namespace)s",
+        {"id": fact_id, "namespace": namespace},
+    )
+
+
+async def list_unembedded_facts(
+    conn: Connection, *, after_id: int, limit: int
+) -> list[tuple[int, str]]:
+    """Return (id, text to embed) of facts without a vector, of every namespace, by id."""
+    cursor = await conn.execute(
+        """
+        SELECT id, concept || ': ' || content
+        FROM semantic_memory
+        WHERE embedding IS NULL
+          AND id > %(after_id)s
+        ORDER BY id
+        LIMIT %(limit)s
+        """,
+        {"after_id": after_id, "limit": limit},
+    )
+    return [(row[0], row[1]) for row in await cursor.fetchall()]
+
+
+async def set_fact_embedding(
+    conn: Connection,
+    *,
+    ids: Sequence[int],
+    texts: Sequence[str],
+    vectors: Sequence[str],
+    model: str,
+) -> int:
+    """Fill in vectors of facts that have none and still say the text that was embedded."""
+    return await execute(
+        conn,
+        """
+        UPDATE semantic_memory AS f
+        SET embedding = v.vector::vector,
+            embedding_model = %(model)s
+        FROM unnest(%(ids)s::integer[], %(texts)s::text[], %(vectors)s::text[])
+            AS v (id, text, vector)
+        WHERE f.id = v.id
+          AND f.embedding IS NULL
+          AND f.concept || ': ' || f.content = v.text
+        """,
+        {"ids": list(ids), "texts": list(texts), "vectors": list(vectors), "model": model},
+    )

@@ -1,0 +1,290 @@
+"""What memory accepts. Pure: no database, no clock; every refusal names the field and the value."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from aegis.errors import InvalidInput
+from aegis.memory.models import (
+    FEEDBACK,
+    IMPORTANCE,
+    METRICS,
+    MODES,
+    OUTCOMES,
+    NewDecision,
+    NewEpisode,
+    NewFact,
+)
+
+__all__ = [
+    "alternative_names",
+    "check_choice",
+    "check_decision",
+    "check_episode",
+    "check_fact",
+    "check_json_object",
+    "check_limit",
+    "check_namespace",
+    "check_tags",
+    "check_text",
+    "check_time",
+    "check_vector",
+    "parse_time",
+]
+
+#: The seed's column types.
+MAX_EVENT_TYPE = 100
+MAX_CONCEPT = 200
+MAX_CATEGORY = 100
+MAX_SOURCE = 200
+#: Ours: beyond these a value is a mistake or an attack, not a memory.
+MAX_SUMMARY = 1_000_000
+MAX_JSON_BYTES = 16 * 2**20
+MAX_TAGS = 200
+MAX_KEY = 200
+#: pgvector's limit for the type `vector`.
+MAX_DIMENSIONS = 16_000
+_PREVIEW = 60
+
+S = TypeVar("S", bound=str)
+
+
+def check_episode(episode: NewEpisode) -> None:
+    """Accept an episode or say what is wrong with it.
+
+    Raises:
+        InvalidInput: a field is empty, too long, of the wrong type or not in its range.
+    """
+    check_text("event_type", episode.event_type, most=MAX_EVENT_TYPE)
+    check_text("summary", episode.summary, most=MAX_SUMMARY)
+    check_choice("importance", episode.importance, IMPORTANCE)
+    check_tags(episode.tags)
+    if episode.timestamp is not None:
+        check_time("timestamp", episode.timestamp)
+    for name in ("details", "context", "metadata"):
+        check_json_object(name, getattr(episode, name))
+    _check_ids("related_memories", episode.related_memories)
+    if episode.decision is not None:
+        check_text("decision", episode.decision, most=MAX_SUMMARY)
+    _check_keys(episode)
+    if episode.embedding is not None:
+        check_vector("embedding", episode.embedding)
+
+
+def check_fact(fact: NewFact) -> None:
+    """Accept a fact or say what is wrong with it (`InvalidInput`)."""
+    check_text("concept", fact.concept, most=MAX_CONCEPT)
+    check_text("content", fact.content, most=MAX_SUMMARY)
+    if fact.category is not None:
+        check_text("category", fact.category, most=MAX_CATEGORY)
+    if fact.source is not None:
+        check_text("source", fact.source, most=MAX_SOURCE)
+    check_confidence(fact.confidence)
+    check_tags(fact.tags)
+    check_json_object("metadata", fact.metadata)
+    _check_keys(fact)
+
+
+def check_confidence(value: Any) -> None:
+    """Accept a number from 0 to 1."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0.0 <= value <= 1.0:
+        raise InvalidInput(f"confidence is {value!r}; it must be a number from 0 to 1.")
+
+
+def check_decision(decision: NewDecision) -> None:
+    """Accept a decision or say what is wrong with it (`InvalidInput`)."""
+    for name in ("task_context", "chosen_option", "reasoning"):
+        check_text(name, getattr(decision, name), most=MAX_SUMMARY)
+    names = alternative_names(decision.alternatives)
+    if decision.chosen_option.strip() not in names:
+        raise InvalidInput(
+            f"chosen_option is {_short(decision.chosen_option)}, which is not among the "
+            f"alternatives ({', '.join(names)}); add it to them or choose one of them."
+        )
+    if decision.episode_id is not None:
+        _check_ids("episode_id", [decision.episode_id])
+    if decision.namespace is not None:
+        check_namespace(decision.namespace)
+
+
+def alternative_names(alternatives: Any) -> list[str]:
+    """Return the options' names: a text is its own name, an object has `name` or `option`.
+
+    Raises:
+        InvalidInput: there is no option, or one without a name.
+    """
+    if isinstance(alternatives, str) or not isinstance(alternatives, Sequence):
+        raise InvalidInput(
+            f"alternatives is {_short(alternatives)}; give a list of the options that there were."
+        )
+    if not alternatives:
+        raise InvalidInput("alternatives is empty; a decision needs the options that there were.")
+    names: list[str] = []
+    for number, option in enumerate(alternatives):
+        name: Any = option
+        if isinstance(option, Mapping):
+            name = option.get("name", option.get("option"))
+            check_json_object(f"alternatives[{number}]", option)
+        if not isinstance(name, str) or not name.strip():
+            raise InvalidInput(
+                f"alternatives[{number}] is {_short(option)}; "
+                "give a text, or an object with a name."
+            )
+        _check_nul(f"alternatives[{number}]", name)
+        names.append(name.strip())
+    return names
+
+
+def check_text(name: str, value: Any, *, most: int) -> None:
+    """Accept text with something in it, of at most `most` characters."""
+    if not isinstance(value, str):
+        raise InvalidInput(f"{name} is {_short(value)}; it must be text.")
+    if not value.strip():
+        raise InvalidInput(f"{name} is empty; it must say something.")
+    if len(value) > most:
+        raise InvalidInput(f"{name} has {len(value):,} characters; at most {most:,} are accepted.")
+    _check_nul(name, value)
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Accept one of `choices`."""
+    if value not in choices:
+        raise InvalidInput(f"{name} is {_short(value)}; use one of {', '.join(choices)}.")
+
+
+def check_tags(tags: Any) -> None:
+    """Accept a list of non-empty texts."""
+    if isinstance(tags, str) or not isinstance(tags, Sequence):
+        raise InvalidInput(f"tags is {_short(tags)}; give a list of texts.")
+    if len(tags) > MAX_TAGS:
+        raise InvalidInput(f"tags has {len(tags)} entries; at most {MAX_TAGS} are accepted.")
+    for number, tag in enumerate(tags):
+        check_text(f"tags[{number}]", tag, most=MAX_KEY)
+
+
+def check_json_object(name: str, value: Any) -> None:
+    """Accept None or a JSON object: text keys, finite numbers, no NUL characters."""
+    if value is None:
+        return
+    if not isinstance(value, Mapping):
+        raise InvalidInput(f"{name} is {_short(value)}; it must be a JSON object.")
+    try:
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text.encode()
+    except (TypeError, ValueError, RecursionError, UnicodeEncodeError) as error:
+        raise InvalidInput(f"{name} cannot be stored as JSON: {error}.") from None
+    if len(text) > MAX_JSON_BYTES:
+        raise InvalidInput(f"{name} has {len(text):,} characters; at most {MAX_JSON_BYTES:,}.")
+    if "\\u0000" in text:
+        raise InvalidInput(f"{name} contains a NUL character; remove it.")
+
+
+def check_time(name: str, value: Any) -> None:
+    """Accept a time with a time zone."""
+    if not isinstance(value, datetime):
+        raise InvalidInput(f"{name} is {_short(value)}; it must be a time.")
+    if value.tzinfo is None or value.utcoffset() is None:
+        raise InvalidInput(
+            f"{name} is {value.isoformat()}, which has no time zone; add one, such as "
+            f"{value.isoformat()}+00:00."
+        )
+
+
+def parse_time(name: str, text: str) -> datetime:
+    """Return the time that `text` says, in ISO 8601 with a zone.
+
+    Raises:
+        InvalidInput: it is not such a time, or has no zone.
+    """
+    try:
+        value = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise InvalidInput(
+            f"{name} is {_short(text)}; write a time such as 2026-05-01T09:00:00+00:00."
+        ) from None
+    check_time(name, value)
+    return value
+
+
+def check_vector(name: str, vector: Sequence[float], *, dimensions: int | None = None) -> None:
+    """Accept finite numbers, as many as `dimensions` where that is known."""
+    if isinstance(vector, str) or len(vector) == 0 or len(vector) > MAX_DIMENSIONS:
+        raise InvalidInput(f"{name} must be a list of 1 to {MAX_DIMENSIONS:,} numbers.")
+    for position, value in enumerate(vector):
+        if isinstance(value, bool) or not hasattr(value, "__float__") or not math.isfinite(value):
+            raise InvalidInput(
+                f"{name}[{position}] is {_short(value)}; it must be a finite number."
+            )
+    if dimensions is not None and len(vector) != dimensions:
+        raise InvalidInput(
+            f"{name} has {len(vector)} numbers; this model's vectors have {dimensions}."
+        )
+
+
+def check_namespace(value: Any) -> None:
+    """Accept a namespace: 1 to 200 printable characters."""
+    check_text("namespace", value, most=MAX_KEY)
+    if not value.isprintable() or value != value.strip():
+        raise InvalidInput(f"namespace is {_short(value)}; use printable text without blank ends.")
+
+
+def check_limit(name: str, value: Any, *, most: int) -> None:
+    """Accept a whole number from 1 to `most`."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+        raise InvalidInput(f"{name} is {_short(value)}; use a whole number from 1 to {most}.")
+
+
+def check_id(name: str, value: Any) -> None:
+    """Accept the id of a row: a positive 32-bit integer, the seed's SERIAL."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 2**31:
+        raise InvalidInput(
+            f"{name} is {_short(value)}; ids are whole numbers from 1 to {2**31 - 1}."
+        )
+
+
+def check_mode(mode: Any, metric: Any) -> None:
+    """Accept a recall mode and a metric."""
+    check_choice("mode", mode, MODES)
+    check_choice("metric", metric, METRICS)
+
+
+def check_outcome(status: Any, feedback: Any) -> None:
+    """Accept an outcome other than `pending`, and a feedback or none."""
+    check_choice("outcome", status, OUTCOMES[1:])
+    if feedback is not None:
+        check_choice("feedback", feedback, FEEDBACK)
+
+
+def _check_keys(item: NewEpisode | NewFact) -> None:
+    if item.namespace is not None:
+        check_namespace(item.namespace)
+    for name in ("session_id", "source_id"):
+        value = getattr(item, name, None)
+        if value is not None:
+            check_text(name, value, most=1000)
+
+
+def _check_ids(name: str, values: Any) -> None:
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise InvalidInput(f"{name} is {_short(values)}; give a list of ids.")
+    for value in values:
+        check_id(name, value)
+
+
+def _check_nul(name: str, value: str) -> None:
+    if "\x00" in value:
+        raise InvalidInput(f"{name} contains a NUL character; remove it.")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidInput(f"{name} contains half of a surrogate pair; it is not text.") from None
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _PREVIEW else text[: _PREVIEW - 1] + "…"
