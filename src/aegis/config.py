@@ -42,7 +42,7 @@ class Settings:
     """All settings, with defaults that work on one box. `load_settings` reads the environment."""
 
     database_url: str | None = _setting(
-        "PostgreSQL to use (`postgresql://…`). Without it an embedded server is started in `data_dir`.",
+        "PostgreSQL to use (`postgresql://…`); without it an embedded one runs in `data_dir`.",
         secret=True,
         default=None,
     )

@@ -83,6 +83,6 @@ class ConfigError(AegisError):
 
 
 class OpsError(AegisError):
-    """An operation on the database itself (start, migration, backup, adoption) could not be done."""
+    """An operation on the database itself (start, migration, adoption) could not be done."""
 
     code = "ops_error"

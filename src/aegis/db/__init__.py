@@ -6,7 +6,14 @@ whose first argument is `db` opens its own short ones.
 """
 
 from aegis.db.database import Connection, Database, PoolFigures
-from aegis.db.query import execute, fetch_all, fetch_one, fetch_optional, fetch_value
+from aegis.db.query import (
+    execute,
+    fetch_all,
+    fetch_one,
+    fetch_optional,
+    fetch_value,
+    update_one,
+)
 
 __all__ = [
     "Connection",
@@ -17,4 +24,5 @@ __all__ = [
     "fetch_one",
     "fetch_optional",
     "fetch_value",
+    "update_one",
 ]

@@ -18,7 +18,7 @@ from aegis.db.translate import translated
 from aegis.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from aegis.config import Settings
 
@@ -81,7 +81,7 @@ class Database:
         return cls(pool, settings)
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    async def connection(self) -> AsyncGenerator[Connection, None]:
         """Lend a connection in autocommit mode, for what cannot run in a transaction."""
         async with self._lend() as conn:
             await conn.set_autocommit(True)
@@ -92,7 +92,7 @@ class Database:
                     await conn.set_autocommit(False)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
+    async def transaction(self) -> AsyncGenerator[Connection, None]:
         """Lend a connection in a transaction: committed at the end, rolled back on an error."""
         async with self._lend() as conn, conn.transaction():
             yield conn
@@ -121,7 +121,7 @@ class Database:
         await self.close()
 
     @asynccontextmanager
-    async def _lend(self) -> AsyncIterator[Connection]:
+    async def _lend(self) -> AsyncGenerator[Connection, None]:
         with translated():
             try:
                 async with self._pool.connection() as conn:

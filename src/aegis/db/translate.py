@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg import errors as pg
+from psycopg.conninfo import conninfo_to_dict
 
 from aegis.errors import (
     AegisError,
@@ -22,13 +23,13 @@ from aegis.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 __all__ = ["redact", "translate", "translated"]
 
 
 @contextmanager
-def translated(*, dsn: str | None = None) -> Iterator[None]:
+def translated(*, dsn: str | None = None) -> Generator[None, None, None]:
     """Run a block and raise driver errors as `AegisError`s; `dsn` is named without its password."""
     try:
         yield
@@ -39,11 +40,11 @@ def translated(*, dsn: str | None = None) -> Iterator[None]:
 def redact(dsn: str) -> str:
     """Return `dsn` as people may see it: host, port, database and user, never the password."""
     try:
-        parts = psycopg.conninfo.conninfo_to_dict(dsn)
+        parts = conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:
         return "(not a PostgreSQL address)"
-    host = parts.get("host") or "local socket"
-    return f"{parts.get('user') or '?'}@{host}:{parts.get('port') or 5432}/{parts.get('dbname') or '?'}"
+    host, port = parts.get("host") or "local socket", parts.get("port") or 5432
+    return f"{parts.get('user') or '?'}@{host}:{port}/{parts.get('dbname') or '?'}"
 
 
 def translate(error: psycopg.Error, *, dsn: str | None = None) -> AegisError:
@@ -82,61 +83,51 @@ def _unreachable(line: str, where: str) -> AegisError:
     )
 
 
+#: SQLSTATE class → what it means to a person. `{}` is PostgreSQL's own line.
+_MEANINGS: tuple[tuple[type[psycopg.Error], type[AegisError], str, str], ...] = (
+    (pg.InvalidPassword, ConfigError, "db_login_refused",
+     "PostgreSQL refused the user or password ({}). Check AEGIS_DATABASE_URL."),
+    (pg.InvalidAuthorizationSpecification, ConfigError, "db_login_refused",
+     "PostgreSQL refused the user or password ({}). Check AEGIS_DATABASE_URL."),
+    (pg.InvalidCatalogName, ConfigError, "db_not_found",
+     "{}. Create it, or correct AEGIS_DATABASE_URL."),
+    (pg.QueryCanceled, Unavailable, "db_statement_timeout",
+     "PostgreSQL stopped a statement ({}). AEGIS_STATEMENT_TIMEOUT_MS allows longer ones."),
+    (pg.LockNotAvailable, Unavailable, "db_lock_timeout",
+     "A lock was not to be had ({}). Try again; AEGIS_LOCK_TIMEOUT_MS allows waiting longer."),
+    (pg.DeadlockDetected, Unavailable, "db_lock_timeout",
+     "Two transactions waited for each other ({}). Try again."),
+    (pg.ReadOnlySqlTransaction, Unavailable, "db_read_only",
+     "The PostgreSQL server is read-only ({}). Point AEGIS_DATABASE_URL at the primary."),
+    (pg.DiskFull, Unavailable, "db_disk_full",
+     "The database's disk is full ({}). Free space, then try again."),
+    (pg.TooManyConnections, Unavailable, "db_too_many_connections",
+     "PostgreSQL has no free connection slot ({}). Raise its max_connections, or try again."),
+    (pg.InsufficientPrivilege, PermissionDenied, "db_privilege",
+     "The database user may not do this ({}). Grant it, or use another user."),
+    (pg.UndefinedTable, OpsError, "schema_mismatch",
+     "The schema does not fit this version of Aegis ({}). Run `aegis db upgrade`."),
+    (pg.UndefinedColumn, OpsError, "schema_mismatch",
+     "The schema does not fit this version of Aegis ({}). Run `aegis db upgrade`."),
+    (pg.UndefinedFunction, OpsError, "schema_mismatch",
+     "The schema does not fit this version of Aegis ({}). Run `aegis db upgrade`."),
+    (pg.UniqueViolation, Conflict, "conflict", "It exists already ({})."),
+    (pg.ForeignKeyViolation, Conflict, "conflict",
+     "Other rows refer to it, or it refers to what is not there ({})."),
+    (pg.CheckViolation, InvalidInput, "invalid_input",
+     "PostgreSQL does not accept the value ({})."),
+    (pg.NotNullViolation, InvalidInput, "invalid_input", "A value is missing ({})."),
+    (pg.DataError, InvalidInput, "invalid_input", "PostgreSQL does not accept the value ({})."),
+)  # fmt: skip
+
+
 def _by_sqlstate(error: psycopg.Error, line: str) -> AegisError | None:
-    diag = error.diag
-    match error:
-        case pg.InvalidPassword() | pg.InvalidAuthorizationSpecification():
-            return ConfigError(
-                "PostgreSQL refused the user or password. Check AEGIS_DATABASE_URL.",
-                code="db_login_refused",
-            )
-        case pg.InvalidCatalogName():
-            return ConfigError(
-                f"{line}. Create it, or correct AEGIS_DATABASE_URL.", code="db_not_found"
-            )
-        case pg.QueryCanceled():
-            return Unavailable(
-                "The statement took longer than AEGIS_STATEMENT_TIMEOUT_MS and was cancelled.",
-                code="db_statement_timeout",
-            )
-        case pg.LockNotAvailable() | pg.DeadlockDetected():
-            return Unavailable(
-                f"A lock was not to be had: {line}. Try again.", code="db_lock_timeout"
-            )
-        case pg.ReadOnlySqlTransaction():
-            return Unavailable(
-                "The PostgreSQL server is read-only (a standby, or default_transaction_read_only). "
-                "Point AEGIS_DATABASE_URL at the primary.",
-                code="db_read_only",
-            )
-        case pg.DiskFull():
-            return Unavailable(
-                f"The database's disk is full: {line}. Free space, then try again.",
-                code="db_disk_full",
-            )
-        case pg.TooManyConnections():
-            return Unavailable(
-                f"PostgreSQL has no free connection slot: {line}.", code="db_too_many_connections"
-            )
-        case pg.InsufficientPrivilege():
-            return PermissionDenied(
-                f"The database user may not do this: {line}.", code="db_privilege"
-            )
-        case pg.UndefinedTable() | pg.UndefinedColumn() | pg.UndefinedFunction():
-            return OpsError(
-                f"The schema does not fit this version of Aegis: {line}. Run `aegis db upgrade`.",
-                code="schema_mismatch",
-            )
-        case pg.UniqueViolation():
-            return Conflict(f"It exists already: {diag.message_detail or line}")
-        case pg.ForeignKeyViolation():
-            return Conflict(
-                f"It is referred to, or refers to what is not there: {diag.message_detail or line}"
-            )
-        case pg.CheckViolation() | pg.NotNullViolation() | pg.DataError():
-            return InvalidInput(f"PostgreSQL does not accept the value: {line}")
-        case _:
-            return None
+    if isinstance(error, pg.UniqueViolation | pg.ForeignKeyViolation):
+        line = error.diag.message_detail or line
+    for state, kind, code, meaning in _MEANINGS:
+        if isinstance(error, state):
+            return kind(meaning.format(line.rstrip(".")), code=code)
+    return None
 
 
 def _first_line(error: psycopg.Error) -> str:

@@ -72,7 +72,7 @@ def check(episode: NewEpisode, embedder: Embedder | None) -> None:
 async def vectors_for(
     embedder: Embedder | None, episodes: Sequence[NewEpisode]
 ) -> tuple[list[str | None], list[str | None]]:
-    """Return each episode's vector in text form and its model; the caller's own vectors are kept."""
+    """Return each episode's vector in text form and its model; a caller's own is kept."""
     wanted = [e.summary for e in episodes if e.embedding is None]
     made, model = await embed_or_none(embedder, wanted)
     rest = iter(made)
@@ -198,7 +198,5 @@ async def _each(
 
 def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """Return the error that a person should see: the first that is no group."""
-    first: BaseException = group
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    return first
+    first = group.exceptions[0]
+    return _only(first) if isinstance(first, BaseExceptionGroup) else first

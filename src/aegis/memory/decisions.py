@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from aegis.errors import Conflict, InvalidInput, NotFound
 from aegis.memory import validate
 from aegis.memory.embedding_text import embed_or_none
-from aegis.memory.models import NewDecision, NewEpisode
+from aegis.memory.models import FEEDBACK, OUTCOMES, NewDecision, NewEpisode
 from aegis.memory.store import decisions as store
 from aegis.memory.store import episodes
 
@@ -168,7 +168,7 @@ class Decisions:
         """Return decisions, newest first."""
         validate.check_limit("limit", limit, most=MAX_PAGE)
         if outcome is not None:
-            validate.check_choice("outcome", outcome, validate.OUTCOMES)
+            validate.check_choice("outcome", outcome, OUTCOMES)
         async with self._db.transaction() as conn:
             return await store.list_decisions(
                 conn,
@@ -199,7 +199,7 @@ class Decisions:
                 validate.check_text(name, changes[name], most=validate.MAX_SUMMARY)
         validate.check_json_object("outcome_details", changes.get("outcome_details"))
         if changes.get("user_feedback") is not None:
-            validate.check_choice("user_feedback", changes["user_feedback"], validate.FEEDBACK)
+            validate.check_choice("user_feedback", changes["user_feedback"], FEEDBACK)
         async with self._db.transaction() as conn:
             return await store.update_decision(
                 conn, decision_id, changes, namespace=namespace or self.namespace

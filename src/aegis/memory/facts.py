@@ -135,7 +135,8 @@ class Facts:
                 f"{', '.join(unknown) or 'no field'} cannot be updated; "
                 f"use {', '.join(sorted(_UPDATABLE))}."
             )
-        validate.check_fact(NewFact(**{"concept": "-", "content": "-", **changes}))
+        values: dict[str, Any] = {"concept": "-", "content": "-", **changes}
+        validate.check_fact(NewFact(**values))
         place = namespace or self.namespace
         if "concept" in changes or "content" in changes:
             before = await self.get(fact_id, namespace=place)

@@ -186,7 +186,7 @@ class NewDecision:
     """A decision to be recorded, with the options that there were."""
 
     task_context: str
-    #: At least one; `chosen_option` is among them. Each a name, or an object with a `name` or `option`.
+    #: At least one, with `chosen_option` among them; a name, or an object with `name` or `option`.
     alternatives: Sequence[Any]
     chosen_option: str
     reasoning: str

@@ -15,7 +15,7 @@ from aegis.memory import backfill, bulk, validate
 from aegis.memory.decisions import Decisions
 from aegis.memory.embedding_text import embed_or_none
 from aegis.memory.facts import Facts
-from aegis.memory.models import EpisodeFilter, NewEpisode
+from aegis.memory.models import IMPORTANCE, EpisodeFilter, NewEpisode
 from aegis.memory.recall import recall
 from aegis.memory.store import episodes as store
 
@@ -185,9 +185,8 @@ class Memory:
             )
         place = namespace or self.namespace
         # What is not changed is known to be good; stand-ins let one validator serve.
-        validate.check_episode(
-            NewEpisode(**{"event_type": "-", "summary": "-", "namespace": place, **changes})
-        )
+        values: dict[str, Any] = {"event_type": "-", "summary": "-", "namespace": place, **changes}
+        validate.check_episode(NewEpisode(**values))
         if "summary" in changes:
             vectors, model = await embed_or_none(self._embedder, [changes["summary"]])
             changes |= {"embedding": vectors[0], "embedding_model": model}
@@ -276,7 +275,7 @@ class Memory:
             if value is not None:
                 validate.check_time(name, value)
         if min_importance is not None:
-            validate.check_choice("min_importance", min_importance, validate.IMPORTANCE)
+            validate.check_choice("min_importance", min_importance, IMPORTANCE)
         validate.check_tags(tags)
         return EpisodeFilter(
             namespace=place,

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, cast
 
 from aegis.errors import InvalidInput
 from aegis.memory.models import (
@@ -49,8 +49,6 @@ MAX_KEY = 200
 #: pgvector's limit for the type `vector`.
 MAX_DIMENSIONS = 16_000
 _PREVIEW = 60
-
-S = TypeVar("S", bound=str)
 
 
 def check_episode(episode: NewEpisode) -> None:
@@ -122,14 +120,16 @@ def alternative_names(alternatives: Any) -> list[str]:
         raise InvalidInput(
             f"alternatives is {_short(alternatives)}; give a list of the options that there were."
         )
-    if not alternatives:
+    options = cast("Sequence[Any]", alternatives)
+    if not options:
         raise InvalidInput("alternatives is empty; a decision needs the options that there were.")
     names: list[str] = []
-    for number, option in enumerate(alternatives):
+    for number, option in enumerate(options):
         name: Any = option
         if isinstance(option, Mapping):
-            name = option.get("name", option.get("option"))
-            check_json_object(f"alternatives[{number}]", option)
+            fields = cast("Mapping[str, Any]", option)
+            name = fields.get("name", fields.get("option"))
+            check_json_object(f"alternatives[{number}]", fields)
         if not isinstance(name, str) or not name.strip():
             raise InvalidInput(
                 f"alternatives[{number}] is {_short(option)}; "
@@ -161,9 +161,10 @@ def check_tags(tags: Any) -> None:
     """Accept a list of non-empty texts."""
     if isinstance(tags, str) or not isinstance(tags, Sequence):
         raise InvalidInput(f"tags is {_short(tags)}; give a list of texts.")
-    if len(tags) > MAX_TAGS:
-        raise InvalidInput(f"tags has {len(tags)} entries; at most {MAX_TAGS} are accepted.")
-    for number, tag in enumerate(tags):
+    given = cast("Sequence[Any]", tags)
+    if len(given) > MAX_TAGS:
+        raise InvalidInput(f"tags has {len(given)} entries; at most {MAX_TAGS} are accepted.")
+    for number, tag in enumerate(given):
         check_text(f"tags[{number}]", tag, most=MAX_KEY)
 
 
@@ -272,7 +273,7 @@ def _check_keys(item: NewEpisode | NewFact) -> None:
 def _check_ids(name: str, values: Any) -> None:
     if isinstance(values, str) or not isinstance(values, Sequence):
         raise InvalidInput(f"{name} is {_short(values)}; give a list of ids.")
-    for value in values:
+    for value in cast("Sequence[Any]", values):
         check_id(name, value)
 
 

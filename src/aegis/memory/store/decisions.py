@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, LiteralString
 
-from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from aegis.db import execute, fetch_all, fetch_one, fetch_optional
+from aegis.db import execute, fetch_all, fetch_one, fetch_optional, update_one
 from aegis.memory.models import Decision
 
 if TYPE_CHECKING:
@@ -164,11 +163,11 @@ async def resolve_decision(
 
 
 _UPDATABLE: Mapping[str, LiteralString] = {
-    "task_context": "%s::text",
-    "reasoning": "%s::text",
-    "lessons_learned": "%s::text",
-    "user_feedback": "%s::text",
-    "outcome_details": "%s::jsonb",
+    "task_context": "text",
+    "reasoning": "text",
+    "lessons_learned": "text",
+    "user_feedback": "text",
+    "outcome_details": "jsonb",
 }
 
 
@@ -176,19 +175,17 @@ async def update_decision(
     conn: Connection, decision_id: int, changes: Mapping[str, Any], *, namespace: str
 ) -> Decision:
     """Set the columns in `changes`, whose names must be updatable; `NotFound` if no row."""
-    assignments = [
-        sql.SQL("{} = ").format(sql.Identifier(name)) + sql.SQL(_UPDATABLE[name])
-        for name in changes
-    ]
-    statement = sql.SQL(
-        "UPDATE decision_outcomes AS d SET {} WHERE d.id = %s AND d.namespace = %s RETURNING {}"
-    ).format(sql.SQL(", ").join(assignments), sql.SQL(_COLUMNS))
-    values = [Jsonb(v) if isinstance(v, dict) else v for v in changes.values()]
-    return await fetch_one(
+    return await update_one(
         conn,
         Decision,
-        statement,
-        [*values, decision_id, namespace],
+        "decision_outcomes",
+        "d",
+        changes,
+        types=_UPDATABLE,
+        stamp=None,
+        row_id=decision_id,
+        namespace=namespace,
+        returning=_COLUMNS,
         missing=f"There is no decision {decision_id} in namespace {namespace!r}.",
     )
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, LiteralString
 
-from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from aegis.db import execute, fetch_all, fetch_one, fetch_optional, fetch_value
+from aegis.db import execute, fetch_all, fetch_one, fetch_optional, fetch_value, update_one
 from aegis.memory.models import IMPORTANCE, Episode
 
 if TYPE_CHECKING:
@@ -280,19 +279,19 @@ async def count_episodes(conn: Connection, where: EpisodeFilter) -> int:
 
 #: Columns that a caller may change, and how a value becomes a parameter.
 _UPDATABLE: Mapping[str, LiteralString] = {
-    "timestamp": "%s::timestamptz",
-    "event_type": "%s::text",
-    "summary": "%s::text",
-    "details": "%s::jsonb",
-    "context": "%s::jsonb",
-    "importance": "%s::memory_importance",
-    "tags": "%s::text[]",
-    "related_memories": "%s::integer[]",
-    "decision": "%s::text",
-    "metadata": "%s::jsonb",
-    "session_id": "%s::text",
-    "embedding": "%s::vector",
-    "embedding_model": "%s::text",
+    "timestamp": "timestamptz",
+    "event_type": "text",
+    "summary": "text",
+    "details": "jsonb",
+    "context": "jsonb",
+    "importance": "memory_importance",
+    "tags": "text[]",
+    "related_memories": "integer[]",
+    "decision": "text",
+    "metadata": "jsonb",
+    "session_id": "text",
+    "embedding": "vector",
+    "embedding_model": "text",
 }
 
 
@@ -300,20 +299,17 @@ async def update_episode(
     conn: Connection, episode_id: int, changes: Mapping[str, Any], *, namespace: str
 ) -> Episode:
     """Set the columns in `changes`, whose names must be updatable; `NotFound` if no row."""
-    assignments = [
-        sql.SQL("{} = ").format(sql.Identifier(name)) + sql.SQL(_UPDATABLE[name])
-        for name in changes
-    ]
-    statement = sql.SQL(
-        "UPDATE episodic_memory AS e SET {}, updated_at = now() "
-        "WHERE e.id = %s AND e.namespace = %s RETURNING {}"
-    ).format(sql.SQL(", ").join(assignments), sql.SQL(COLUMNS))
-    values = [_jsonb(v) if isinstance(v, dict) else v for v in changes.values()]
-    return await fetch_one(
+    return await update_one(
         conn,
         Episode,
-        statement,
-        [*values, episode_id, namespace],
+        "episodic_memory",
+        "e",
+        changes,
+        types=_UPDATABLE,
+        stamp="updated_at",
+        row_id=episode_id,
+        namespace=namespace,
+        returning=COLUMNS,
         missing=f"There is no episode {episode_id} in namespace {namespace!r}.",
     )
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, LiteralString
 
-from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from aegis.db import execute, fetch_all, fetch_one, fetch_optional
+from aegis.db import execute, fetch_all, fetch_one, fetch_optional, update_one
 from aegis.memory.models import Fact
 
 if TYPE_CHECKING:
@@ -219,15 +218,15 @@ async def search_facts(
 
 
 _UPDATABLE: Mapping[str, LiteralString] = {
-    "concept": "%s::text",
-    "content": "%s::text",
-    "category": "%s::text",
-    "source": "%s::text",
-    "confidence": "%s::float8",
-    "metadata": "%s::jsonb",
-    "tags": "%s::text[]",
-    "embedding": "%s::vector",
-    "embedding_model": "%s::text",
+    "concept": "text",
+    "content": "text",
+    "category": "text",
+    "source": "text",
+    "confidence": "float8",
+    "metadata": "jsonb",
+    "tags": "text[]",
+    "embedding": "vector",
+    "embedding_model": "text",
 }
 
 
@@ -235,20 +234,17 @@ async def update_fact(
     conn: Connection, fact_id: int, changes: Mapping[str, Any], *, namespace: str
 ) -> Fact:
     """Set the columns in `changes`, whose names must be updatable; `NotFound` if no row."""
-    assignments = [
-        sql.SQL("{} = ").format(sql.Identifier(name)) + sql.SQL(_UPDATABLE[name])
-        for name in changes
-    ]
-    statement = sql.SQL(
-        "UPDATE semantic_memory AS f SET {}, updated_at = now() "
-        "WHERE f.id = %s AND f.namespace = %s RETURNING {}"
-    ).format(sql.SQL(", ").join(assignments), sql.SQL(_COLUMNS))
-    values = [Jsonb(v) if isinstance(v, dict) else v for v in changes.values()]
-    return await fetch_one(
+    return await update_one(
         conn,
         Fact,
-        statement,
-        [*values, fact_id, namespace],
+        "semantic_memory",
+        "f",
+        changes,
+        types=_UPDATABLE,
+        stamp="updated_at",
+        row_id=fact_id,
+        namespace=namespace,
+        returning=_COLUMNS,
         missing=f"There is no fact {fact_id} in namespace {namespace!r}.",
     )
 

@@ -1,0 +1,5 @@
+"""SQLAlchemy Core metadata."""
+
+from sqlalchemy import MetaData
+
+metadata = MetaData()
