@@ -8,6 +8,7 @@ pydantic: a command has 150 ms for its imports (docs/decisions/0002-settings-wit
 from __future__ import annotations
 
 import os
+import sys
 import types
 import typing
 from dataclasses import dataclass, field, fields
@@ -27,7 +28,12 @@ EmbedderKind = Literal["minilm", "openai", "none"]
 
 
 def default_data_dir() -> Path:
-    """Return the platform's user-data folder for Aegis, such as `~/.local/share/aegis`."""
+    """Return the platform's user-data folder for Aegis, such as `~/.local/share/aegis`.
+
+    For root it is `/var/lib/aegis`: the server runs without root, and may not enter root's home.
+    """
+    if sys.platform == "linux" and os.geteuid() == 0:
+        return Path("/var/lib/aegis")
     import platformdirs
 
     return Path(platformdirs.user_data_dir("aegis", appauthor=False))

@@ -308,9 +308,7 @@ def _claim_version_table(conn: psycopg.Connection) -> None:
     ).fetchone()
     if not comment[0].startswith(VERSION_TABLE_COMMENT):
         conn.execute(
-            psycopg.sql.SQL("COMMENT ON TABLE alembic_version IS {}").format(
-                VERSION_TABLE_COMMENT
-            )
+            psycopg.sql.SQL("COMMENT ON TABLE alembic_version IS {}").format(VERSION_TABLE_COMMENT)
         )
 
 

@@ -46,9 +46,7 @@ api_usage_events = Table(
     "api_usage_events",
     metadata,
     bigserial_id(),
-    Column(
-        "api_key_id", UUID, ForeignKey("api_keys.id", name="api_usage_events_api_key_id_fkey")
-    ),
+    Column("api_key_id", UUID, ForeignKey("api_keys.id", name="api_usage_events_api_key_id_fkey")),
     Column("customer_id", String(100), nullable=False),
     Column("endpoint", String(200), nullable=False),
     Column("method", String(10), nullable=False),

@@ -51,9 +51,7 @@ infra_anomaly_alerts = Table(
         nullable=False,
         server_default=text("'warning'::character varying"),
     ),
-    Column(
-        "status", String(20), nullable=False, server_default=text("'open'::character varying")
-    ),
+    Column("status", String(20), nullable=False, server_default=text("'open'::character varying")),
     Column("observed", Double),
     Column("expected", Double),
     Column("expected_low", Double),

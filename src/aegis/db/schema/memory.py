@@ -25,7 +25,6 @@ __all__ = ["decision_outcomes", "episodic_memory", "semantic_memory"]
 memory_importance = ENUM("low", "medium", "high", "critical", name="memory_importance")
 
 
-
 def namespace() -> Column[Any]:
     """Return the column that says whose memory a row is."""
     return Column("namespace", Text, nullable=False, server_default=text("'default'::text"))

