@@ -6,6 +6,7 @@ with; gone at the end.
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,6 @@ async def migrated_database() -> AsyncIterator[Database]:
 
     settings = load_settings({})
     with server() as dsn:
-        await migrate.upgrade(dsn)
+        await asyncio.to_thread(migrate.upgrade, dsn)
         async with await Database.open(dsn, settings) as db:
             yield db
