@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from aegis.memory.models import EpisodeFilter, Metric, Mode
     from aegis.memory.store.search import Found, QuestionFacts, Space
 
-__all__ = ["MAX_K", "recall"]
+__all__ = ["MAX_K", "Asked", "gather", "plan_words", "recall"]
 
 MAX_K = 1_000
 
@@ -53,8 +53,8 @@ _log = logging.getLogger("aegis.memory")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    """A request after validation."""
+class Asked:
+    """A request after validation; `vector` in pgvector's text form."""
 
     query: str
     vector: str | None
@@ -96,7 +96,7 @@ async def recall(
             "text.",
             code="no_vector",
         )
-    asked = _Asked(
+    asked = Asked(
         query=text,
         vector=found,
         space=space,
@@ -148,7 +148,7 @@ async def _vector(
     return literals[0], search.Space(model=model, dimensions=embedder.dimensions)
 
 
-async def _answer(db: Database, asked: _Asked) -> tuple[list[Hit], bool]:
+async def _answer(db: Database, asked: Asked) -> tuple[list[Hit], bool]:
     """Return the hits, and whether the namespace's words ought to be sampled again."""
     async with db.transaction() as conn:
         await conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -170,7 +170,15 @@ async def _answer(db: Database, asked: _Asked) -> tuple[list[Hit], bool]:
     return hits, sampled > _SAMPLE_AGAIN_DAYS
 
 
-async def _fused(conn: Connection, asked: _Asked, facts: QuestionFacts) -> list[Ranked]:
+async def _fused(conn: Connection, asked: Asked, facts: QuestionFacts) -> list[Ranked]:
+    candidates, runs, question = await gather(conn, asked, facts)
+    return rank(candidates, runs, question, load_weights(), limit=asked.k + _SPARE)
+
+
+async def gather(
+    conn: Connection, asked: Asked, facts: QuestionFacts
+) -> tuple[list[Candidate], list[list[int]], Question]:
+    """Return what the arms found, the runs of neighbours among it, and the question weighed."""
     small = facts.episodes <= search.SMALL_NAMESPACE
     words, idf, caps = plan_words(facts, small=small)
     worded, near, depth = _SMALL_ARMS if small else _LARGE_ARMS
@@ -199,8 +207,7 @@ async def _fused(conn: Connection, asked: _Asked, facts: QuestionFacts) -> list[
         idf = idf_of_counts(found.word_counts, facts.episodes)
     question = Question(words=words, idf=idf, mean_terms=facts.mean_terms)
     runs = [[i for i in run if i is not None] for run in found.runs]
-    candidates = _candidates(found, asked.now)
-    return rank(candidates, runs, question, load_weights(), limit=asked.k + _SPARE)
+    return _candidates(found, asked.now), runs, question
 
 
 def plan_words(
@@ -227,7 +234,7 @@ def plan_words(
     return words, idf, caps
 
 
-def _approximate(facts: QuestionFacts, asked: _Asked) -> bool:
+def _approximate(facts: QuestionFacts, asked: Asked) -> bool:
     """Return whether HNSW is quicker than comparing every vector of the namespace."""
     if not facts.iterative or facts.episodes <= search.SMALL_NAMESPACE:
         return False
@@ -261,7 +268,7 @@ def _candidates(found: Found, now: datetime) -> list[Candidate]:
     ]
 
 
-async def _nearest(conn: Connection, asked: _Asked, facts: QuestionFacts) -> list[Ranked]:
+async def _nearest(conn: Connection, asked: Asked, facts: QuestionFacts) -> list[Ranked]:
     assert asked.vector is not None
     assert asked.space is not None
     approximate = asked.metric == "cosine" and _approximate(facts, asked)
@@ -318,7 +325,7 @@ async def _newest(
     return [Hit(episode=rows[i], score=score, parts=part) for i in ids]
 
 
-async def _sample(db: Database, asked: _Asked) -> bool:
+async def _sample(db: Database, asked: Asked) -> bool:
     """Sample the namespace's words; a server that takes no writes is no reason to fail."""
     namespace = asked.where.namespace or ""
     try:
