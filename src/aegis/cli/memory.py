@@ -21,6 +21,8 @@ from aegis.cli.running import confirm, json_object, maybe_time, named, read_text
 __all__ = ["app"]
 
 app = App("What the agent remembers.")
+app.add_later("import", "aegis.cli.transfer:import_")
+app.add_later("export", "aegis.cli.transfer:export")
 app.add_later("facts", "aegis.cli.facts:app")
 app.add_later("decisions", "aegis.cli.decisions:app")
 

@@ -13,10 +13,10 @@ __all__ = ["counting", "working"]
 
 
 @contextmanager
-def counting(what: str, total: int | None = None) -> Generator[Callable[[int], None]]:
+def counting(what: str, total: int | None = None) -> Generator[Callable[..., None]]:
     """Yield a function that is told how many have been done so far."""
     if not sys.stderr.isatty():
-        yield lambda _: None
+        yield lambda *_: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -30,7 +30,11 @@ def counting(what: str, total: int | None = None) -> Generator[Callable[[int], N
         transient=True,
     ) as bar:
         task = bar.add_task(what, total=total)
-        yield lambda done: bar.update(task, completed=done)
+
+        def show(done: int, of: int | None = total) -> None:
+            bar.update(task, completed=done, total=of)
+
+        yield show
 
 
 @contextmanager
