@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
 from aegis import __version__
 from aegis.api import answers, decisions, facts, health, memory
-from aegis.api.errors import install, problem
+from aegis.api.errors import Outermost, install
 from aegis.api.guard import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp
 
     from aegis.client import Aegis
 
 __all__ = ["create_app", "create_routes"]
-
-_log = logging.getLogger("aegis.api")
 
 
 def create_app(
@@ -38,7 +35,7 @@ def create_app(
     """
     app = create_routes()
     app.state.client = client
-    return Guard(_Outermost(app, mounts or {}), token=token, names=names)
+    return Guard(Outermost(app, mounts or {}), token=token, names=names)
 
 
 def create_routes() -> FastAPI:
@@ -58,30 +55,3 @@ def create_routes() -> FastAPI:
     for routes in (facts.router, decisions.router, memory.router, health.router):
         app.include_router(routes)
     return app
-
-
-class _Outermost:
-    """What is mounted, and the last resort: what nobody expected is logged, and never shown."""
-
-    def __init__(self, app: ASGIApp, mounts: Mapping[str, ASGIApp]) -> None:
-        self._app = app
-        self._mounts = mounts
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
-
-        async def watched(message: Any) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            app = self._mounts.get(str(scope.get("path")).rstrip("/"), self._app)
-            await app(scope, receive, watched)
-        except Exception:  # noqa: BLE001 (the outermost edge)
-            _log.exception("api.unexpected", extra={"path": scope.get("path")})
-            # FastAPI has answered already, or half of an answer is under way.
-            if started:
-                return
-            response = problem(500, "unexpected", "Something unexpected happened; see the log.")
-            await response(scope, receive, watched)

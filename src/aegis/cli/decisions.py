@@ -22,7 +22,7 @@ Json = Annotated[str | None, Option(metavar="JSON", help="A JSON object, or @FIL
 def record(
     task_context: Annotated[str, Argument(help="What was to be decided.")],
     option: Annotated[list[str], Option("--option", "-o", help="An alternative; repeat for each.")],
-    chosen: Annotated[str, Option(help="The one that was chosen.")],
+    choose: Annotated[str, Option(help="The one that was chosen.")],
     because: Annotated[str, Option(help="Why.")],
     episode: Annotated[int | None, Option(help="Id of the episode it belongs to.")] = None,
     namespace: Namespace = None,
@@ -35,7 +35,7 @@ def record(
         lambda a: a.memory.decisions.record(
             task_context,
             alternatives=option,
-            chosen_option=chosen,
+            chosen_option=choose,
             reasoning=because,
             episode_id=episode,
         ),
