@@ -20,7 +20,26 @@ if TYPE_CHECKING:
 
 __all__ = ["Corpus", "vector_literal"]
 
-_ONSETS = ("b", "c", "d", "f", "g", "h", "l", "m", "n", "p", "r", "s", "t", "v", "st", "tr", "pl", "gr")
+_ONSETS = (
+    "b",
+    "c",
+    "d",
+    "f",
+    "g",
+    "h",
+    "l",
+    "m",
+    "n",
+    "p",
+    "r",
+    "s",
+    "t",
+    "v",
+    "st",
+    "tr",
+    "pl",
+    "gr",
+)
 _VOWELS = ("a", "e", "i", "o", "u", "ea", "ou")
 _CODAS = ("n", "r", "l", "t", "m", "d", "ck", "nt", "rd", "x")
 _VOCABULARY = 30_000
@@ -64,7 +83,9 @@ class Corpus:
         topics = max(8, self.rows // _PER_TOPIC)
         # Topics themselves lie in a few broad areas, as those of real texts do.
         areas = rng.standard_normal((16, self.dimensions))
-        drawn = areas[rng.integers(16, size=topics)] + rng.standard_normal((topics, self.dimensions))
+        drawn = areas[rng.integers(16, size=topics)] + rng.standard_normal(
+            (topics, self.dimensions)
+        )
         return _unit(drawn.astype(np.float32))
 
 
