@@ -63,7 +63,9 @@ def read_conversations(folder: Path) -> list[Conversation]:
     """
     paths = sorted(folder.glob("*.json"))
     if not paths:
-        raise InvalidInput(f"{folder} holds no *.json file; --data takes a folder of conversations.")
+        raise InvalidInput(
+            f"{folder} holds no *.json file; --data takes a folder of conversations."
+        )
     return [_read(path) for path in paths]
 
 
@@ -97,6 +99,8 @@ async def record(memory: Memory, conversation: Conversation) -> list[int]:
 
 def recall_at(answer: Sequence[str], evidence: frozenset[str]) -> dict[str, float]:
     """Return recall at each cut and the reciprocal rank of the first evidence."""
-    figures = {f"recall_at_{cut}": len(evidence & set(answer[:cut])) / len(evidence) for cut in CUTS}
+    figures = {
+        f"recall_at_{cut}": len(evidence & set(answer[:cut])) / len(evidence) for cut in CUTS
+    }
     first = next((place for place, key in enumerate(answer, 1) if key in evidence), None)
     return figures | {"mrr": 0.0 if first is None else 1 / first}

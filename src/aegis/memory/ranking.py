@@ -12,6 +12,7 @@ BM25: Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and B
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from dataclasses import dataclass
@@ -151,18 +152,25 @@ def rank(
     """
     features = score_features(candidates, neighbours, question)
     mixed = weights.at(question.mean_terms)
-    scored = [
-        (-(_dot(mixed, row) + _recency(c) + _IMPORTANCE[c.importance]), -c.id, place)
-        for place, (c, row) in enumerate(zip(candidates, features, strict=True))
-        if c.eligible
-    ]
+    w0, w1, w2, w3, w4, w5, w6 = mixed
+    scored: list[tuple[float, int, int]] = []
+    # Written out: this loop and that of `score_features` are what recall computes itself.
+    for place, c in enumerate(candidates):
+        if c.eligible:
+            f0, f1, f2, f3, f4, f5, f6 = features[place]
+            learned = w0 * f0 + w1 * f1 + w2 * f2 + w3 * f3 + w4 * f4 + w5 * f5 + w6 * f6
+            scored.append((-(learned + _recency(c) + _IMPORTANCE[c.importance]), -c.id, place))
     scored.sort()
     arms = _Arms(candidates, features)
     return [
-        _explained(candidates[place], [w * x for w, x in zip(mixed, features[place], strict=True)],
-                   question, arms)
+        _explained(
+            candidates[place],
+            [w * x for w, x in zip(mixed, features[place], strict=True)],
+            question,
+            arms,
+        )
         for _, _, place in scored[:limit]
-    ]  # fmt: skip
+    ]
 
 
 def score_features(
@@ -177,33 +185,37 @@ def score_features(
     # By place in `candidates`; a place after the last stands for "none".
     none = len(candidates)
     before, after = _links(candidates, neighbours)
-    texts = [_matches(c.counts) for c in candidates]
+    idf = question.idf
+    texts = [[(w, x) for w, x in enumerate(c.counts) if x] for c in candidates]
+    short, slope = _OWN_SATURATION * (1 - _OWN_LENGTH), _OWN_SATURATION * _OWN_LENGTH / mean
     own = [
-        _saturated(m, question.idf, _OWN_SATURATION * (1 - _OWN_LENGTH + _OWN_LENGTH * c.terms / mean))
-        * 2 * unit
-        for m, c in zip(texts, candidates, strict=True)
-    ]  # fmt: skip
+        2 * unit * _saturated(text, idf, short + slope * c.terms) if text else 0.0
+        for text, c in zip(texts, candidates, strict=True)
+    ]
     own.append(0.0)
     texts.append([])
-    terms = [*(c.terms for c in candidates), mean]
+    terms: list[float] = [c.terms for c in candidates]
+    terms.append(mean)
+    steep = _CONTEXT_SATURATION / (3 * mean)
     rows: list[list[float]] = []
     for i, c in enumerate(candidates):
         p, n = before[i], after[i]
+        text = texts[i]
+        together = _joined(texts[p], text, texts[n]) if texts[p] or texts[n] else text
+        damping = steep * (terms[p] + terms[i] + terms[n])
         similarity = c.similarity
         previous = candidates[p].similarity if p != none else None
-        damping = _CONTEXT_SATURATION * (terms[p] + terms[i] + terms[n]) / (3 * mean)
         rows.append(
             [
                 own[i],
-                sum([question.idf[w] for w, _ in texts[i]]) * unit * unit,
-                _saturated(_joined(texts[p], texts[i], texts[n]), question.idf, damping)
-                * 2.2 * unit,
+                unit * unit * sum([idf[w] for w, _ in text]) if text else 0.0,
+                2.2 * unit * _saturated(together, idf, damping) if together else 0.0,
                 own[before[p]] + own[after[n]],
                 usual if similarity is None else similarity,
                 usual if previous is None else previous,
                 math.log((c.terms + 5) / (mean + 5)),
             ]
-        )  # fmt: skip
+        )
     return rows
 
 
@@ -237,7 +249,9 @@ def _explained(c: Candidate, shares: Sequence[float], question: Question, arms: 
         place = arms.vector.get(c.id)
         parts.append(ScorePart(arm="vector", score=vector, rank=place, detail=detail))
     around = context + farther + previous
-    parts.append(ScorePart(arm="context", score=around, detail="with its neighbours in the session"))
+    parts.append(
+        ScorePart(arm="context", score=around, detail="with its neighbours in the session")
+    )
     parts.append(ScorePart(arm="length", score=length, detail=f"{c.terms} distinct words"))
     recency = _recency(c)
     if recency:
@@ -249,13 +263,11 @@ def _explained(c: Candidate, shares: Sequence[float], question: Question, arms: 
     return Ranked(c.id, math.fsum(part.score for part in parts), parts)
 
 
-def _dot(weights: Sequence[float], row: Sequence[float]) -> float:
-    return sum([w * x for w, x in zip(weights, row, strict=True)])
-
-
 def _recency(c: Candidate) -> float:
-    half_lives = max(c.age_days, 0.0) / _RECENCY_HALF_LIFE_DAYS
-    return 0.0 if half_lives > 10 else _RECENCY_WEIGHT * 0.5**half_lives
+    age = c.age_days
+    if age > 10 * _RECENCY_HALF_LIFE_DAYS:
+        return 0.0
+    return _RECENCY_WEIGHT * 0.5 ** (max(age, 0.0) / _RECENCY_HALF_LIFE_DAYS)
 
 
 def _links(
@@ -267,31 +279,22 @@ def _links(
     before, after = [none] * (none + 1), [none] * (none + 1)
     for run in neighbours:
         places = [place.get(i, none) for i in run]
-        for first, second in zip(places, places[1:], strict=False):
+        for first, second in itertools.pairwise(places):
             after[first] = second
             before[second] = first
     before[none] = after[none] = none
     return before, after
 
 
-def _matches(counts: Sequence[float]) -> list[tuple[int, float]]:
-    return [(w, x) for w, x in enumerate(counts) if x]
-
-
 def _joined(*texts: Sequence[tuple[int, float]]) -> Sequence[tuple[int, float]]:
     """Return the words of neighbouring texts with their counts added up."""
-    present = [text for text in texts if text]
-    if len(present) < 2:
-        return present[0] if present else ()
     together: dict[int, float] = {}
-    for text in present:
+    for text in texts:
         for w, x in text:
             together[w] = together.get(w, 0.0) + x
-    # In the order of words, so that the sum does not depend on who came first.
+    # In the order of words: a sum of floats depends on the order.
     return sorted(together.items())
 
 
-def _saturated(
-    matches: Sequence[tuple[int, float]], idf: Sequence[float], damping: float
-) -> float:
+def _saturated(matches: Sequence[tuple[int, float]], idf: Sequence[float], damping: float) -> float:
     return sum([idf[w] * x / (x + damping) for w, x in matches])

@@ -1,6 +1,6 @@
 """Recall: find what answers a question, rank it, say why.
 
-Three statements in one snapshot: the question in the terms of the namespace, what the arms find,
+Three statements in one transaction: the question in the terms of the namespace, what the arms find,
 the winners' rows. Between them plain arithmetic (`ranking`). The embedder is asked before the
 transaction, and when it fails the other arms answer.
 """
@@ -15,8 +15,15 @@ from aegis.errors import AegisError, InvalidInput
 from aegis.memory import validate
 from aegis.memory.embedding_text import embed_or_none
 from aegis.memory.models import Hit, ScorePart
-from aegis.memory.ranking import Candidate, Question, Ranked, idf_of_counts, idf_of_shares
-from aegis.memory.ranking import load_weights, rank
+from aegis.memory.ranking import (
+    Candidate,
+    Question,
+    Ranked,
+    idf_of_counts,
+    idf_of_shares,
+    load_weights,
+    rank,
+)
 from aegis.memory.store import search, statistics
 
 if TYPE_CHECKING:
@@ -39,15 +46,15 @@ _MAX_WORDS = 24
 #: How many memories the words and the vector hand to the ranking, at least, and how many of their
 #: neighbours on either side come with each.
 _SMALL_ARMS = (60, 40, 2)
-_LARGE_ARMS = (40, 30, 1)
+_LARGE_ARMS = (30, 24, 1)
 #: Results beyond k, to put in the place of what is said twice.
 _SPARE = 10
 #: Postings that are read in a large namespace, in all: the rarest words first.
-_POSTINGS = 800
+_POSTINGS = 600
 #: Share of a word that the sample of a large namespace did not list.
 _RARE_SHARE = 0.0004
 _SAMPLE_AGAIN_DAYS = 1.0
-_EF_SEARCH = 80
+_EF_SEARCH = 60
 
 _log = logging.getLogger("aegis.memory")
 
@@ -151,7 +158,6 @@ async def _vector(
 async def _answer(db: Database, asked: Asked) -> tuple[list[Hit], bool]:
     """Return the hits, and whether the namespace's words ought to be sampled again."""
     async with db.transaction() as conn:
-        await conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         facts = await search.read_question(
             conn, query=asked.query, namespace=asked.where.namespace or "", ef_search=_EF_SEARCH
         )
@@ -210,9 +216,7 @@ async def gather(
     return _candidates(found, asked.now), runs, question
 
 
-def plan_words(
-    facts: QuestionFacts, *, small: bool
-) -> tuple[list[str], list[float], list[int]]:
+def plan_words(facts: QuestionFacts, *, small: bool) -> tuple[list[str], list[float], list[int]]:
     """Return the words to use, what each tells apart, and how many postings to read of each.
 
     In a small namespace all are read. In a large one the rarest words find the candidates, and
@@ -290,27 +294,29 @@ async def _nearest(conn: Connection, asked: Asked, facts: QuestionFacts) -> list
         score = 1 - distance if asked.metric == "cosine" else -distance
         detail = f"{asked.metric} {score:.4f}"
         ranked.append(
-            Ranked(
-                row_id, score, [ScorePart(arm="vector", score=score, rank=place, detail=detail)]
-            )
+            Ranked(row_id, score, [ScorePart(arm="vector", score=score, rank=place, detail=detail)])
         )
     return ranked
 
 
-async def _hits(
-    conn: Connection, ranked: Sequence[Ranked], k: int, *, distinct: bool
-) -> list[Hit]:
-    """Return the best `k` with their rows; a text that is there already comes after all others."""
-    chosen = ranked[: k + _SPARE] if distinct else ranked[:k]
-    rows = {row.id: row for row in await search.list_by_ids(conn, [r.id for r in chosen])}
+async def _hits(conn: Connection, ranked: Sequence[Ranked], k: int, *, distinct: bool) -> list[Hit]:
+    """Return the best `k` with their rows; what is said twice makes room for what is not.
+
+    A row that was deleted a moment ago is left out.
+    """
+    rows = {row.id: row for row in await search.list_by_ids(conn, [r.id for r in ranked[:k]])}
+    if distinct and len({row.summary for row in rows.values()}) < min(k, len(ranked)):
+        spare = await search.list_by_ids(conn, [r.id for r in ranked[k : k + _SPARE]])
+        rows |= {row.id: row for row in spare}
     seen: set[str] = set()
     first: list[Hit] = []
     again: list[Hit] = []
-    for r in chosen:
-        episode = rows[r.id]
-        hit = Hit(episode=episode, score=r.score, parts=r.parts)
-        (again if distinct and episode.summary in seen else first).append(hit)
-        seen.add(episode.summary)
+    for r in ranked:
+        episode = rows.get(r.id)
+        if episode is not None:
+            hit = Hit(episode=episode, score=r.score, parts=r.parts)
+            (again if distinct and episode.summary in seen else first).append(hit)
+            seen.add(episode.summary)
     hits = first[:k] + again[: max(0, k - len(first))]
     return sorted(hits, key=lambda hit: -hit.score)
 
@@ -322,7 +328,7 @@ async def _newest(
     ids = await search.find_newest(conn, where=where, but=but, limit=k)
     rows = {row.id: row for row in await search.list_by_ids(conn, ids)}
     part = [ScorePart(arm="fill", score=score, detail="newest first")]
-    return [Hit(episode=rows[i], score=score, parts=part) for i in ids]
+    return [Hit(episode=rows[i], score=score, parts=part) for i in ids if i in rows]
 
 
 async def _sample(db: Database, asked: Asked) -> bool:
@@ -330,9 +336,7 @@ async def _sample(db: Database, asked: Asked) -> bool:
     namespace = asked.where.namespace or ""
     try:
         async with db.transaction() as conn:
-            return await statistics.sample_namespace(
-                conn, namespace, small=search.SMALL_NAMESPACE
-            )
+            return await statistics.sample_namespace(conn, namespace, small=search.SMALL_NAMESPACE)
     except AegisError as error:
         _log.warning("memory.sample_failed", extra={"code": error.code, "why": str(error)})
         return False

@@ -1,20 +1,26 @@
 """SQL of recall: which memories the arms find, and what the ranking has to know about them.
 
 Plans depend on sizes, so `find_candidates` and `find_nearest` are planned anew each time with the
-values in sight (`prepare=False`), and what a partial index asks for is a literal. They run in one
-snapshot with `read_question`, which also sets, for the transaction, how HNSW is searched.
+values in sight (`prepare=False`). They run in the transaction of `read_question`, which sets how
+HNSW is searched.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, LiteralString
-
-from psycopg import sql
+from typing import TYPE_CHECKING, Any
 
 from aegis.db import fetch_all
 from aegis.memory.models import Episode
 from aegis.memory.store.episodes import COLUMNS, filter_params
+from aegis.memory.store.search_sql import (
+    Space,
+    asked_for,
+    candidates_sql,
+    nearest_sql,
+    newest_sql,
+    undated_sql,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,8 +35,8 @@ __all__ = [
     "find_candidates",
     "find_nearest",
     "find_newest",
-    "list_by_ids",
     "lexeme_query",
+    "list_by_ids",
     "read_question",
 ]
 
@@ -44,15 +50,6 @@ _TS_RANK_UNIT = 16.449340668482262
 
 #: From this share of the table on, a namespace is no help in finding a word.
 _MOST = 0.3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Space:
-    """Vectors that may be compared with one another."""
-
-    #: None for vectors that nobody named the model of.
-    model: str | None
-    dimensions: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,12 +125,14 @@ async def read_question(
             FROM unnest(to_tsvector('english', %(query)s)) AS w
         ),
         known AS (
-            SELECT array_agg(w.lexeme ORDER BY w.lexeme) AS words,
-                   array_agg(t.share ORDER BY w.lexeme) AS shares
+            SELECT array_agg(w.lexeme) AS words,
+                   array_agg((
+                       SELECT t.share
+                       FROM memory_terms t
+                       WHERE t.namespace = %(namespace)s
+                         AND t.term = w.lexeme
+                   )) AS shares
             FROM words w
-            LEFT JOIN memory_terms t
-                   ON t.namespace = %(namespace)s
-                  AND t.term = w.lexeme
         )
         SELECT coalesce(k.words, '{}'),
                coalesce(k.shares, '{}'),
@@ -203,29 +202,20 @@ async def find_candidates(
     cap 0 finds nothing, and still counts in what others found. `idf` None: counted
     here, exactly, over the namespace.
     """
-    conditions = _conditions(where)
-    exactly = any(weight is None for weight in idf)
-    statement = sql.SQL(_CANDIDATES).format(
-        eligible=conditions,
-        # Counting words is for the namespace; looking for memories is for the filter.
-        inside=sql.SQL("true") if exactly else conditions,
-        counts=sql.SQL(", ").join(
-            sql.SQL("ts_rank(e.search, {}::tsquery) * %(unit)s::float8").format(
-                sql.Literal(lexeme_query(word))
-            )
-            for word in words
-        )
-        if words
-        else sql.SQL("0"),
-        near=_nearest(conditions, space, approximate=approximate),
-        similarity=_similarity(space),
+    statement = candidates_sql(
+        asked_for(where),
+        len(words),
+        space,
+        approximate=approximate,
+        exactly=any(weight is None for weight in idf),
     )
+    lexemes = [lexeme_query(word) for word in words]
     # Where most of the table is this namespace, asking the index for it only costs.
     crowd = facts.episodes < _MOST * facts.table_rows
     place = lexeme_query(f"\x01{where.namespace}") + " & " if crowd else ""
     params = filter_params(where) | {
-        "seeks": [place + lexeme_query(word) for word in words],
-        "words": [lexeme_query(word) for word in words],
+        "seeks": [place + lexeme for lexeme in lexemes],
+        "words": lexemes,
         "idf": list(idf),
         "caps": list(caps),
         "unit": _TS_RANK_UNIT,
@@ -236,6 +226,7 @@ async def find_candidates(
         "depth": depth,
         "vector": vector,
     }
+    params |= {f"word_{i}": lexeme for i, lexeme in enumerate(lexemes)}
     async with conn.cursor(binary=True) as cursor:
         await cursor.execute(statement, params, prepare=False)
         row: Any = await cursor.fetchone()
@@ -247,124 +238,6 @@ _FOUND = (
     "ids", "counts", "terms", "similarities", "times", "importances", "eligible", "runs",
     "word_counts", "near",
 )  # fmt: skip
-
-_CANDIDATES: LiteralString = """
-WITH words AS MATERIALIZED (
-    SELECT w.seek::tsquery AS seek,
-           w.word::tsquery AS word,
-           w.idf,
-           w.cap,
-           w.place
-    FROM unnest(
-        %(seeks)s::text[], %(words)s::text[], %(idf)s::float8[], %(caps)s::int[]
-    ) WITH ORDINALITY AS w (seek, word, idf, cap, place)
-),
-matches AS MATERIALIZED (
-    SELECT w.place, m.id, m.eligible, m.count, m.terms
-    FROM words w
-    CROSS JOIN LATERAL (
-        SELECT e.id,
-               ({eligible}) AS eligible,
-               ts_rank(e.search, w.word) * %(unit)s::float8 AS count,
-               length(e.search) - 1 AS terms
-        FROM episodic_memory e
-        WHERE e.search @@ w.seek
-          AND e.namespace = %(namespace)s
-          AND ({inside})
-        LIMIT w.cap
-    ) AS m
-),
-counted AS (
-    SELECT w.place,
-           count(m.id) AS episodes,
-           coalesce(
-               w.idf,
-               ln(1 + (greatest(%(episodes)s - count(m.id), 0) + 0.5) / (count(m.id) + 0.5))
-           )::float8 AS idf
-    FROM words w
-    LEFT JOIN matches m ON m.place = w.place
-    GROUP BY w.place, w.idf
-),
-worded AS (
-    -- The formula of aegis.memory.ranking for the memory itself.
-    SELECT m.id
-    FROM matches m
-    JOIN counted c ON c.place = m.place
-    WHERE m.eligible
-    GROUP BY m.id
-    ORDER BY sum(
-                 c.idf * m.count
-                 / (m.count + 0.2::float8 + 0.6::float8 * m.terms / %(mean_terms)s::float8)
-             ) DESC,
-             m.id DESC
-    LIMIT %(worded_limit)s
-),
-near AS MATERIALIZED (
-    {near}
-),
-core AS (
-    SELECT id FROM worded
-    UNION
-    SELECT id FROM near
-),
-runs AS MATERIALIZED (
-    SELECT ARRAY[before.ids[2], before.ids[1], e.id, after.ids[1], after.ids[2]] AS run
-    FROM core c
-    JOIN episodic_memory e ON e.id = c.id
-    CROSS JOIN LATERAL (
-        SELECT ARRAY(
-            SELECT o.id
-            FROM episodic_memory o
-            WHERE o.namespace = e.namespace
-              AND o.session_id = e.session_id
-              AND (o.timestamp, o.id) < (e.timestamp, e.id)
-            ORDER BY o.timestamp DESC, o.id DESC
-            LIMIT %(depth)s
-        ) AS ids
-        OFFSET 0
-    ) AS before
-    CROSS JOIN LATERAL (
-        SELECT ARRAY(
-            SELECT o.id
-            FROM episodic_memory o
-            WHERE o.namespace = e.namespace
-              AND o.session_id = e.session_id
-              AND (o.timestamp, o.id) > (e.timestamp, e.id)
-            ORDER BY o.timestamp, o.id
-            LIMIT %(depth)s
-        ) AS ids
-        OFFSET 0
-    ) AS after
-),
-members AS (
-    SELECT DISTINCT u.id
-    FROM runs r
-    CROSS JOIN LATERAL unnest(r.run) AS u (id)
-    WHERE u.id IS NOT NULL
-),
-described AS (
-    SELECT e.id,
-           ARRAY[{counts}]::float4[] AS counts,
-           length(e.search) - 1 AS terms,
-           ({similarity})::float4 AS similarity,
-           extract(epoch FROM e.timestamp)::float8 AS time,
-           coalesce(e.importance, 'medium')::text AS importance,
-           ({eligible}) AS eligible
-    FROM members m
-    JOIN episodic_memory e ON e.id = m.id
-)
-SELECT coalesce(array_agg(d.id), '{{}}'),
-       array_agg(d.counts),
-       coalesce(array_agg(d.terms), '{{}}'),
-       coalesce(array_agg(d.similarity), '{{}}'),
-       coalesce(array_agg(d.time), '{{}}'),
-       coalesce(array_agg(d.importance), '{{}}'),
-       coalesce(array_agg(d.eligible), '{{}}'),
-       (SELECT coalesce(array_agg(r.run), '{{}}') FROM runs r),
-       (SELECT coalesce(array_agg(c.episodes ORDER BY c.place), '{{}}') FROM counted c),
-       (SELECT count(*) FROM near)
-FROM described d
-"""
 
 
 async def find_nearest(
@@ -378,21 +251,7 @@ async def find_nearest(
     limit: int,
 ) -> list[tuple[int, float]]:
     """Return ids with their distance, nearest first; `approximate` is for the cosine alone."""
-    statement = sql.SQL(
-        """
-        WITH near AS MATERIALIZED (
-            {near}
-        )
-        SELECT e.id, (e.embedding {operator} %(vector)s::vector)::float8 AS distance
-        FROM near
-        JOIN episodic_memory e ON e.id = near.id
-        ORDER BY distance, e.id DESC
-        LIMIT %(limit)s
-        """
-    ).format(
-        near=_nearest(_conditions(where), space, approximate=approximate, metric=metric),
-        operator=_OPERATORS[metric],
-    )
+    statement = nearest_sql(asked_for(where), space, metric=metric, approximate=approximate)
     params = filter_params(where) | {
         "vector": vector,
         "near_limit": max(40, 2 * limit) if approximate else limit,
@@ -415,94 +274,14 @@ async def list_by_ids(conn: Connection, ids: Sequence[int]) -> list[Episode]:
 async def find_newest(
     conn: Connection, *, where: EpisodeFilter, but: Sequence[int], limit: int
 ) -> list[int]:
-    """Return ids of the newest episodes, without those of `but`."""
-    statement = sql.SQL(
-        """
-        SELECT e.id
-        FROM episodic_memory e
-        WHERE {conditions}
-          AND e.id <> ALL(%(but)s::int[])
-        ORDER BY e.timestamp DESC NULLS LAST, e.id DESC
-        LIMIT %(limit)s
-        """
-    ).format(conditions=_conditions(where))
+    """Return ids of the newest episodes, without those of `but`; undated ones come last."""
+    statement = newest_sql(asked_for(where))
     params = filter_params(where) | {"but": list(but), "limit": limit}
     cursor = await conn.execute(statement, params, prepare=False)
-    return [row[0] for row in await cursor.fetchall()]
-
-
-_OPERATORS: dict[Metric, sql.SQL] = {
-    "cosine": sql.SQL("<=>"),
-    "l2": sql.SQL("<->"),
-    "inner_product": sql.SQL("<#>"),
-}
-
-
-def _conditions(where: EpisodeFilter) -> sql.Composable:
-    """Return only the conditions that are asked for: each one that is not costs planning time."""
-    parts: list[LiteralString] = ["e.namespace = %(namespace)s"]
-    if where.session_id is not None:
-        parts.append("e.session_id = %(session_id)s")
-    if where.since is not None:
-        parts.append("e.timestamp >= %(since)s")
-    if where.until is not None:
-        parts.append("e.timestamp < %(until)s")
-    if where.event_types:
-        parts.append("e.event_type = ANY(%(event_types)s::text[])")
-    if where.tags:
-        parts.append("e.tags @> %(tags)s::text[]")
-    if where.min_importance is not None:
-        parts.append(
-            "coalesce(e.importance, 'medium') = ANY(%(importances)s::text[]::memory_importance[])"
-        )
-    return sql.SQL(" AND ").join(map(sql.SQL, parts))
-
-
-def _comparable(space: Space) -> sql.Composable:
-    """Return the condition that a row's vector may be compared; what partial indexes ask for."""
-    if space.model is None:
-        return sql.SQL(
-            "e.embedding_model IS NULL AND vector_dims(e.embedding) = {dimensions}"
-        ).format(dimensions=sql.Literal(space.dimensions))
-    return sql.SQL("e.embedding_model = {model}").format(model=sql.Literal(space.model))
-
-
-def _nearest(
-    conditions: sql.Composable,
-    space: Space | None,
-    *,
-    approximate: bool,
-    metric: Metric = "cosine",
-) -> sql.Composable:
-    if space is None:
-        return sql.SQL("SELECT NULL::int AS id WHERE false")
-    # The expressions of the HNSW indexes, and one that no index has.
-    if approximate and space.model is not None:
-        kind = sql.SQL("halfvec({})").format(sql.Literal(space.dimensions))
-    elif approximate:
-        kind = sql.SQL("vector({})").format(sql.Literal(space.dimensions))
-    else:
-        kind = sql.SQL("vector")
-    return sql.SQL(
-        """
-        SELECT e.id
-        FROM episodic_memory e
-        WHERE {conditions}
-          AND {comparable}
-        ORDER BY e.embedding::{kind} {operator} %(vector)s::{kind}
-        LIMIT %(near_limit)s
-        """
-    ).format(
-        conditions=conditions,
-        comparable=_comparable(space),
-        kind=kind,
-        operator=_OPERATORS[metric],
-    )
-
-
-def _similarity(space: Space | None) -> sql.Composable:
-    if space is None:
-        return sql.SQL("NULL")
-    return sql.SQL(
-        "CASE WHEN {comparable} THEN 1 - (e.embedding <=> %(vector)s::vector) END"
-    ).format(comparable=_comparable(space))
+    ids = [row[0] for row in await cursor.fetchall()]
+    if len(ids) < limit:
+        statement = undated_sql(asked_for(where))
+        params |= {"limit": limit - len(ids)}
+        cursor = await conn.execute(statement, params, prepare=False)
+        ids += [row[0] for row in await cursor.fetchall()]
+    return ids
