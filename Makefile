@@ -5,7 +5,7 @@ BASE_PYTHON ?= python3
 # uv is used where it is (much faster); a plain venv with pip does the same.
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: help install up test check bench format lock clean
+.PHONY: help install up test check bench docs format lock clean
 
 help:
 	@echo "make up       install what is needed and serve Aegis"
@@ -47,6 +47,9 @@ check: install
 	$(VENV)/bin/pyright
 	$(VENV)/bin/lint-imports
 	$(PY) -m pytest tests/rules
+
+docs: install
+	$(PY) -m tools.reference
 
 format: install
 	$(VENV)/bin/ruff format .

@@ -1,9 +1,9 @@
 """Move a database between revisions of the schema, and say where it stands.
 
-One process at a time: an advisory lock is held from looking to the last commit. Each revision is a
-transaction of its own, so whatever happens in between the database is at a valid revision. All of
-this is synchronous, because Alembic is; call it in a thread from async code. A DSN is handed to
-psycopg as it is (URL or `key=value`), never taken apart for SQLAlchemy.
+One process at a time, by `exclusive_connection`. Each revision is a transaction of its own, so
+whatever happens in between the database is at a valid revision. All of this is synchronous,
+because Alembic is; call it in a thread from async code. A DSN is handed to psycopg as it is (URL
+or `key=value`), never taken apart for SQLAlchemy.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 
+from aegis.db.admin import (
+    admin_connection,
+    exclusive_connection,
+    read_status,
+    require_server,
+)
 from aegis.db.revision import (
     HEAD,
-    STATUS_SQL,
-    TABLES,
     VERSION_TABLE_COMMENT,
-    VERSIONS_SQL,
     SchemaState,
     SchemaStatus,
-    classify,
     require_current,
 )
 from aegis.db.translate import translate, translated
@@ -51,16 +53,13 @@ __all__ = [
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
-#: Key of the advisory lock that serialises every change of the schema: "aegis" in ASCII.
-LOCK_KEY: Final = 0x6165676973
-
-#: Wait for another process's upgrade, which may build large indexes.
-LOCK_WAIT: Final = "120s"
-
-#: DDL that waits for a lock makes every later query of the table wait too: give up soon.
-DDL_LOCK_TIMEOUT: Final = "10s"
-
-OLDEST_SERVER: Final = 160000
+#: As Alembic makes it; made before, so that it can be marked as ours.
+CREATE_VERSION_TABLE: Final = """
+CREATE TABLE IF NOT EXISTS alembic_version (
+    version_num VARCHAR(32) NOT NULL,
+    CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+)
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +90,8 @@ def history() -> list[Revision]:
 
 def status(dsn: str) -> SchemaStatus:
     """Return what the database says about its schema."""
-    with _connect(dsn) as conn, translated():
-        return _status(conn)
+    with admin_connection(dsn) as conn, translated():
+        return read_status(conn)
 
 
 def state(dsn: str) -> SchemaState:
@@ -114,27 +113,29 @@ def upgrade(dsn: str, target: str = "head") -> str | None:
             newer than this code, another process holds the lock, or a revision failed.
         InvalidInput: `target` is not a revision.
     """
-    with _exclusive(dsn) as conn:
-        _require_server(conn)
-        before = _status(conn)
+    with exclusive_connection(dsn) as conn:
+        require_server(conn)
+        before = read_status(conn)
+        conn.rollback()
         if before.state not in ("empty", "behind", "current"):
             require_current(before)
-        _run("upgrade", conn, target)
+        run_upgrade(conn, target)
         return before.revision
 
 
 def downgrade(dsn: str, target: str) -> str | None:
     """Take the database back to `target` (`base` for none) and return the revision it had.
 
-    A table, column or row that the older schema cannot hold is lost or, where a revision says so,
-    refused: dump first (`aegis.db.dump`).
+    What the older schema cannot hold is set aside and put back by the next upgrade; `base` drops
+    every table with its rows. Dump first (`aegis.db.dump`).
 
     Raises:
-        OpsError: as `upgrade`, or a revision cannot be undone with the rows that exist.
+        OpsError: as `upgrade`, or there is nothing to take back.
         InvalidInput: `target` is not a revision.
     """
-    with _exclusive(dsn) as conn:
-        before = _status(conn)
+    with exclusive_connection(dsn) as conn:
+        before = read_status(conn)
+        conn.rollback()
         if before.state == "empty":
             raise OpsError("The database has no Aegis tables to downgrade.", code="schema_empty")
         if before.state not in ("behind", "current"):
@@ -151,11 +152,11 @@ def check(dsn: str) -> list[str]:
     """
     from aegis.db.autogenerate import drift
 
-    with _connect(dsn) as conn, translated():
-        require_current(_status(conn))
+    with admin_connection(dsn) as conn, translated():
+        require_current(read_status(conn))
         conn.rollback()
-        with _sqlalchemy(conn) as connection:
-            return drift(connection)
+        with sqlalchemy_connection(conn) as sa_connection:
+            return drift(sa_connection)
 
 
 def revision(message: str, *, autogenerate: bool, dsn: str) -> Path:
@@ -170,12 +171,12 @@ def revision(message: str, *, autogenerate: bool, dsn: str) -> Path:
     if not message.strip():
         raise InvalidInput("A revision needs a message that says what it changes.")
     number = f"{int(head()) + 1:04d}"
-    with _connect(dsn) as conn:
-        require_current(_status(conn))
+    with admin_connection(dsn) as conn, translated():
+        require_current(read_status(conn))
         conn.rollback()
-        with _sqlalchemy(conn) as connection, _alembic_errors():
+        with sqlalchemy_connection(conn) as sa_connection, _alembic_errors():
             script: Any = command.revision(
-                _config(connection), message, autogenerate=autogenerate, rev_id=number
+                _config(sa_connection), message, autogenerate=autogenerate, rev_id=number
             )
     return Path(script.path)
 
@@ -204,92 +205,30 @@ def _script() -> ScriptDirectory:
     return ScriptDirectory.from_config(_config())
 
 
-@contextmanager
-def _connect(dsn: str) -> Iterator[psycopg.Connection]:
-    """Lend a connection without a statement time-out, closed at the end."""
-    with translated(dsn=dsn):
-        conn = psycopg.connect(dsn, application_name="aegis-migrate", connect_timeout=10)
-    try:
-        with translated():
-            conn.execute("SET statement_timeout = 0")
-            conn.execute("SET idle_in_transaction_session_timeout = 0")
-            conn.execute("SET TimeZone = 'UTC'")
-            conn.commit()
-        yield conn
-    finally:
-        conn.close()
+def run_upgrade(conn: psycopg.Connection, target: str) -> None:
+    """Upgrade on a connection from `exclusive`, outside of any transaction."""
+    _run("upgrade", conn, target)
+    # An old pgvector could not build these; on most days there is nothing to do.
+    if (read_status(conn).revision or "") >= "0003":
+        conn.execute(revision_module("0003").MODEL_INDEXES)
+    conn.commit()
 
 
-@contextmanager
-def _exclusive(dsn: str) -> Iterator[psycopg.Connection]:
-    """Lend a connection that holds the schema's lock; closing it lets go, as does a crash."""
-    with _connect(dsn) as conn:
-        try:
-            conn.execute("SELECT set_config('lock_timeout', %s, false)", (LOCK_WAIT,))
-            conn.execute("SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
-        except psycopg.errors.LockNotAvailable as error:
-            raise OpsError(
-                f"Another process has been changing the schema for {LOCK_WAIT}; try again when "
-                "it is done.",
-                code="schema_busy",
-            ) from error
-        with translated():
-            conn.execute("SELECT set_config('lock_timeout', %s, false)", (DDL_LOCK_TIMEOUT,))
-            conn.commit()
-        with translated():
-            yield conn
-
-
-def _status(conn: psycopg.Connection) -> SchemaStatus:
-    """Return the schema's status and end the transaction that looking began."""
-    row: Any = conn.execute(STATUS_SQL, {"tables": list(TABLES)}).fetchone()
-    versions = [version for (version,) in conn.execute(VERSIONS_SQL)] if row[0] else []
-    conn.rollback()
-    return classify(has_version_table=row[0], comment=row[1], tables=row[2], versions=versions)
-
-
-def _require_server(conn: psycopg.Connection) -> None:
-    """Look for what the first revision needs, so that its absence is one clear line."""
-    if conn.info.server_version < OLDEST_SERVER:
-        raise OpsError(
-            f"PostgreSQL {conn.info.server_version // 10000} is too old; Aegis needs 16 or later.",
-            code="server_too_old",
-        )
-    row: Any = conn.execute(
-        """
-        SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'vector'),
-               EXISTS (SELECT FROM pg_available_extensions WHERE name = 'vector'),
-               pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean
-        """
-    ).fetchone()
-    conn.rollback()
-    installed, available, read_only = row
-    if read_only:
-        raise translate(psycopg.errors.ReadOnlySqlTransaction("read-only"))
-    if not installed and not available:
-        raise OpsError(
-            "The server has no pgvector; install it there (Debian: "
-            f"postgresql-{conn.info.server_version // 10000}-pgvector) and try again.",
-            code="pgvector_missing",
-        )
+def revision_module(id: str) -> Any:
+    """Return the module of one revision, for the SQL in it."""
+    script: Any = _script().get_revision(id)
+    return script.module
 
 
 def _run(direction: str, conn: psycopg.Connection, target: str) -> None:
     from alembic import command
 
-    conn.execute(
-        """
-        CREATE TABLE IF NOT EXISTS alembic_version (
-            version_num VARCHAR(32) NOT NULL,
-            CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
-        )
-        """
-    )
+    conn.execute(CREATE_VERSION_TABLE)
     _claim_version_table(conn)
     conn.commit()
     run = command.upgrade if direction == "upgrade" else command.downgrade
-    with _sqlalchemy(conn) as connection, _alembic_errors():
-        run(_config(connection), target)
+    with sqlalchemy_connection(conn) as sa_connection, _alembic_errors():
+        run(_config(sa_connection), target)
 
 
 def _claim_version_table(conn: psycopg.Connection) -> None:
@@ -299,20 +238,20 @@ def _claim_version_table(conn: psycopg.Connection) -> None:
     ).fetchone()
     if not comment[0].startswith(VERSION_TABLE_COMMENT):
         conn.execute(
-            psycopg.sql.SQL("COMMENT ON TABLE alembic_version IS {}").format(
-                VERSION_TABLE_COMMENT
-            )
+            psycopg.sql.SQL("COMMENT ON TABLE alembic_version IS {}").format(VERSION_TABLE_COMMENT)
         )
 
 
 @contextmanager
-def _sqlalchemy(conn: psycopg.Connection) -> Iterator[sa.Connection]:
+def sqlalchemy_connection(conn: psycopg.Connection) -> Iterator[sa.Connection]:
     """Lend `conn` to SQLAlchemy, which may commit on it and must not close it."""
     import sqlalchemy as sa
 
     engine = sa.create_engine(
         "postgresql+psycopg://", creator=lambda: conn, poolclass=sa.StaticPool
     )
+    # Comments are written by migrations and held by them alone; the metadata has none to compare.
+    engine.dialect.supports_comments = False
     connection = engine.connect()
     try:
         yield connection
@@ -321,7 +260,7 @@ def _sqlalchemy(conn: psycopg.Connection) -> Iterator[sa.Connection]:
             raise _explained(error.orig) from error
         raise
     finally:
-        if not connection.closed:
+        if not conn.closed:
             connection.rollback()
             connection.detach()
 
@@ -336,6 +275,13 @@ def _explained(error: psycopg.Error) -> Exception:
             "The database user may not create the extension pgvector; let an administrator run "
             "`CREATE EXTENSION vector` in this database, then try again.",
             code="pgvector_forbidden",
+        )
+    if isinstance(error, psycopg.errors.FeatureNotSupported) and error.diag.message_detail:
+        # Something of the owner's hangs on a column that changes, such as a view.
+        return OpsError(
+            f"A revision could not be applied: {error.diag.message_primary}: "
+            f"{error.diag.message_detail}. Drop that, upgrade, and create it again.",
+            code="migration_refused",
         )
     return translate(error)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from aegis.errors import Conflict, InvalidInput
+from aegis.errors import AegisError, Conflict, InvalidInput
 from aegis.memory import validate
 from aegis.memory.embedding_text import embed_or_none
 from aegis.memory.store import episodes as store
@@ -118,16 +118,20 @@ async def record_many(
             async for batch in receive:
                 await write(batch)
 
+    failure: AegisError | None = None
     try:
         async with anyio.create_task_group() as group, send:
             group.start_soon(drain)
-            async for chunk in _chunks(episodes, batch_size):
-                for episode in chunk:
-                    check(episode, embedder)
-                vectors, models = await vectors_for(embedder, chunk)
-                await send.send(_Batch(episodes=chunk, vectors=vectors, models=models))
+            try:
+                async for chunk in _chunks(episodes, batch_size, embedder):
+                    vectors, models = await vectors_for(embedder, chunk)
+                    await send.send(_Batch(episodes=chunk, vectors=vectors, models=models))
+            except AegisError as error:
+                failure = error  # raised once what came before it is written
     except BaseExceptionGroup as group_error:
         raise _only(group_error) from None
+    if failure is not None:
+        raise failure
     return Recorded(ids=ids, skipped=skipped, embedded=embedded)
 
 
@@ -173,16 +177,24 @@ async def _write(db: Database, batch: _Batch, namespace: str) -> tuple[list[int]
 
 
 async def _chunks(
-    episodes: Iterable[NewEpisode] | AsyncIterable[NewEpisode], size: int
+    episodes: Iterable[NewEpisode] | AsyncIterable[NewEpisode], size: int, embedder: Embedder | None
 ) -> AsyncIterator[list[NewEpisode]]:
+    """Yield checked batches; a bad episode is raised after the good ones before it were yielded."""
     chunk: list[NewEpisode] = []
-    async for episode in _each(episodes):
-        chunk.append(episode)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
+    failure: AegisError | None = None
+    try:
+        async for episode in _each(episodes):
+            check(episode, embedder)
+            chunk.append(episode)
+            if len(chunk) == size:
+                yield chunk
+                chunk = []
+    except AegisError as error:
+        failure = error
     if chunk:
         yield chunk
+    if failure is not None:
+        raise failure
 
 
 async def _each(

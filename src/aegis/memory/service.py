@@ -118,7 +118,7 @@ class Memory:
         the vectors to the backfill. `on_progress` is told how many have been dealt with so far.
 
         Raises:
-            InvalidInput: an episode cannot be accepted; the batches before its own are recorded.
+            InvalidInput: an episode cannot be accepted; those before it are recorded.
         """
         return await bulk.record_many(
             self._db,

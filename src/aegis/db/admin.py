@@ -1,0 +1,112 @@
+"""One synchronous connection for changing the schema, and what has to be true before.
+
+An advisory lock, held by the session, keeps others from changing it at the same time; it goes with
+the connection, so nothing has to be cleaned up after a crash.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import psycopg
+
+from aegis.db.revision import STATUS_SQL, TABLES, VERSIONS_SQL, SchemaStatus, classify
+from aegis.db.translate import translate, translated
+from aegis.errors import OpsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["admin_connection", "exclusive_connection", "read_status", "require_server"]
+
+#: Key of the advisory lock: "aegis" in ASCII.
+LOCK_KEY: Final = 0x6165676973
+
+#: How long to wait for another process, which may be building large indexes.
+LOCK_WAIT_S: Final = 120
+
+#: DDL that waits for a lock makes every later query of the table wait behind it: give up soon.
+DDL_LOCK_TIMEOUT_S: Final = 10
+
+OLDEST_SERVER: Final = 16_00_00
+
+
+@contextmanager
+def admin_connection(dsn: str) -> Iterator[psycopg.Connection]:
+    """Lend a connection without a statement time-out, closed at the end."""
+    with translated(dsn=dsn):
+        conn = psycopg.connect(dsn, application_name="aegis-migrate", connect_timeout=10)
+    try:
+        with translated():
+            conn.execute("SET statement_timeout = 0")
+            conn.execute("SET idle_in_transaction_session_timeout = 0")
+            conn.execute("SET TimeZone = 'UTC'")
+            conn.commit()
+        yield conn
+    finally:
+        conn.close()
+
+
+@contextmanager
+def exclusive_connection(dsn: str, *, wait_s: int = LOCK_WAIT_S) -> Iterator[psycopg.Connection]:
+    """Lend a connection that alone may change the schema, outside of any transaction.
+
+    Raises:
+        OpsError: `schema_busy`, another process has been at it for `wait_s`.
+    """
+    with admin_connection(dsn) as conn, translated():
+        try:
+            _set_lock_timeout(conn, wait_s)
+            conn.execute("SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
+        except psycopg.errors.LockNotAvailable as error:
+            raise OpsError(
+                f"Another process has been changing the schema for {wait_s} s; try again when "
+                "it is done.",
+                code="schema_busy",
+            ) from error
+        _set_lock_timeout(conn, DDL_LOCK_TIMEOUT_S)
+        conn.commit()
+        yield conn
+
+
+def _set_lock_timeout(conn: psycopg.Connection, seconds: int) -> None:
+    conn.execute("SELECT set_config('lock_timeout', %s, false)", (f"{seconds}s",))
+
+
+def read_status(conn: psycopg.Connection) -> SchemaStatus:
+    """Return the schema's status, in the caller's transaction."""
+    row: Any = conn.execute(STATUS_SQL, {"tables": list(TABLES)}).fetchone()
+    versions = [version for (version,) in conn.execute(VERSIONS_SQL)] if row[0] else []
+    return classify(has_version_table=row[0], comment=row[1], tables=row[2], versions=versions)
+
+
+def require_server(conn: psycopg.Connection) -> None:
+    """Look for what the first revision needs, so that its absence is one clear line.
+
+    Raises:
+        OpsError: `server_too_old` or `pgvector_missing`.
+        Unavailable: `db_read_only`.
+    """
+    major = conn.info.server_version // 10000
+    if conn.info.server_version < OLDEST_SERVER:
+        raise OpsError(
+            f"PostgreSQL {major} is too old; Aegis needs 16 or later.", code="server_too_old"
+        )
+    row: Any = conn.execute(
+        """
+        SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'vector'),
+               EXISTS (SELECT FROM pg_available_extensions WHERE name = 'vector'),
+               current_setting('transaction_read_only')::boolean
+        """
+    ).fetchone()
+    conn.rollback()
+    installed, available, read_only = row
+    if read_only:
+        raise translate(psycopg.errors.ReadOnlySqlTransaction("read-only"))
+    if not installed and not available:
+        raise OpsError(
+            "The server has no pgvector; install it there (on Debian the package "
+            f"postgresql-{major}-pgvector) and try again.",
+            code="pgvector_missing",
+        )

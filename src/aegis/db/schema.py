@@ -1,5 +1,0 @@
-"""SQLAlchemy Core metadata."""
-
-from sqlalchemy import MetaData
-
-metadata = MetaData()

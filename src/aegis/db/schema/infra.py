@@ -1,0 +1,69 @@
+"""Agent sessions, containers and what is unusual about them."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Double, Index, String, Table, Text, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from aegis.db.schema.types import TIMESTAMPTZ, bigserial_id, metadata, timestamp_now, uuid_id
+
+__all__ = ["claude_sessions", "container_metrics", "infra_anomaly_alerts"]
+
+claude_sessions = Table(
+    "claude_sessions",
+    metadata,
+    uuid_id(),
+    Column("session_id", String(100), nullable=False),
+    Column("user_id", String(100)),
+    Column("command", Text),
+    Column("status", String(20), server_default=text("'running'::character varying")),
+    timestamp_now("started_at"),
+    Column("ended_at", TIMESTAMPTZ),
+    Column("metadata", JSONB),
+    UniqueConstraint("session_id", name="claude_sessions_session_id_key"),
+)
+
+container_metrics = Table(
+    "container_metrics",
+    metadata,
+    bigserial_id(),
+    Column("container_name", String(100), nullable=False),
+    Column("cpu_percent", Double),
+    Column("mem_usage_mb", Double),
+    Column("mem_percent", Double),
+    Column("net_io_mb", Double),
+    Column("block_io_mb", Double),
+    timestamp_now("timestamp"),
+    Index("idx_container_metrics_name_timestamp", "container_name", text("timestamp DESC")),
+)
+
+infra_anomaly_alerts = Table(
+    "infra_anomaly_alerts",
+    metadata,
+    bigserial_id(),
+    Column("host", String(200)),
+    Column("container_name", String(100)),
+    Column("metric", String(100), nullable=False),
+    Column("kind", String(50), nullable=False),
+    Column(
+        "severity",
+        String(20),
+        nullable=False,
+        server_default=text("'warning'::character varying"),
+    ),
+    Column("status", String(20), nullable=False, server_default=text("'open'::character varying")),
+    Column("observed", Double),
+    Column("expected", Double),
+    Column("expected_low", Double),
+    Column("expected_high", Double),
+    Column("score", Double),
+    Column("explanation", Text, nullable=False),
+    Column("evidence", JSONB),
+    Column("started_at", TIMESTAMPTZ, nullable=False),
+    Column("ended_at", TIMESTAMPTZ),
+    Column("acknowledged_at", TIMESTAMPTZ),
+    timestamp_now("created_at", nullable=False),
+    timestamp_now("updated_at", nullable=False),
+    Index("idx_infra_anomaly_alerts_started_at", text("started_at DESC")),
+    Index("idx_infra_anomaly_alerts_status", "status", "container_name", "metric"),
+)

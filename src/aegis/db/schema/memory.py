@@ -1,0 +1,150 @@
+"""What happened, what is known, what was decided."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, ENUM, JSONB
+
+from aegis.db.schema.types import TIMESTAMPTZ, Vector, metadata, serial_id, timestamp_now
+
+__all__ = ["decision_outcomes", "episodic_memory", "semantic_memory"]
+
+memory_importance = ENUM("low", "medium", "high", "critical", name="memory_importance")
+
+
+def namespace() -> Column[Any]:
+    """Return the column that says whose memory a row is."""
+    return Column("namespace", Text, nullable=False, server_default=text("'default'::text"))
+
+
+def source_index(name: str) -> Index:
+    """Return the index that makes an import idempotent."""
+    return Index(
+        name,
+        "namespace",
+        "source_id",
+        unique=True,
+        postgresql_where=text("source_id IS NOT NULL"),
+    )
+
+
+def vector_indexes(name: str) -> tuple[Index, ...]:
+    """Return one HNSW index for rows without a named model, and one for each built-in model."""
+    return (
+        Index(
+            name,
+            text("(embedding::vector(1536)) vector_cosine_ops"),
+            postgresql_using="hnsw",
+            postgresql_where=text("vector_dims(embedding) = 1536"),
+        ),
+        Index(
+            f"{name}_minilm",
+            text("(embedding::halfvec(384)) halfvec_cosine_ops"),
+            postgresql_using="hnsw",
+            postgresql_where=text("embedding_model = 'all-MiniLM-L6-v2-onnx-int8'"),
+            info={"needs_halfvec": True},
+        ),
+    )
+
+
+episodic_memory = Table(
+    "episodic_memory",
+    metadata,
+    serial_id(),
+    timestamp_now("timestamp"),
+    Column("event_type", String(100), nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("details", JSONB),
+    Column("context", JSONB),
+    Column("importance", memory_importance, server_default=text("'medium'::memory_importance")),
+    Column("embedding", Vector()),
+    Column("tags", ARRAY(Text)),
+    Column("related_memories", ARRAY(Integer)),
+    timestamp_now("created_at"),
+    Column("decision", Text),
+    Column("metadata", JSONB),
+    Column("graphiti_synced_at", TIMESTAMPTZ),
+    namespace(),
+    Column("session_id", Text),
+    Column("source_id", Text),
+    Column("embedding_model", Text),
+    timestamp_now("updated_at"),
+    *vector_indexes("idx_episodic_embedding"),
+    Index("idx_episodic_namespace_timestamp", "namespace", text("timestamp DESC")),
+    Index("idx_episodic_namespace_session", "namespace", "session_id", "timestamp", "id"),
+    source_index("uq_episodic_source_id"),
+    Index("idx_episodic_timestamp", text("timestamp DESC")),
+    Index("idx_episodic_event_type", "event_type"),
+    Index("idx_episodic_importance", "importance"),
+    Index("idx_episodic_tags", "tags", postgresql_using="gin"),
+)
+
+semantic_memory = Table(
+    "semantic_memory",
+    metadata,
+    serial_id(),
+    Column("concept", String(200), nullable=False),
+    Column("content", Text, nullable=False),
+    Column("category", String(100)),
+    Column("source", String(200)),
+    Column("confidence", Double, server_default=text("1.0")),
+    Column("metadata", JSONB),
+    Column("tags", ARRAY(Text)),
+    Column("embedding", Vector()),
+    timestamp_now("created_at"),
+    timestamp_now("updated_at"),
+    namespace(),
+    Column("source_id", Text),
+    Column("embedding_model", Text),
+    *vector_indexes("idx_semantic_embedding"),
+    Index("idx_semantic_namespace_concept", "namespace", "concept"),
+    source_index("uq_semantic_source_id"),
+    Index("idx_semantic_concept", "concept"),
+    Index("idx_semantic_category", "category"),
+    Index("idx_semantic_updated_at", text("updated_at DESC")),
+)
+
+decision_outcomes = Table(
+    "decision_outcomes",
+    metadata,
+    serial_id(),
+    Column(
+        "decision_id",
+        Integer,
+        ForeignKey("episodic_memory.id", name="decision_outcomes_decision_id_fkey"),
+    ),
+    Column("task_context", Text, nullable=False),
+    Column("alternatives", JSONB, nullable=False),
+    Column("chosen_option", Text, nullable=False),
+    Column("reasoning", Text, nullable=False),
+    Column("outcome_status", String(20), server_default=text("'pending'::character varying")),
+    Column("outcome_details", JSONB),
+    Column("lessons_learned", Text),
+    Column("user_feedback", String(20)),
+    timestamp_now("created_at"),
+    Column("resolved_at", TIMESTAMPTZ),
+    namespace(),
+    CheckConstraint(
+        "outcome_status IN ('pending', 'success', 'partial', 'failure')",
+        name="ck_decision_outcomes_outcome_status",
+    ),
+    CheckConstraint(
+        "user_feedback IN ('positive', 'negative', 'neutral')",
+        name="ck_decision_outcomes_user_feedback",
+    ),
+    Index("idx_decision_outcomes_namespace_created_at", "namespace", text("created_at DESC")),
+    Index("idx_decision_outcomes_decision_id", "decision_id"),
+)

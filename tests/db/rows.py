@@ -1,0 +1,77 @@
+"""Databases as others made them, and their rows as a value to compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import sql
+
+from aegis.db.revision import TABLES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HERE = Path(__file__).parent
+
+#: What an owner without contrib has instead of uuid-ossp.
+UUID_STAND_IN = """
+CREATE FUNCTION uuid_generate_v4() RETURNS uuid LANGUAGE sql AS 'SELECT gen_random_uuid()'
+"""
+
+
+def execute(dsn: str, *statements: str) -> None:
+    """Run statements, each committed."""
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        for statement in statements:
+            conn.execute(statement)  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+def value(dsn: str, query: str) -> Any:
+    """Return the first column of the first row."""
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        row = conn.execute(query).fetchone()  # pyright: ignore[reportArgumentType, reportCallIssue]
+        assert row is not None
+        return row[0]
+
+
+def create_published(dsn: str, *, rows: bool = True) -> None:
+    """Create what the published DDL makes, with rows in every table."""
+    execute(dsn, UUID_STAND_IN, (HERE / "seed.sql").read_text())
+    if rows:
+        fill(dsn)
+
+
+def fill(dsn: str) -> None:
+    """Insert rows into every published table."""
+    execute(dsn, (HERE / "seed_rows.sql").read_text())
+
+
+def columns(dsn: str) -> dict[str, list[str]]:
+    """Return the columns of each of our tables that exists."""
+    with psycopg.connect(dsn) as conn:
+        rows = conn.execute(
+            """
+            SELECT relname, array_agg(attname::text ORDER BY attnum)
+            FROM pg_class
+            JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
+            WHERE relnamespace = 'public'::regnamespace AND relname = ANY (%s)
+            GROUP BY relname
+            """,
+            (list(TABLES),),
+        ).fetchall()
+        return dict(rows)
+
+
+def contents(dsn: str, names: dict[str, list[str]]) -> dict[str, Sequence[Any]]:
+    """Return every row of the tables, as text, in the given columns."""
+    found: dict[str, Sequence[Any]] = {}
+    with psycopg.connect(dsn) as conn:
+        for table, wanted in names.items():
+            query = sql.SQL("SELECT {} FROM {} ORDER BY id").format(
+                sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(c)) for c in wanted),
+                sql.Identifier(table),
+            )
+            found[table] = conn.execute(query).fetchall()
+    return found

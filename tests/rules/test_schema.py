@@ -1,0 +1,87 @@
+"""Rules that tie the code to the schema."""
+
+from __future__ import annotations
+
+import typing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aegis.memory import models
+
+if TYPE_CHECKING:
+    from aegis.db import Connection
+
+
+async def test_every_table_and_column_has_a_comment(conn: Connection) -> None:
+    cursor = await conn.execute(
+        """
+        SELECT c.relname || coalesce('.' || a.attname, '')
+        FROM pg_class c
+        CROSS JOIN LATERAL (
+            SELECT 0 AS attnum, NULL AS attname
+            UNION ALL
+            SELECT a.attnum, a.attname
+            FROM pg_attribute a
+            WHERE a.attrelid = c.oid
+              AND a.attnum > 0
+              AND NOT a.attisdropped
+        ) a
+        WHERE c.relnamespace = 'public'::regnamespace
+          AND c.relkind IN ('r', 'p', 'v', 'm')
+          AND c.relname <> 'alembic_version'
+          -- What an extension brings along is its own.
+          AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')
+          AND col_description(c.oid, a.attnum) IS NULL
+          AND (a.attnum > 0 OR obj_description(c.oid, 'pg_class') IS NULL)
+        ORDER BY 1
+        """
+    )
+    assert [row[0] for row in await cursor.fetchall()] == []
+
+
+async def test_importance_equals_the_enum(conn: Connection) -> None:
+    cursor = await conn.execute("SELECT unnest(enum_range(NULL::memory_importance))::text")
+    values = tuple(row[0] for row in await cursor.fetchall())
+    assert values == models.IMPORTANCE == typing.get_args(models.Importance)
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "literal"),
+    [
+        ("decision_outcomes", "outcome_status", models.Outcome),
+        ("decision_outcomes", "user_feedback", models.Feedback),
+    ],
+)
+async def test_literal_equals_the_check(
+    conn: Connection, table: str, column: str, literal: Any
+) -> None:
+    cursor = await conn.execute(
+        """
+        SELECT pg_get_constraintdef(oid)
+        FROM pg_constraint
+        WHERE conrelid = %(table)s::regclass
+          AND contype = 'c'
+          AND conname = 'ck_' || %(table)s || '_' || %(column)s
+        """,
+        {"table": table, "column": column},
+    )
+    row = await cursor.fetchone()
+    assert row is not None, f"{table}.{column} has no CHECK"
+    for value in typing.get_args(literal):
+        assert f"'{value}'" in row[0]
+    assert row[0].count("'") == 2 * len(typing.get_args(literal))
+
+
+@pytest.mark.parametrize(
+    ("names", "literal"),
+    [
+        (models.IMPORTANCE, models.Importance),
+        (models.OUTCOMES, models.Outcome),
+        (models.FEEDBACK, models.Feedback),
+        (models.MODES, models.Mode),
+        (models.METRICS, models.Metric),
+    ],
+)
+def test_tuple_of_choices_equals_its_literal(names: tuple[str, ...], literal: Any) -> None:
+    assert names == typing.get_args(literal)
