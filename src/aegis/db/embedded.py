@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Endpoint", "ServerStatus", "StopMode", "dsn", "release", "start", "status", "stop"]
 
 #: How long a server may run without a `postmaster.pid` that names it.
-_UNNAMED_TIMEOUT_S = 5.0
+_UNNAMED_TIMEOUT_S = 3.0
 
 StopMode = Literal["smart", "fast", "immediate"]
 
