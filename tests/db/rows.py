@@ -25,13 +25,13 @@ def execute(dsn: str, *statements: str) -> None:
     """Run statements, each committed."""
     with psycopg.connect(dsn, autocommit=True) as conn:
         for statement in statements:
-            conn.execute(statement)  # pyright: ignore[reportArgumentType, reportCallIssue]
+            conn.execute(statement.encode())
 
 
 def value(dsn: str, query: str) -> Any:
     """Return the first column of the first row."""
     with psycopg.connect(dsn, autocommit=True) as conn:
-        row = conn.execute(query).fetchone()  # pyright: ignore[reportArgumentType, reportCallIssue]
+        row = conn.execute(query.encode()).fetchone()
         assert row is not None
         return row[0]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from aegis.db import adopt, migrate
 from aegis.db.revision import HEAD, TABLES
@@ -224,9 +224,7 @@ def test_creates_missing_tables_and_indexes_and_keeps_the_owners(empty_dsn: str)
         ),
     ],
 )
-def test_refuses_a_table_that_differs_and_says_how(
-    empty_dsn: str, change: str, line: str
-) -> None:
+def test_refuses_a_table_that_differs_and_says_how(empty_dsn: str, change: str, line: str) -> None:
     create_published(empty_dsn)
     execute(empty_dsn, *change.split("; "))
     assert_refused(empty_dsn, line, "nothing was changed")
@@ -294,7 +292,7 @@ def test_tables_of_another_user_are_refused(empty_dsn: str, cluster: Cluster) ->
     database = value(empty_dsn, "SELECT current_database()")
     execute(empty_dsn, f"GRANT CREATE ON DATABASE {database} TO guest")
     with pytest.raises(OpsError, match="episodic_memory belongs to aegis, and guest may not"):
-        adopt.adopt(psycopg.conninfo.make_conninfo(empty_dsn, user="guest"))
+        adopt.adopt(make_conninfo(empty_dsn, user="guest"))
     assert migrate.state(empty_dsn) == "unversioned"
 
 

@@ -235,7 +235,7 @@ def _index_plan(
     missing: list[str] = []
     renamed: list[tuple[str, str]] = []
     notes: list[str] = []
-    spare = {name: definition for name, definition in found.indexes.items()}
+    spare = dict(found.indexes)
     for name, definition in wanted.indexes.items():
         if name in spare:
             if spare.pop(name) != definition:

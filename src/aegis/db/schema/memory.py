@@ -22,7 +22,8 @@ from aegis.db.schema.types import TIMESTAMPTZ, Vector, metadata, serial_id, time
 
 __all__ = ["decision_outcomes", "episodic_memory", "semantic_memory"]
 
-memory_importance = ENUM("low", "medium", "high", "critical", name="memory_importance")
+# SQLAlchemy's own annotations leave the type of its values open.
+memory_importance: Any = ENUM("low", "medium", "high", "critical", name="memory_importance")
 
 
 def namespace() -> Column[Any]:
@@ -138,11 +139,11 @@ decision_outcomes = Table(
     Column("resolved_at", TIMESTAMPTZ),
     namespace(),
     CheckConstraint(
-        "outcome_status IN ('pending', 'success', 'partial', 'failure')",
+        "outcome_status::text IN ('pending', 'success', 'partial', 'failure')",
         name="ck_decision_outcomes_outcome_status",
     ),
     CheckConstraint(
-        "user_feedback IN ('positive', 'negative', 'neutral')",
+        "user_feedback::text IN ('positive', 'negative', 'neutral')",
         name="ck_decision_outcomes_user_feedback",
     ),
     Index("idx_decision_outcomes_namespace_created_at", "namespace", text("created_at DESC")),

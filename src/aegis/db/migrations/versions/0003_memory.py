@@ -176,7 +176,7 @@ MODEL_INDEXES = """
 DO $$
 BEGIN
     IF to_regtype('halfvec') IS NULL THEN
-        RAISE NOTICE 'pgvector before 0.7 has no halfvec: recall by vector will scan; upgrade pgvector';
+        RAISE NOTICE 'pgvector before 0.7 has no halfvec: recall by vector will scan';
         RETURN;
     END IF;
     IF to_regclass('idx_episodic_embedding_minilm') IS NULL THEN
@@ -291,11 +291,11 @@ COMMENTS = (
     """,
     """
     COMMENT ON COLUMN episodic_memory.source_id IS
-        'Name of the event where it was imported from; unique in a namespace, so that importing again adds nothing.'
+        'Name of the event where it was imported from; unique in a namespace.'
     """,
     """
     COMMENT ON COLUMN episodic_memory.embedding_model IS
-        'Model that made the embedding; NULL for none, or for an unnamed one of 1536 dimensions. Vectors of different models are never compared.'
+        'Model that made the embedding; NULL for none, or for an unnamed one of 1536 dimensions.'
     """,
     """
     COMMENT ON COLUMN episodic_memory.updated_at IS
