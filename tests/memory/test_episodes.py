@@ -102,7 +102,7 @@ async def test_list_pages_newest_first_without_gap_or_repeat(plain_memory: Memor
 
 async def test_list_holds_every_condition_at_once(plain_memory: Memory) -> None:
     start = datetime(2026, 1, 1, tzinfo=UTC)
-    wanted = {
+    wanted: dict[str, Any] = {
         "event_type": "error",
         "importance": "high",
         "tags": ["a", "b"],
@@ -118,7 +118,7 @@ async def test_list_holds_every_condition_at_once(plain_memory: Memory) -> None:
         "timestamp": start - timedelta(days=1),
         "namespace": "b",
     }.items():
-        fields = {**wanted, name: other}
+        fields: dict[str, Any] = {**wanted, name: other}
         kind = fields.pop("event_type")
         await plain_memory.record(kind, f"other {name}", **fields)
     found = await plain_memory.list(

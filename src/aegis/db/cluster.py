@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from aegis.db.account import open_way, run_as
 from aegis.db.cluster_config import INCLUDES
-from aegis.db.failure import disk_is_full, last_error, start_failure
+from aegis.db.failure import disk_full, disk_is_full, last_error, start_failure
 from aegis.db.postmaster import end_orphans
 from aegis.errors import ConfigError, OpsError
 
@@ -38,6 +38,7 @@ __all__ = [
     "create",
     "make_folders",
     "not_writable",
+    "own_folder",
     "server_environment",
     "set_password",
     "socket_folder",
@@ -81,6 +82,11 @@ class Cluster:
         return self.home / "lock"
 
     @property
+    def use_file(self) -> Path:
+        """Return the file that the server's processes keep locked for as long as they live."""
+        return self.home / "in-use"
+
+    @property
     def passfile(self) -> Path:
         """Return the password file, in libpq's format, readable by its owner only."""
         return self.home / "pgpass"
@@ -112,13 +118,13 @@ class Cluster:
         write_file(self.home / "server.json", json.dumps(asdict(record), indent=1) + "\n")
 
 
-def make_folders(data_dir: Path, account: Account | None) -> Cluster:
-    """Make the folders around a cluster, which the server may enter, and return their places.
+def make_folders(cluster: Cluster, account: Account | None) -> None:
+    """Make the folders around a cluster, which the server may enter.
 
     Raises:
-        ConfigError: `data_dir` cannot be written, or the server's account cannot get there.
+        ConfigError: the data folder cannot be written, or the server's account cannot get there.
     """
-    cluster = Cluster(home=data_dir / "postgres")
+    data_dir = cluster.home.parent
     try:
         fresh = not data_dir.exists()
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -135,13 +141,12 @@ def make_folders(data_dir: Path, account: Account | None) -> Cluster:
         probe.unlink()
     except OSError as error:
         raise not_writable(data_dir, error) from error
-    return cluster
 
 
 def not_writable(data_dir: Path, error: OSError) -> ConfigError | OpsError:
     """Return the error that says why `data_dir` cannot be used."""
     if disk_is_full(data_dir, str(error)):
-        return start_failure("", data_dir, full=True)
+        return disk_full(data_dir)
     where = error.filename or data_dir
     return ConfigError(
         f"The data folder {data_dir} cannot be written ({error.strerror}: {where}). Correct its "
@@ -161,7 +166,8 @@ def own_folder(folder: Path, account: Account | None) -> None:
 def socket_folder(cluster: Cluster, remembered: str | None, account: Account | None) -> Path:
     """Return the folder of the Unix socket: below `home`, or a short private one."""
     preferred = cluster.home / "run"
-    if len(os.fsencode(preferred)) <= _SOCKET_DIR_BYTES:
+    # In an address a comma separates hosts, so that it cannot be part of one.
+    if len(os.fsencode(preferred)) <= _SOCKET_DIR_BYTES and "," not in str(preferred):
         own_folder(preferred, account)
         return preferred
     if remembered is not None and _is_private(Path(remembered), account):
@@ -191,10 +197,11 @@ def create(cluster: Cluster, binaries: Binaries, account: Account | None) -> Non
         _initdb(binaries, made, password, account)
         with (made / "postgresql.conf").open("a") as conf:
             conf.write(INCLUDES)
-        run_single(binaries, made, "postgres", f"CREATE DATABASE {DATABASE}", account)
+        sql = f"CREATE DATABASE {DATABASE}"
+        run_single(binaries, made, "postgres", sql, account, durable=False)
         _write_passfile(cluster, password)
-        _sync(made / "postgresql.conf")
-        _sync(made)
+        # Everything above wrote without waiting for the disk; this waits once, for all of it.
+        _run([binaries.program("initdb"), "-D", made, "--sync-only"], made, account)
         made.rename(data)
         _sync(cluster.home)
 
@@ -211,7 +218,13 @@ def set_password(cluster: Cluster, binaries: Binaries, account: Account | None) 
 
 
 def run_single(
-    binaries: Binaries, data: Path, database: str, sql: str, account: Account | None
+    binaries: Binaries,
+    data: Path,
+    database: str,
+    sql: str,
+    account: Account | None,
+    *,
+    durable: bool = True,
 ) -> None:
     """Run one statement without a server, in PostgreSQL's single-user mode.
 
@@ -222,16 +235,20 @@ def run_single(
         binaries.program("postgres"), "--single", "-j", "-D", data,
         "-c", "logging_collector=off", "-c", "log_destination=stderr",
         "-c", "log_statement=none", "-c", "log_min_error_statement=panic",
-        "-c", "shared_preload_libraries=", "-c", "exit_on_error=on", database,
+        "-c", "shared_preload_libraries=", "-c", "exit_on_error=on",
+        "-c", f"fsync={'on' if durable else 'off'}", database,
     ]  # fmt: skip
     _run(command, data, account, stdin=sql + ";\n\n")
 
 
 def write_file(path: Path, text: str) -> None:
-    """Replace `path` by `text` at once, readable by its owner only.
+    """Replace `path` by `text` at once, readable by its owner only; leave it if it says that.
 
-    Root's files go to the owner of their folder, who may run Aegis without root next time.
+    A full disk therefore keeps nobody from starting the server and deleting something. Root's
+    files go to the owner of their folder, who may run Aegis without root next time.
     """
+    if path.is_file() and path.read_text() == text:
+        return
     owner = path.parent.stat()
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -258,7 +275,7 @@ def server_environment() -> dict[str, str]:
 @contextmanager
 def _staging(cluster: Cluster, account: Account | None) -> Generator[Path]:
     for left in cluster.home.glob(".new-*"):
-        end_orphans(left / "data")
+        end_orphans(left / "data", all_of_them=True)
         shutil.rmtree(left, ignore_errors=True)
     staging = Path(tempfile.mkdtemp(prefix=".new-", dir=cluster.home))
     try:
@@ -280,6 +297,7 @@ def _initdb(binaries: Binaries, made: Path, password: str, account: Account | No
     command: list[str | Path] = [
         binaries.program("initdb"), "-D", made, "-U", USER, "-E", "UTF8", "--locale=C", *locale,
         "--data-checksums", "--auth=scram-sha-256", f"--pwfile={pwfile}", "--no-instructions",
+        "--no-sync",
     ]  # fmt: skip
     _run(command, made, account)
 
@@ -303,7 +321,9 @@ def _run(
         **run_as(account),
     )
     if done.returncode != 0 or (stdin is not None and last_error(done.stdout) is not None):
-        raise start_failure(done.stdout, data)
+        # A staging folder is not what people know the cluster by.
+        known = data.parent.parent if data.parent.name.startswith(".new-") else data
+        raise start_failure(done.stdout, known)
 
 
 def _give_to_owner_of(folder: Path, path: Path) -> None:

@@ -25,7 +25,12 @@ _HEADER = "# Written by Aegis at every start. Put your own settings into local.c
 
 
 def server_settings(
-    *, port: int, socket_dir: Path, log_dir: Path, total_memory_bytes: int
+    *,
+    port: int,
+    socket_dir: Path,
+    log_dir: Path,
+    total_memory_bytes: int,
+    preload: tuple[str, ...],
 ) -> dict[str, str]:
     """Return what the server is started with, name to value.
 
@@ -36,7 +41,8 @@ def server_settings(
     return {
         "listen_addresses": "127.0.0.1",
         "port": str(port),
-        "unix_socket_directories": str(socket_dir),
+        # A list: quoted, since the folder's name may hold a comma.
+        "unix_socket_directories": '"' + str(socket_dir).replace('"', '""') + '"',
         "unix_socket_permissions": "0700",
         "password_encryption": "scram-sha-256",
         "max_connections": "100",
@@ -58,7 +64,7 @@ def server_settings(
         "max_wal_size": "1GB",
         "checkpoint_timeout": "15min",
         "checkpoint_completion_target": "0.9",
-        "shared_preload_libraries": "pg_stat_statements",
+        "shared_preload_libraries": ", ".join(preload),
         "pg_stat_statements.max": "5000",
         "track_io_timing": "on",
         "logging_collector": "on",

@@ -1,11 +1,16 @@
-"""One process at a time creates, starts or stops a cluster.
+"""Two locks on a cluster, both the kernel's (`flock`).
 
-The lock is the kernel's (`flock`): it ends with the process that holds it, so a lock held by a dead
-process does not exist. The server does not inherit it.
+One is held while a process creates, starts or stops the cluster. It ends with that process, so a
+lock held by a dead process does not exist.
+
+The other is inherited by the server and held until its last process has ended. It tells that the
+folder is in use even where process numbers do not, as between two containers that share a folder:
+two servers on one folder would destroy it.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -17,22 +22,46 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-__all__ = ["cluster_lock"]
+__all__ = ["cluster_lock", "use_lock"]
 
 
 @contextmanager
 def cluster_lock(path: Path, *, timeout_s: float) -> Generator[None]:
-    """Hold the lock on the file `path`, waiting for it `timeout_s` at most.
+    """Hold the lock for starting and stopping, waiting for it `timeout_s` at most.
 
     Raises:
         OpsError: another process kept it for longer.
     """
-    import fcntl
+    with _locked(path, timeout_s) as descriptor:
+        if descriptor is None:
+            raise OpsError(
+                f"Another process has been starting or stopping the server for {timeout_s:g} s "
+                f"and holds {path}. Wait for it, or end it.",
+                code="data_dir_busy",
+            )
+        yield
 
+
+@contextmanager
+def use_lock(path: Path, *, timeout_s: float = 3.0) -> Generator[int]:
+    """Lend the locked descriptor that a server is to inherit; ours is closed at the end.
+
+    Raises:
+        OpsError: a server holds it that cannot be seen from here, or what it left running does.
+    """
+    with _locked(path, timeout_s) as descriptor:
+        if descriptor is None:
+            raise OpsError(
+                f"Another server uses {path.parent}, perhaps in another container: it holds "
+                f"{path}. Stop it first, or choose another AEGIS_DATA_DIR.",
+                code="data_dir_in_use",
+            )
+        yield descriptor
+
+
+@contextmanager
+def _locked(path: Path, timeout_s: float) -> Generator[int | None]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    if os.geteuid() == 0:  # Its folder's owner may come without root next time.
-        owner = path.parent.stat()
-        os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
     def taken() -> bool:
         try:
@@ -42,12 +71,10 @@ def cluster_lock(path: Path, *, timeout_s: float) -> Generator[None]:
         return True
 
     try:
-        if not wait_until(taken, timeout_s):
-            raise OpsError(
-                f"Another process has been starting or stopping the server for {timeout_s:g} s "
-                f"and holds {path}. Wait for it, or end it.",
-                code="data_dir_busy",
-            )
-        yield
+        if os.geteuid() == 0:  # Its folder's owner may come without root next time.
+            owner = path.parent.stat()
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        yield descriptor if wait_until(taken, timeout_s) else None
     finally:
+        # Closing leaves the lock to a child that has inherited it; unlocking would not.
         os.close(descriptor)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,12 +32,14 @@ from aegis.db.cluster import (
     server_environment,
     set_password,
 )
-from aegis.db.cluster_lock import cluster_lock
+from aegis.db.cluster_lock import cluster_lock, use_lock
 from aegis.db.launch import START_TIMEOUT_S, launch
 from aegis.db.postmaster import end_orphans, find_postmaster, wait_until
 from aegis.errors import OpsError
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from aegis.config import Settings
     from aegis.db.binaries import Binaries
     from aegis.db.postmaster import Postmaster
@@ -116,10 +119,8 @@ def start(settings: Settings) -> Endpoint:
         OpsError: another major version's data, a full disk, missing programs, or whatever the
             server itself said last.
     """
-    try:
+    with _folder_errors(settings):
         return _find(settings) or _start(settings)
-    except PermissionError as error:
-        raise not_writable(settings.data_dir, error) from error
 
 
 def stop(settings: Settings, mode: StopMode = "fast", *, timeout_s: float = 60.0) -> bool:
@@ -131,10 +132,11 @@ def stop(settings: Settings, mode: StopMode = "fast", *, timeout_s: float = 60.0
     Raises:
         OpsError: it has not ended in `timeout_s`.
     """
-    cluster = Cluster(home=settings.data_dir / "postgres")
-    if _running(cluster) is None:
-        return False
-    with cluster_lock(cluster.lock_file, timeout_s=timeout_s):
+    cluster = _places(settings)
+    with _folder_errors(settings):
+        if _running(cluster) is None:
+            return False
+    with _folder_errors(settings), cluster_lock(cluster.lock_file, timeout_s=timeout_s):
         found = _running(cluster)
         if found is None:
             return False
@@ -147,11 +149,12 @@ def release(settings: Settings, *, timeout_s: float = 60.0) -> bool:
 
     For a program that started the server and now ends: others may have begun to use it since.
     """
-    cluster = Cluster(home=settings.data_dir / "postgres")
-    endpoint = _find(settings)
-    if endpoint is None:
-        return False
-    with cluster_lock(cluster.lock_file, timeout_s=timeout_s):
+    cluster = _places(settings)
+    with _folder_errors(settings):
+        endpoint = _find(settings)
+        if endpoint is None:
+            return False
+    with _folder_errors(settings), cluster_lock(cluster.lock_file, timeout_s=timeout_s):
         found = _running(cluster)
         if found is None or _count_clients(endpoint) != 0:
             return False
@@ -161,13 +164,11 @@ def release(settings: Settings, *, timeout_s: float = 60.0) -> bool:
 
 def status(settings: Settings) -> ServerStatus:
     """Return what the server does; starts, creates and changes nothing."""
-    cluster = Cluster(home=settings.data_dir / "postgres")
-    try:
+    cluster = _places(settings)
+    with _folder_errors(settings):
         record = cluster.read_record()
         majors = cluster.majors()
         found = _running(cluster)
-    except PermissionError as error:
-        raise not_writable(settings.data_dir, error) from error
     version = record.version if record is not None else None
     if found is None:
         data = cluster.data(record.major if record else majors[-1]) if majors else cluster.home
@@ -196,9 +197,22 @@ def dsn(settings: Settings) -> str:
     return start(settings).dsn
 
 
+def _places(settings: Settings) -> Cluster:
+    return Cluster(home=settings.data_dir.absolute() / "postgres")
+
+
+@contextmanager
+def _folder_errors(settings: Settings) -> Generator[None]:
+    """Raise what the system says of the data folder as an error of ours."""
+    try:
+        yield
+    except OSError as error:
+        raise not_writable(settings.data_dir, error) from error
+
+
 def _find(settings: Settings) -> Endpoint | None:
     """Return the server if it runs and is ready, without a lock: the way of every warm command."""
-    cluster = Cluster(home=settings.data_dir / "postgres")
+    cluster = _places(settings)
     record = cluster.read_record()
     if record is None:
         return None
@@ -218,9 +232,9 @@ def _running(cluster: Cluster) -> tuple[Path, Postmaster] | None:
 
 def _start(settings: Settings) -> Endpoint:
     binaries = find_binaries()
-    home = settings.data_dir / "postgres"
-    account = account_for(home / str(binaries.major), settings.data_dir)
-    cluster = make_folders(settings.data_dir, account)
+    cluster = _places(settings)
+    account = account_for(cluster.data(binaries.major), settings.data_dir)
+    make_folders(cluster, account)
     with cluster_lock(cluster.lock_file, timeout_s=START_TIMEOUT_S + 30.0):
         running = _settle(cluster)
         if running is not None:
@@ -228,12 +242,15 @@ def _start(settings: Settings) -> Endpoint:
         _check_major(cluster, binaries)
         binaries = reachable(binaries, account, cluster.programs)
         data = cluster.data(binaries.major)
-        if binaries.major not in cluster.majors():
-            create(cluster, binaries, account)
-        _clean_up_after_crash(data)
-        if not cluster.passfile.exists():
-            set_password(cluster, binaries, account)
-        record, postmaster = launch(cluster, binaries, account)
+        end_orphans(data)
+        with use_lock(cluster.use_file) as in_use:
+            # Its number may be another program's by now, and PostgreSQL would refuse to start.
+            (data / "postmaster.pid").unlink(missing_ok=True)
+            if binaries.major not in cluster.majors():
+                create(cluster, binaries, account)
+            if not cluster.passfile.exists():
+                set_password(cluster, binaries, account)
+            record, postmaster = launch(cluster, binaries, account, in_use)
         return _endpoint(cluster, record, postmaster, started=True)
 
 
@@ -288,13 +305,6 @@ def _wrong_major(data: Path, theirs: int | str, ours: int) -> OpsError:
         "new AEGIS_DATA_DIR; nothing was changed.",
         code="data_dir_version",
     )
-
-
-def _clean_up_after_crash(data: Path) -> None:
-    end_orphans(data)
-    # Its number may be another program's by now, and then PostgreSQL would refuse to start.
-    if Path("/proc").is_dir():
-        (data / "postmaster.pid").unlink(missing_ok=True)
 
 
 def _end(postmaster: Postmaster, data: Path, mode: StopMode, timeout_s: float) -> None:

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 from aegis.db.account import run_as
 from aegis.db.cluster import Record, server_environment, socket_folder, write_file
 from aegis.db.cluster_config import memory_bytes, render, server_settings
-from aegis.db.failure import log_lines, port_is_taken, start_failure
+from aegis.db.failure import last_error, log_since, log_sizes, port_is_taken, start_failure
 from aegis.db.postmaster import find_postmaster, wait_until
 from aegis.errors import OpsError
 
@@ -32,9 +32,11 @@ _PORTS = 200
 
 
 def launch(
-    cluster: Cluster, binaries: Binaries, account: Account | None
+    cluster: Cluster, binaries: Binaries, account: Account | None, in_use: int
 ) -> tuple[Record, Postmaster]:
     """Start the server on its last port, or another if that is taken, and wait until it is ready.
+
+    It inherits the descriptor `in_use`, and with it the lock that tells that it lives.
 
     Raises:
         OpsError: it ended, saying why; or it recovers for longer than `START_TIMEOUT_S`.
@@ -55,7 +57,7 @@ def launch(
             bin_dir=str(binaries.bin_dir),
         )
         cluster.write_record(record)
-        postmaster = _launch(cluster, binaries, account, record)
+        postmaster = _launch(cluster, binaries, account, record, in_use)
         if postmaster is not None:
             return record, postmaster
     raise OpsError(
@@ -66,7 +68,11 @@ def launch(
 
 
 def _launch(
-    cluster: Cluster, binaries: Binaries, account: Account | None, record: Record
+    cluster: Cluster,
+    binaries: Binaries,
+    account: Account | None,
+    record: Record,
+    in_use: int,
 ) -> Postmaster | None:
     """Start the server and wait until it is ready; None when its port was taken meanwhile."""
     data = cluster.data(record.major)
@@ -77,12 +83,14 @@ def _launch(
         port=record.port,
         socket_dir=folder,
         log_dir=cluster.log_dir,
+        preload=_preload(binaries),
         total_memory_bytes=memory_bytes(),
     )
     write_file(data / "aegis.conf", render(conf))
+    before = log_sizes(cluster.log_dir)
     # Not below the data folder: a full disk would swallow the message that says so.
     with tempfile.TemporaryFile() as said:
-        process = _spawn(binaries, data, account, said)
+        process = _spawn(binaries, data, account, said, in_use)
         ended = False
 
         def settled() -> bool:
@@ -93,11 +101,10 @@ def _launch(
 
         in_time = wait_until(settled, START_TIMEOUT_S)
         if ended:
-            said.seek(0)
-            text = said.read().decode(errors="replace") + log_lines(cluster.log_dir, process.pid)
+            text = _last_words(said, cluster.log_dir, before)
             if port_is_taken(text):
                 return None
-            raise start_failure(text, data)
+            raise start_failure(text, data, log_dir=cluster.log_dir)
     # Whoever started it has to take note of its end, or it would stay a zombie.
     threading.Thread(target=process.wait, name="aegis-postmaster", daemon=True).start()
     found = find_postmaster(data)
@@ -111,7 +118,7 @@ def _launch(
 
 
 def _spawn(
-    binaries: Binaries, data: Path, account: Account | None, said: IO[bytes]
+    binaries: Binaries, data: Path, account: Account | None, said: IO[bytes], in_use: int
 ) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [binaries.program("postgres"), "-D", data],
@@ -123,8 +130,26 @@ def _spawn(
         # A session of its own: Ctrl-C in our terminal is not meant for it.
         start_new_session=True,
         umask=0o077,
+        pass_fds=(in_use,),
         **run_as(account),
     )
+
+
+def _preload(binaries: Binaries) -> tuple[str, ...]:
+    """Return the libraries to load at the start, of those that the installation has."""
+    library = "pg_stat_statements"
+    found = any((binaries.bin_dir.parent / "lib").rglob(f"{library}.*"))
+    return (library,) if found else ()
+
+
+def _last_words(said: IO[bytes], log_dir: Path, before: dict[str, int]) -> str:
+    """Return what a server that ended has said: to us first, then to its log."""
+    said.seek(0)
+    first = said.read().decode(errors="replace")
+    if last_error(first) is None:
+        # The process that writes the log may end after the server.
+        wait_until(lambda: last_error(log_since(log_dir, before)) is not None, 1.0)
+    return first + log_since(log_dir, before)
 
 
 def _free_port(remembered: int | None, tried: set[int]) -> int:

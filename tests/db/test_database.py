@@ -1,0 +1,151 @@
+"""The pool: what its connections carry, and what trouble looks like to a person."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import anyio
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from aegis.db import Database, execute, fetch_value
+from aegis.errors import AegisError, ConfigError, Unavailable
+
+if TYPE_CHECKING:
+    from aegis.config import Settings
+    from tests.conftest import Cluster
+
+
+async def test_connections_carry_name_timeouts_and_utc(dsn: str, settings: Settings) -> None:
+    chosen = replace(settings, application_name="agent-7", statement_timeout_ms=1234)
+    async with await Database.open(dsn, chosen) as db, db.transaction() as conn:
+        for name, value in {
+            "application_name": "agent-7",
+            "statement_timeout": "1234ms",
+            "lock_timeout": "5s",
+            "TimeZone": "UTC",
+        }.items():
+            assert await fetch_value(conn, "SELECT current_setting(%(n)s)", {"n": name}) == value
+
+
+async def test_a_failed_block_leaves_nothing_behind(db: Database) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with db.transaction() as conn:
+            await execute(conn, "INSERT INTO competitors (name, domain) VALUES ('a', 'a.com')")
+            raise ZeroDivisionError
+    async with db.transaction() as conn:
+        assert await fetch_value(conn, "SELECT count(*) FROM competitors") == 0
+
+
+async def test_autocommit_ends_with_the_loan(db: Database) -> None:
+    async with db.connection() as conn:
+        await execute(conn, "VACUUM competitors")
+    async with db.transaction() as conn:
+        assert not conn.autocommit
+
+
+async def test_figures_count_what_is_lent(dsn: str, settings: Settings) -> None:
+    async with await Database.open(dsn, settings) as db:
+        async with db.transaction():
+            figures = db.figures()
+        assert (figures.min_size, figures.max_size) == (2, 10)
+        assert figures.requests == 1
+        assert figures.timeouts == 0
+
+
+async def test_exhausted_pool_says_so_in_time(dsn: str, settings: Settings) -> None:
+    small = replace(settings, pool_min_size=1, pool_max_size=1, pool_timeout_s=0.05)
+    async with await Database.open(dsn, small) as db, db.transaction():
+        with pytest.raises(Unavailable, match="all 1 are busy") as caught:
+            async with db.transaction():
+                pass
+        assert caught.value.code == "pool_exhausted"
+        assert db.figures().timeouts == 1
+
+
+@pytest.mark.parametrize(
+    ("dsn", "kind", "code"),
+    [
+        ("postgresql://u:secret@127.0.0.1:9/aegis", Unavailable, "db_unreachable"),
+        ("postgresql://u:secret@nowhere.invalid/aegis", Unavailable, "db_unreachable"),
+        ("host=/nonexistent dbname=aegis password=secret", Unavailable, "db_unreachable"),
+        ("postgresql://u:secret@127.0.0.1:port/aegis", ConfigError, "db_url_invalid"),
+        ("mysql://u:secret@127.0.0.1/aegis", ConfigError, "db_url_invalid"),
+    ],
+)
+async def test_wrong_address_is_one_line_without_the_password(
+    dsn: str, kind: type[AegisError], code: str, settings: Settings
+) -> None:
+    with pytest.raises(kind) as caught:
+        await Database.open(dsn, settings)
+    assert caught.value.code == code
+    assert "secret" not in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+async def test_missing_database_is_named(cluster: Cluster, settings: Settings) -> None:
+    with pytest.raises(ConfigError, match='"nothere" does not exist') as caught:
+        await Database.open(cluster.url("nothere"), settings)
+    assert caught.value.code == "db_not_found"
+
+
+async def test_statement_that_takes_too_long_is_stopped(dsn: str, settings: Settings) -> None:
+    async with await Database.open(dsn, replace(settings, statement_timeout_ms=50)) as db:
+        with pytest.raises(Unavailable) as caught:
+            async with db.transaction() as conn:
+                await execute(conn, "SELECT pg_sleep(30)")
+        assert caught.value.code == "db_statement_timeout"
+
+
+async def test_lock_that_is_not_to_be_had_is_given_up(dsn: str, settings: Settings) -> None:
+    async with (
+        await Database.open(dsn, replace(settings, lock_timeout_ms=50)) as db,
+        db.transaction() as holder,
+    ):
+        await execute(holder, "LOCK TABLE competitors")
+        with pytest.raises(Unavailable) as caught:
+            async with db.transaction() as conn:
+                await execute(conn, "SELECT * FROM competitors")
+        assert caught.value.code == "db_lock_timeout"
+
+
+async def test_read_only_server_is_named_as_such(dsn: str, settings: Settings) -> None:
+    read_only = make_conninfo(dsn, options="-c default_transaction_read_only=on")
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        name = conn.info.dbname
+        conn.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")  # pyright: ignore
+    async with await Database.open(read_only, settings) as db:
+        with pytest.raises(Unavailable) as caught:
+            async with db.transaction() as conn:
+                await execute(conn, "INSERT INTO competitors (name, domain) VALUES ('a', 'b')")
+    assert caught.value.code == "db_read_only"
+
+
+async def test_pool_recovers_after_every_connection_was_cut(db: Database, cluster: Cluster) -> None:
+    async with db.transaction() as conn:
+        name = conn.info.dbname
+    with pytest.raises(Unavailable):
+        async with db.transaction() as conn:
+            cluster.admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+            )
+            await execute(conn, "SELECT 1")
+    async with db.transaction() as conn:
+        assert await fetch_value(conn, "SELECT 1") == 1
+
+
+async def test_many_callers_share_few_connections(dsn: str, settings: Settings) -> None:
+    async with await Database.open(dsn, replace(settings, pool_max_size=3)) as db:
+        done: list[int] = []
+
+        async def ask(number: int) -> None:
+            async with db.transaction() as conn:
+                done.append(await fetch_value(conn, "SELECT %(n)s::integer", {"n": number}))
+
+        async with anyio.create_task_group() as group:
+            for number in range(50):
+                group.start_soon(ask, number)
+        assert sorted(done) == list(range(50))
+        assert db.figures().size <= 3
