@@ -92,7 +92,8 @@ def test_adopting_twice_changes_nothing_the_second_time(empty_dsn: str) -> None:
     create_published(empty_dsn)
     adopt.adopt(empty_dsn)
     before = catalog(empty_dsn)
-    adopt.adopt(empty_dsn)
+    report = adopt.adopt(empty_dsn)
+    assert report.notes == ("Aegis manages this database already",)
     assert catalog(empty_dsn) == before
 
 
