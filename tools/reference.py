@@ -1,7 +1,7 @@
 """Generate docs/reference from the code: `python -m tools.reference [--check]`.
 
 Each page comes from the thing itself: settings from their dataclass, errors from the source's
-syntax trees, tables from the schema's metadata, commands, routes and tools from the faces. With
+syntax trees, tables from a migrated database's catalog, commands, routes and tools from the faces. With
 `--check` nothing is written; the exit status is 1 where a page is stale.
 """
 
@@ -10,15 +10,19 @@ from __future__ import annotations
 import ast
 import asyncio
 import sys
+from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+import psycopg
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
-    import click
     import typer
+
+    from aegis.memory import Memory
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs" / "reference"
@@ -45,7 +49,7 @@ def errors_page() -> str:
     """Return the page of errors: every code that the source can raise, with its kind."""
     from aegis import errors
     from aegis.api.errors import STATUS
-    from aegis.cli.exits import EXIT
+    from aegis.cli import exits
 
     kinds = {name: getattr(errors, name) for name in errors.__all__ if name != "AegisError"}
     parts = ["Each error is one line and has a stable code.\n"]
@@ -54,7 +58,7 @@ def errors_page() -> str:
         doc = (kind.__doc__ or "").strip()
         codes = [code for code, of in found if of == name]
         parts.append(
-            f"## {name}\n\n{doc}\n\nExit status {EXIT[kind]}, HTTP status {STATUS[kind]}.\n"
+            f"## {name}\n\n{doc}\n\nExit status {exits.STATUS[kind]}, HTTP status {STATUS[kind]}.\n"
         )
         parts.append("Codes: " + ", ".join(f"`{code}`" for code in codes) + ".\n")
     return _page("Errors", *parts)
@@ -83,44 +87,79 @@ def _codes_in(node: ast.AST, kinds: dict[str, Any]) -> Iterator[tuple[str, str]]
             yield str(code.value), kind.id
 
 
-def tables_page() -> str:
-    """Return the page of tables, from the schema's metadata."""
-    from aegis.db.schema import metadata
-
+def tables_page(dsn: str) -> str:
+    """Return the page of tables, from the catalog of a database at the newest revision."""
     parts: list[str] = []
-    for table in sorted(metadata.tables.values(), key=lambda t: t.name):
-        rows = [
-            (
-                f"`{column.name}`",
-                f"`{str(column.type).lower()}`",
-                "" if column.nullable else "not null",
-                column.comment or "",
-            )
-            for column in table.columns
-        ]
-        indexes = ", ".join(sorted(f"`{index.name}`" for index in table.indexes))
-        parts.append(f"## {table.name}\n\n{table.comment or ''}\n")
-        parts.append(_table(("column", "type", "", "meaning"), rows))
-        if indexes:
-            parts.append(f"Indexes: {indexes}.\n")
+    with psycopg.connect(dsn) as conn:
+        for name, comment, indexes in conn.execute(_TABLES).fetchall():
+            rows = conn.execute(_COLUMNS, {"table": name}).fetchall()
+            parts.append(f"## {name}\n\n{comment}\n")
+            parts.append(_table(("column", "type", "default", "meaning"), rows))
+            if indexes:
+                parts.append(f"Indexes: {indexes}.\n")
     return _page("Tables", *parts)
+
+
+_TABLES = """
+    SELECT
+        c.relname,
+        coalesce(obj_description(c.oid, 'pg_class'), ''),
+        (
+            SELECT string_agg('`' || i.relname || '`', ', ' ORDER BY i.relname)
+            FROM pg_index x
+            JOIN pg_class i ON i.oid = x.indexrelid
+            WHERE x.indrelid = c.oid
+        )
+    FROM pg_class c
+    WHERE c.relnamespace = 'public'::regnamespace
+      AND c.relkind IN ('r', 'p')
+      AND c.relname <> 'alembic_version'
+    ORDER BY c.relname
+"""
+
+_COLUMNS = """
+    SELECT
+        '`' || a.attname || '`',
+        '`' || format_type(a.atttypid, a.atttypmod) || '`'
+            || CASE WHEN a.attnotnull THEN ' not null' ELSE '' END,
+        CASE
+            WHEN a.attgenerated <> '' THEN 'generated'
+            ELSE coalesce('`' || pg_get_expr(d.adbin, d.adrelid) || '`', '')
+        END,
+        coalesce(col_description(a.attrelid, a.attnum), '')
+    FROM pg_attribute a
+    LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    WHERE a.attrelid = %(table)s::regclass
+      AND a.attnum > 0
+      AND NOT a.attisdropped
+    ORDER BY a.attnum
+"""
+
+
+@contextmanager
+def migrated_database() -> Generator[str, None, None]:
+    """Yield the DSN of a throw-away database at the newest revision."""
+    from aegis.db import migrate
+    from tests.cluster import throwaway_cluster, wheel_bin_dir
+
+    with throwaway_cluster(wheel_bin_dir()) as dsn:
+        migrate.upgrade(dsn)
+        yield dsn
 
 
 def cli_page() -> str:
     """Return the page of commands."""
-    import click
-
     from aegis.cli.main import app
 
     parts = ["Every command has `--help`; every read has `--json`.\n"]
     for path, command in commands(app):
-        context = click.Context(command, info_name=path)
+        context = command.context_class(command, info_name=path)
         rows: list[tuple[str, ...]] = []
         for parameter in command.params:
             record = parameter.get_help_record(context)
-            if record is None and isinstance(parameter, click.Argument):
+            if record is None:
                 record = (parameter.make_metavar(context), getattr(parameter, "help", "") or "")
-            if record is not None and "--help" not in record[0]:
+            if "--help" not in record[0]:
                 rows.append((f"`{record[0]}`", " ".join(record[1].split())))
         parts.append(f"## {path}\n\n{' '.join((command.help or '').split())}\n")
         if rows:
@@ -128,15 +167,15 @@ def cli_page() -> str:
     return _page("Commands", *parts)
 
 
-def commands(app: typer.Typer) -> Iterator[tuple[str, click.Command]]:
+def commands(app: typer.Typer) -> Iterator[tuple[str, Any]]:
     """Yield every command with its path, such as `aegis memory recall`."""
     import typer
 
     yield from _commands(typer.main.get_command(app), "aegis")
 
 
-def _commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
-    children: dict[str, click.Command] | None = getattr(command, "commands", None)
+def _commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+    children = getattr(command, "commands", None)
     if not children:
         yield path, command
         return
@@ -147,10 +186,9 @@ def _commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Co
 
 def http_page() -> str:
     """Return the page of routes, from the OpenAPI description."""
-    from aegis.api.app import create_app
-    from aegis.config import Settings
+    from aegis.api.app import create_routes
 
-    description = create_app(Settings()).openapi()
+    description = create_routes().openapi()
     rows = [
         (f"`{method.upper()} {path}`", operation.get("summary", ""), _body_of(operation))
         for path, methods in sorted(description["paths"].items())
@@ -159,7 +197,7 @@ def http_page() -> str:
     return _page(
         "HTTP",
         "Bearer token in `Authorization`; errors are `application/problem+json` with a `code`. "
-        "The full description is served at `/openapi.json` and, for reading, at `/docs`.\n",
+        "The full description is served at `/openapi.json`.\n",
         _table(("route", "does", "body"), rows),
     )
 
@@ -173,10 +211,10 @@ def _body_of(operation: dict[str, Any]) -> str:
 
 def mcp_page() -> str:
     """Return the page of MCP tools."""
-    from aegis.config import Settings
     from aegis.mcp.server import create_server
 
-    tools = asyncio.run(create_server(Settings()).list_tools())
+    # Listing asks nothing of a memory.
+    tools = asyncio.run(create_server(cast("Memory", None)).list_tools())
     parts: list[str] = []
     for tool in sorted(tools, key=lambda t: t.name):
         hints = tool.annotations
@@ -203,7 +241,6 @@ def mcp_page() -> str:
 PAGE_MAKERS = {
     "settings.md": settings_page,
     "errors.md": errors_page,
-    "tables.md": tables_page,
     "cli.md": cli_page,
     "http.md": http_page,
     "mcp.md": mcp_page,
@@ -221,24 +258,19 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     )
 
 
-def stale_pages(*, write: bool) -> list[str]:
-    """Return the pages that differ from what the code says now, written if `write`."""
-    stale: list[str] = []
-    for name, make in PAGE_MAKERS.items():
-        text, path = make(), PAGES / name
-        if not path.exists() or path.read_text() != text:
-            stale.append(name)
-            if write:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text)
-    return stale
-
-
 def main() -> int:
     """Write the pages, or with `--check` only compare."""
     check = "--check" in sys.argv[1:]
-    stale = stale_pages(write=not check)
+    pages = {name: make() for name, make in PAGE_MAKERS.items()}
+    with migrated_database() as dsn:
+        pages["tables.md"] = tables_page(dsn)
+    stale = [
+        n for n, t in pages.items() if not (PAGES / n).exists() or (PAGES / n).read_text() != t
+    ]
     for name in stale:
+        if not check:
+            PAGES.mkdir(parents=True, exist_ok=True)
+            (PAGES / name).write_text(pages[name])
         print(f"docs/reference/{name} {'is stale: run make docs' if check else 'written'}")
     return 1 if check and stale else 0
 

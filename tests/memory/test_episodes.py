@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from aegis.db import Database
     from aegis.memory.embedding import Embedder
 
+pytestmark = pytest.mark.servers("18", "16")
+
 FULL: dict[str, Any] = {
     "timestamp": datetime(2026, 5, 1, 9, tzinfo=UTC),
     "details": {"files": ["a.py"], "n": 3},

@@ -25,6 +25,10 @@ def test_reference_page_is_fresh(name: str) -> None:
     assert (reference.PAGES / name).read_text() == reference.PAGE_MAKERS[name](), "run `make docs`"
 
 
+def test_reference_of_tables_is_fresh(shared_dsn: str) -> None:
+    assert (reference.PAGES / "tables.md").read_text() == reference.tables_page(shared_dsn)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())

@@ -9,16 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import anyio.to_thread
+import psycopg
 from psycopg import errors as pg
 
+from aegis.db.database import connection_arguments
 from aegis.db.query import fetch_one, fetch_value
+from aegis.db.translate import translated
 from aegis.errors import OpsError, Unavailable
 
 if TYPE_CHECKING:
     from aegis.config import Settings
     from aegis.db.database import Connection
 
-__all__ = ["ServerReport", "check_server", "endpoint"]
+__all__ = ["ServerReport", "check_server", "endpoint", "ready"]
 
 #: PostgreSQL 16, as `server_version_num` writes it.
 OLDEST_SERVER = 160_000
@@ -68,6 +72,34 @@ def endpoint(settings: Settings) -> str:
     from aegis.db import embedded
 
     return embedded.start(settings).dsn
+
+
+async def ready(settings: Settings) -> str:
+    """Return the address of a server that Aegis can work on, its schema current.
+
+    An empty database on the embedded server gets the schema now; anywhere else its owner decides.
+
+    Raises:
+        ConfigError: the address or the data folder cannot be used.
+        OpsError: the server or the schema does not fit this code; says which command helps.
+        Unavailable: the server does not answer, or is read-only.
+    """
+    from aegis.db.revision import require_current, schema_state
+
+    dsn = await anyio.to_thread.run_sync(endpoint, settings)
+    with translated(dsn=dsn):
+        async with await psycopg.AsyncConnection.connect(
+            dsn, **connection_arguments(settings)
+        ) as conn:
+            await check_server(conn)
+            status = await schema_state(conn)
+    if status.state == "empty" and settings.database_url is None:
+        from aegis.db import migrate
+
+        await anyio.to_thread.run_sync(migrate.upgrade, dsn)
+    else:
+        require_current(status)
+    return dsn
 
 
 async def check_server(conn: Connection, *, oldest: int = OLDEST_SERVER) -> ServerReport:

@@ -1,0 +1,186 @@
+"""The answers, as OpenAPI describes them. A test holds them against the domain's models."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from aegis.memory.models import Feedback, Importance, Outcome
+
+__all__ = [
+    "Decision",
+    "DecisionHits",
+    "DecisionPage",
+    "Episode",
+    "EpisodePage",
+    "Fact",
+    "FactHits",
+    "FactPage",
+    "Hits",
+    "Problem",
+    "Recorded",
+]
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Episode(_Answer):
+    """A recorded episode."""
+
+    id: int
+    namespace: str
+    session_id: str | None
+    timestamp: datetime
+    event_type: str
+    summary: str
+    details: dict[str, Any] | None
+    context: dict[str, Any] | None
+    importance: Importance
+    tags: list[str]
+    related_memories: list[int]
+    decision: str | None
+    metadata: dict[str, Any] | None
+    source_id: str | None
+    embedding_model: str | None
+    embedded: bool
+    created_at: datetime
+    updated_at: datetime | None
+
+
+class EpisodePage(_Answer):
+    """A page of episodes, newest first."""
+
+    items: list[Episode]
+    next_cursor: str | None
+
+
+class Recorded(_Answer):
+    """What became of a batch."""
+
+    ids: list[int]
+    skipped: int
+    embedded: int
+
+
+class ScorePart(_Answer):
+    """One arm's share of a result's score."""
+
+    arm: str
+    score: float
+    rank: int | None
+    detail: str | None
+
+
+class Hit(_Answer):
+    """One result: the episode, its score, and why."""
+
+    episode: Episode
+    score: float
+    parts: list[ScorePart]
+
+
+class Hits(_Answer):
+    """Results, best first."""
+
+    results: list[Hit]
+
+
+class Fact(_Answer):
+    """A remembered fact."""
+
+    id: int
+    namespace: str
+    concept: str
+    content: str
+    category: str | None
+    source: str | None
+    confidence: float
+    metadata: dict[str, Any] | None
+    tags: list[str]
+    source_id: str | None
+    embedding_model: str | None
+    embedded: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+class FactPage(_Answer):
+    """A page of facts, last updated first."""
+
+    items: list[Fact]
+    next_cursor: str | None
+
+
+class FactHit(_Answer):
+    """One result: the fact and both parts of its score."""
+
+    fact: Fact
+    score: float
+    similarity: float
+    word_rank: float
+
+
+class FactHits(_Answer):
+    """Results, best first."""
+
+    results: list[FactHit]
+
+
+class Decision(_Answer):
+    """A recorded decision."""
+
+    id: int
+    namespace: str
+    episode_id: int | None
+    task_context: str
+    alternatives: Any
+    chosen_option: str
+    reasoning: str
+    outcome_status: Outcome
+    outcome_details: dict[str, Any] | None
+    lessons_learned: str | None
+    user_feedback: Feedback | None
+    created_at: datetime
+    resolved_at: datetime | None
+
+
+class DecisionPage(_Answer):
+    """A page of decisions, newest first."""
+
+    items: list[Decision]
+    next_cursor: str | None
+
+
+class DecisionHit(_Answer):
+    """One result: the decision and the recalled episode behind it."""
+
+    decision: Decision
+    hit: Hit
+
+
+class DecisionHits(_Answer):
+    """Results, best first."""
+
+    results: list[DecisionHit]
+
+
+class FieldError(_Answer):
+    """What is wrong with one field."""
+
+    field: str
+    message: str
+
+
+class Problem(_Answer):
+    """An error (RFC 9457); `code` is stable."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[FieldError] = []

@@ -1,0 +1,78 @@
+"""`/v1/memory/decisions`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from aegis.api import answers
+from aegis.api.schemas import DecisionBody, DecisionChanges, FactRecall, OutcomeBody
+from aegis.api.state import MemoryOf, answer
+from aegis.wire.cursor import after_offset, next_offset
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1/memory/decisions", tags=["decisions"])
+
+
+@router.post("", status_code=201, response_model=answers.Decision)
+async def record_decision(memory: MemoryOf, body: DecisionBody) -> Any:
+    """Record a decision, pending; without `episode_id` an episode is recorded with it."""
+    return answer(await memory.decisions.record(**body.given()), 201)
+
+
+@router.get("", response_model=answers.DecisionPage)
+async def list_decisions(
+    memory: MemoryOf,
+    limit: int = 50,
+    cursor: str | None = None,
+    namespace: str | None = None,
+    outcome: str | None = None,
+) -> Any:
+    """List decisions, newest first; `next_cursor` leads to the next page."""
+    offset = after_offset(cursor)
+    rows = await memory.decisions.list(
+        limit=limit,
+        offset=offset,
+        namespace=namespace,
+        outcome=outcome,  # pyright: ignore[reportArgumentType]
+    )
+    return answer({"items": rows, "next_cursor": next_offset(rows, limit, offset)})
+
+
+@router.post("/recall", response_model=answers.DecisionHits)
+async def recall_decisions(memory: MemoryOf, body: FactRecall) -> Any:
+    """Return the decisions whose episodes answer the question best."""
+    return answer({"results": await memory.decisions.recall(**body.given())})
+
+
+@router.get("/{decision_id}", response_model=answers.Decision)
+async def get_decision(memory: MemoryOf, decision_id: int, namespace: str | None = None) -> Any:
+    """Return one decision."""
+    return answer(await memory.decisions.get(decision_id, namespace=namespace))
+
+
+@router.post("/{decision_id}/outcome", response_model=answers.Decision)
+async def resolve_decision(
+    memory: MemoryOf, decision_id: int, body: OutcomeBody, namespace: str | None = None
+) -> Any:
+    """Record how a decision turned out, once."""
+    return answer(await memory.decisions.resolve(decision_id, namespace=namespace, **body.given()))
+
+
+@router.patch("/{decision_id}", response_model=answers.Decision)
+async def update_decision(
+    memory: MemoryOf, decision_id: int, body: DecisionChanges, namespace: str | None = None
+) -> Any:
+    """Change fields of a decision; what was chosen and how it ended stay."""
+    return answer(await memory.decisions.update(decision_id, namespace=namespace, **body.given()))
+
+
+@router.delete("/{decision_id}", status_code=204)
+async def delete_decision(
+    memory: MemoryOf, decision_id: int, namespace: str | None = None
+) -> Response:
+    """Delete one decision; its episode stays."""
+    await memory.decisions.delete(decision_id, namespace=namespace)
+    return Response(status_code=204)

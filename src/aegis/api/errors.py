@@ -1,0 +1,138 @@
+"""Errors as `application/problem+json` (RFC 9457), from one table of kinds."""
+
+from __future__ import annotations
+
+import http
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from aegis.errors import (
+    AegisError,
+    ConfigError,
+    Conflict,
+    InvalidInput,
+    LimitExceeded,
+    NotFound,
+    OpsError,
+    PermissionDenied,
+    Unauthenticated,
+    Unavailable,
+)
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.requests import Request
+
+__all__ = ["STATUS", "install", "problem", "problem_of"]
+
+#: One status per kind; a subclass's own entry comes before its base's.
+STATUS: dict[type[AegisError], int] = {
+    InvalidInput: 422,
+    Unauthenticated: 401,
+    PermissionDenied: 403,
+    NotFound: 404,
+    Conflict: 409,
+    LimitExceeded: 429,
+    Unavailable: 503,
+    ConfigError: 500,
+    OpsError: 503,
+    AegisError: 500,
+}
+_MEDIA_TYPE = "application/problem+json"
+_log = logging.getLogger("aegis.api")
+
+
+def problem(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    kind: str | None = None,
+    errors: list[dict[str, str]] | None = None,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """Return a problem document; `kind` is the stable name of the kind of error."""
+    body: dict[str, Any] = {
+        "type": f"urn:aegis:error:{kind or code}",
+        "title": http.HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+    }
+    if errors:
+        body["errors"] = errors
+    return Response(
+        json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"),
+        status_code=status,
+        media_type=_MEDIA_TYPE,
+        headers=headers,
+    )
+
+
+def problem_of(error: AegisError) -> Response:
+    """Return the problem document of an error of ours."""
+    kind = next(k for k in type(error).__mro__ if k in STATUS)
+    status = STATUS[kind]
+    headers: dict[str, str] = {}
+    if status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="aegis"'
+    if status == 503:
+        headers["Retry-After"] = "5"
+    return problem(status, error.code, error.message, kind=kind.code, headers=headers)
+
+
+def install(app: FastAPI) -> None:
+    """Let every error leave `app` in this form."""
+
+    async def ours(_: Request, error: Exception) -> Response:
+        assert isinstance(error, AegisError)
+        return problem_of(error)
+
+    async def invalid(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return _invalid(error)
+
+    async def http_error(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        code = http.HTTPStatus(error.status_code).name.lower()
+        headers = dict(error.headers) if error.headers else None
+        detail = str(error.detail)
+        if error.status_code == 404:
+            detail = "There is nothing at this address; see /openapi.json."
+        return problem(error.status_code, code, detail, headers=headers)
+
+    async def unexpected(_: Request, error: Exception) -> Response:
+        return problem(500, "unexpected", "Something unexpected happened; the server's log has it.")
+
+    app.add_exception_handler(AegisError, ours)
+    # Answered here, raised again by the framework, and logged once at the outermost edge.
+    app.add_exception_handler(Exception, unexpected)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, http_error)
+
+
+def _invalid(error: RequestValidationError) -> Response:
+    found = error.errors()
+    if any(item["type"] == "json_invalid" for item in found):
+        return problem(
+            400, "json_invalid", "The body is not a JSON document.", kind=InvalidInput.code
+        )
+    errors = [_field(item) for item in found]
+    detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors[:3]) + "."
+    return problem(
+        STATUS[InvalidInput], InvalidInput.code, detail, kind=InvalidInput.code, errors=errors
+    )
+
+
+def _field(item: Any) -> dict[str, str]:
+    # The first part says where: body, query or path.
+    place = [str(part) for part in item["loc"][1:]] or [str(item["loc"][0])]
+    message = str(item["msg"])
+    if item["type"] == "extra_forbidden":
+        message = "this field is not known"
+    return {"field": ".".join(place), "message": message[:1].lower() + message[1:]}

@@ -1,0 +1,181 @@
+"""The bodies of requests. Shapes only: what a value may be is the domain's to say, in its words.
+
+That way every face refuses a value with the same line.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+
+from aegis.errors import InvalidInput
+from aegis.memory.models import FEEDBACK, IMPORTANCE, METRICS, MODES, OUTCOMES
+from aegis.memory.validate import parse_time
+
+__all__ = [
+    "DecisionBody",
+    "DecisionChanges",
+    "EpisodeBatch",
+    "EpisodeBody",
+    "EpisodeChanges",
+    "FactBody",
+    "FactChanges",
+    "FactRecall",
+    "OutcomeBody",
+    "RecallBody",
+    "Time",
+]
+
+
+def _time(value: Any, info: ValidationInfo) -> datetime | None:
+    name = info.field_name or "time"
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise InvalidInput(f"{name} is {value!r}; write a time such as 2026-05-01T09:00:00+00:00.")
+    return parse_time(name, value)
+
+
+def _choice(choices: tuple[str, ...]) -> Any:
+    return Field(json_schema_extra={"enum": list(choices)})
+
+
+#: ISO 8601 with a zone.
+Time = Annotated[datetime, BeforeValidator(_time)]
+OptionalTime = Annotated[datetime | None, BeforeValidator(_time)]
+ImportanceText = Annotated[str, _choice(IMPORTANCE)]
+JsonObject = dict[str, Any]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    def given(self) -> dict[str, Any]:
+        """Return the fields that the caller named."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+class EpisodeBody(_Body):
+    """An episode to record."""
+
+    event_type: str = Field(description="What kind, such as task_complete, decision or error.")
+    summary: str = Field(description="What happened, in words; this is what recall searches.")
+    timestamp: OptionalTime = Field(None, description="When it happened; now if left out.")
+    details: JsonObject | None = None
+    context: JsonObject | None = None
+    importance: ImportanceText = "medium"
+    tags: list[str] = Field(default_factory=list)
+    related_memories: list[int] = Field(default_factory=list)
+    decision: str | None = None
+    metadata: JsonObject | None = None
+    namespace: str | None = None
+    session_id: str | None = None
+    source_id: str | None = Field(None, description="The source's key; recorded once.")
+    embedding: list[float] | None = None
+    embedding_model: str | None = None
+
+
+class EpisodeBatch(_Body):
+    """Episodes to record in the order given, each batch of 500 in one transaction."""
+
+    episodes: list[EpisodeBody]
+    embed: bool = Field(True, description="False leaves the vectors to the backfill.")
+
+
+class EpisodeChanges(_Body):
+    """Fields of an episode to change; what is not named stays."""
+
+    timestamp: OptionalTime = None
+    event_type: str | None = None
+    summary: str | None = None
+    details: JsonObject | None = None
+    context: JsonObject | None = None
+    importance: Annotated[str | None, _choice(IMPORTANCE)] = None
+    tags: list[str] | None = None
+    related_memories: list[int] | None = None
+    decision: str | None = None
+    metadata: JsonObject | None = None
+    session_id: str | None = None
+
+
+class RecallBody(_Body):
+    """What to look for among the episodes."""
+
+    query: str | None = None
+    k: int = Field(10, description="How many to return.")
+    mode: Annotated[str, _choice(MODES)] = "hybrid"
+    metric: Annotated[str, _choice(METRICS)] = "cosine"
+    vector: list[float] | None = None
+    namespace: str | None = None
+    session_id: str | None = None
+    since: OptionalTime = None
+    until: OptionalTime = None
+    event_types: list[str] = Field(default_factory=list)
+    tags: list[str] = Field(default_factory=list)
+    min_importance: Annotated[str | None, _choice(IMPORTANCE)] = None
+
+
+class FactBody(_Body):
+    """A fact to remember."""
+
+    concept: str
+    content: str
+    category: str | None = None
+    source: str | None = None
+    confidence: float = Field(1.0, description="0 to 1.")
+    metadata: JsonObject | None = None
+    tags: list[str] = Field(default_factory=list)
+    namespace: str | None = None
+    source_id: str | None = None
+
+
+class FactChanges(_Body):
+    """Fields of a fact to change; what is not named stays."""
+
+    concept: str | None = None
+    content: str | None = None
+    category: str | None = None
+    source: str | None = None
+    confidence: float | None = None
+    metadata: JsonObject | None = None
+    tags: list[str] | None = None
+
+
+class FactRecall(_Body):
+    """What to look for among facts, or among decisions."""
+
+    query: str
+    k: int = 10
+    namespace: str | None = None
+
+
+class DecisionBody(_Body):
+    """A decision to record, with the options that there were."""
+
+    task_context: str
+    alternatives: list[Any]
+    chosen_option: str
+    reasoning: str
+    episode_id: int | None = None
+    namespace: str | None = None
+
+
+class OutcomeBody(_Body):
+    """How a decision turned out."""
+
+    outcome: Annotated[str, _choice(OUTCOMES[1:])]
+    details: JsonObject | None = None
+    lessons: str | None = None
+    feedback: Annotated[str | None, _choice(FEEDBACK)] = None
+
+
+class DecisionChanges(_Body):
+    """Fields of a decision to change; what was chosen and how it ended stay."""
+
+    task_context: str | None = None
+    reasoning: str | None = None
+    lessons_learned: str | None = None
+    user_feedback: Annotated[str | None, _choice(FEEDBACK)] = None
+    outcome_details: JsonObject | None = None

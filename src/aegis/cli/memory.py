@@ -1,0 +1,260 @@
+"""`aegis memory …`: episodes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from aegis.cli import decisions, facts
+from aegis.cli.options import (
+    AsJson,
+    Cursor,
+    Importance,
+    Limit,
+    Namespace,
+    Since,
+    Tags,
+    Until,
+    Yes,
+)
+from aegis.cli.running import confirm, json_object, maybe_time, named, read_text, with_client
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="What the agent remembers.")
+app.add_typer(facts.app, name="facts")
+app.add_typer(decisions.app, name="decisions")
+
+Types = Annotated[list[str] | None, typer.Option("--type", help="A type; may be repeated.")]
+LeastImportance = Annotated[
+    str | None, typer.Option(help="At least this: low, medium, high or critical.")
+]
+Session = Annotated[str | None, typer.Option("--session", help="Conversation or run.")]
+Json = Annotated[str | None, typer.Option(metavar="JSON", help="A JSON object, or @FILE.")]
+EpisodeId = Annotated[int, typer.Argument(metavar="ID")]
+
+
+@app.command()
+def record(
+    event_type: Annotated[str, typer.Argument(help="Such as task_complete, error, learning.")],
+    summary: Annotated[str, typer.Argument(help="What happened; `-` reads standard input.")],
+    at: Annotated[str | None, typer.Option(help="When it happened; now otherwise.")] = None,
+    importance: Importance = "medium",
+    tags: Tags = None,
+    details: Json = None,
+    context: Json = None,
+    metadata: Json = None,
+    related: Annotated[list[int] | None, typer.Option(help="Id of a related memory.")] = None,
+    decision: Annotated[str | None, typer.Option(help="What was decided.")] = None,
+    session: Session = None,
+    source_id: Annotated[str | None, typer.Option(help="Key; recorded once.")] = None,
+    namespace: Namespace = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remember something that happened."""
+    from aegis.cli.render import line, show_json, when
+    from aegis.wire.plain import plain
+
+    episode = plain(
+        with_client(
+            lambda a: a.memory.record(
+                event_type,
+                read_text("summary", summary),
+                timestamp=maybe_time("at", at),
+                importance=importance,  # pyright: ignore[reportArgumentType]
+                tags=tags or [],
+                details=json_object("details", details),
+                context=json_object("context", context),
+                metadata=json_object("metadata", metadata),
+                related_memories=related or [],
+                decision=decision,
+                session_id=session,
+                source_id=source_id,
+            ),
+            namespace=namespace,
+        )
+    )
+    if as_json:
+        show_json(episode)
+    else:
+        line(f"Recorded episode {episode['id']} ({event_type}, {when(episode['timestamp'])}).")
+
+
+@app.command()
+def recall(
+    query: Annotated[str | None, typer.Argument(help="A question, in words.")] = None,
+    k: Annotated[int, typer.Option("-k", help="How many.")] = 10,
+    mode: Annotated[str, typer.Option(help="hybrid, vector, text or time.")] = "hybrid",
+    metric: Annotated[
+        str, typer.Option(help="cosine, l2 or inner_product, for mode vector.")
+    ] = "cosine",
+    since: Since = None,
+    until: Until = None,
+    types: Types = None,
+    tags: Tags = None,
+    min_importance: LeastImportance = None,
+    session: Session = None,
+    namespace: Namespace = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find the memories that answer a question best."""
+    from aegis.cli.recalling import recall_episodes
+    from aegis.cli.render import show_json
+    from aegis.cli.results import show_hits
+    from aegis.config import load_settings
+
+    settings = load_settings(namespace=namespace)
+    answer = recall_episodes(
+        settings,
+        {
+            "namespace": settings.namespace,
+            "k": k,
+            "mode": mode,
+            "metric": metric,
+            **named(
+                query=query,
+                since=since,
+                until=until,
+                event_types=types,
+                tags=tags,
+                min_importance=min_importance,
+                session_id=session,
+            ),
+        },
+    )
+    if as_json:
+        show_json(answer)
+    else:
+        show_hits(answer["results"])
+
+
+@app.command()
+def get(episode: EpisodeId, namespace: Namespace = None, as_json: AsJson = False) -> None:
+    """Show one episode."""
+    from aegis.cli.render import pairs, show_json
+    from aegis.wire.plain import plain
+
+    found = plain(with_client(lambda a: a.memory.get(episode), namespace=namespace))
+    if as_json:
+        show_json(found)
+    else:
+        pairs(list(found.items()))
+
+
+@app.command("list")
+def list_(
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    since: Since = None,
+    until: Until = None,
+    types: Types = None,
+    tags: Tags = None,
+    min_importance: LeastImportance = None,
+    session: Session = None,
+    namespace: Namespace = None,
+    as_json: AsJson = False,
+) -> None:
+    """List episodes, newest first."""
+    from aegis.cli.render import show_json
+    from aegis.cli.results import show_episodes
+    from aegis.wire.cursor import before_episode, next_page
+    from aegis.wire.plain import plain
+
+    rows = with_client(
+        lambda a: a.memory.list(
+            limit=limit,
+            before=before_episode(cursor),
+            since=maybe_time("since", since),
+            until=maybe_time("until", until),
+            event_types=types or [],
+            tags=tags or [],
+            min_importance=min_importance,  # pyright: ignore[reportArgumentType]
+            session_id=session,
+        ),
+        namespace=namespace,
+    )
+    page = {"items": plain(rows), "next_cursor": next_page(rows, limit)}
+    if as_json:
+        show_json(page)
+    else:
+        show_episodes(page)
+
+
+@app.command()
+def update(
+    episode: EpisodeId,
+    summary: Annotated[str | None, typer.Option(help="Gets a new vector.")] = None,
+    event_type: Annotated[str | None, typer.Option("--type")] = None,
+    at: Annotated[str | None, typer.Option(help="When it happened.")] = None,
+    importance: Annotated[str | None, typer.Option(help="low … critical.")] = None,
+    tags: Tags = None,
+    details: Json = None,
+    context: Json = None,
+    metadata: Json = None,
+    related: Annotated[list[int] | None, typer.Option(help="Id of a related memory.")] = None,
+    decision: Annotated[str | None, typer.Option()] = None,
+    session: Session = None,
+    namespace: Namespace = None,
+    as_json: AsJson = False,
+) -> None:
+    """Correct an episode: what is named is replaced, the rest stays."""
+    from aegis.cli.render import line, show_json
+
+    async def work(a: Any) -> Any:
+        return await a.memory.update(
+            episode,
+            **named(
+                summary=summary,
+                event_type=event_type,
+                timestamp=maybe_time("at", at),
+                importance=importance,
+                tags=tags,
+                details=json_object("details", details),
+                context=json_object("context", context),
+                metadata=json_object("metadata", metadata),
+                related_memories=related,
+                decision=decision,
+                session_id=session,
+            ),
+        )
+
+    updated = with_client(work, namespace=namespace)
+    if as_json:
+        show_json(updated)
+    else:
+        line(f"Updated episode {episode}.")
+
+
+@app.command()
+def delete(
+    episode: EpisodeId, namespace: Namespace = None, yes: Yes = False, as_json: AsJson = False
+) -> None:
+    """Delete an episode for ever."""
+    from aegis.cli.render import clip, line, show_json
+
+    if not yes:
+        found = with_client(lambda a: a.memory.get(episode), namespace=namespace)
+        confirm(f"Episode {episode} will be deleted: {clip(found.summary, 100)}", yes=yes)
+    with_client(lambda a: a.memory.delete(episode), namespace=namespace)
+    if as_json:
+        show_json({"deleted": episode})
+    else:
+        line(f"Deleted episode {episode}.")
+
+
+@app.command()
+def backfill(
+    limit: Annotated[int | None, typer.Option(help="At most so many rows.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fill in the vectors that are missing."""
+    from aegis.cli.progress import counting
+    from aegis.cli.render import line, show_json
+
+    with counting("Embedding") as seen:
+        filled = with_client(lambda a: a.memory.backfill(limit=limit, on_progress=seen))
+    if as_json:
+        show_json({"filled": filled})
+    else:
+        line(f"Filled in {filled} vectors." if filled else "No vector is missing.")

@@ -1,0 +1,173 @@
+"""How people see memories: recalled ones with their reasons, listed ones in a table."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+from aegis.cli.render import clip, importance, line, note, style, table, when, width
+
+__all__ = [
+    "show_decision_hits",
+    "show_decisions",
+    "show_episodes",
+    "show_fact_hits",
+    "show_facts",
+    "show_hits",
+    "why",
+]
+
+_LINES = 3
+_OUTCOME = {"success": "green", "partial": "yellow", "failure": "red"}
+
+
+def show_hits(results: list[dict[str, Any]]) -> None:
+    """Write recalled episodes: rank, when, type and score, the summary, and why."""
+    if not results:
+        note("Nothing is remembered that fits.")
+        return
+    digits = len(str(len(results)))
+    for rank, hit in enumerate(results, 1):
+        show_hit(rank, hit, digits)
+
+
+def show_hit(rank: int, hit: dict[str, Any], digits: int) -> None:
+    """Write one recalled episode."""
+    episode = hit["episode"]
+    facts = [when(episode["timestamp"]), style(episode["event_type"], "cyan")]
+    if episode["importance"] != "medium":
+        facts.append(importance(episode["importance"]))
+    facts += [f"#{tag}" for tag in episode["tags"][:4]]
+    _entry(rank, digits, hit["score"], facts, episode["id"], episode["summary"])
+    _reasons(hit["parts"], digits)
+
+
+def show_fact_hits(results: list[dict[str, Any]]) -> None:
+    """Write recalled facts: rank, score, concept and content."""
+    if not results:
+        note("Nothing is known that fits.")
+        return
+    digits = len(str(len(results)))
+    for rank, hit in enumerate(results, 1):
+        fact = hit["fact"]
+        facts = [style(fact["concept"], "cyan"), f"confidence {fact['confidence']:g}"]
+        facts += [text for text in (fact["category"], fact["source"]) if text]
+        _entry(rank, digits, hit["score"], facts, fact["id"], fact["content"])
+        reasons = f"similarity {hit['similarity']:.3f} · words {hit['word_rank']:.3f}"
+        line(" " * (digits + 2) + style(reasons, "dim"))
+
+
+def show_decision_hits(results: list[dict[str, Any]]) -> None:
+    """Write recalled decisions: what was to be decided, what was chosen, how it turned out."""
+    if not results:
+        note("No decision is remembered that fits.")
+        return
+    digits = len(str(len(results)))
+    for rank, result in enumerate(results, 1):
+        decision, hit = result["decision"], result["hit"]
+        status = decision["outcome_status"]
+        facts = [when(decision["created_at"]), style(status, _OUTCOME.get(status, "dim"))]
+        text = f"{decision['task_context']}: chose {decision['chosen_option']}"
+        _entry(rank, digits, hit["score"], facts, decision["id"], text)
+        if decision["lessons_learned"]:
+            lessons = clip(decision["lessons_learned"], _columns(digits))
+            line(" " * (digits + 2) + style(f"Lesson: {lessons}", "yellow"))
+        _reasons(hit["parts"], digits)
+
+
+def why(parts: list[dict[str, Any]]) -> str:
+    """Return the parts of a score in one line, the largest first."""
+    shown = sorted(parts, key=lambda part: -part["score"])
+    texts: list[str] = []
+    for part in shown:
+        if part["score"] <= 0 and not part["detail"]:
+            continue
+        text = f"{part['arm']} {part['score']:.3f}"
+        texts.append(f"{text} ({part['detail']})" if part["detail"] else text)
+    return " · ".join(texts)
+
+
+def show_episodes(page: dict[str, Any]) -> None:
+    """Write a page of episodes."""
+    table(
+        ["id", "when", "type", "importance", "summary"],
+        [
+            [
+                str(e["id"]),
+                when(e["timestamp"]),
+                clip(e["event_type"], 24),
+                e["importance"],
+                clip(e["summary"], 400),
+            ]
+            for e in page["items"]
+        ],
+        wide="summary",
+        empty="No episode fits.",
+    )
+    _more(page)
+
+
+def show_facts(page: dict[str, Any]) -> None:
+    """Write a page of facts."""
+    table(
+        ["id", "concept", "category", "confidence", "content"],
+        [
+            [
+                str(f["id"]),
+                clip(f["concept"], 30),
+                clip(f["category"] or "", 16),
+                f"{f['confidence']:g}",
+                clip(f["content"], 400),
+            ]
+            for f in page["items"]
+        ],
+        wide="content",
+        empty="No fact fits.",
+    )
+    _more(page)
+
+
+def show_decisions(page: dict[str, Any]) -> None:
+    """Write a page of decisions."""
+    table(
+        ["id", "when", "outcome", "chosen", "task"],
+        [
+            [
+                str(d["id"]),
+                when(d["created_at"]),
+                d["outcome_status"],
+                clip(d["chosen_option"], 30),
+                clip(d["task_context"], 400),
+            ]
+            for d in page["items"]
+        ],
+        wide="task",
+        empty="No decision fits.",
+    )
+    _more(page)
+
+
+def _entry(rank: int, digits: int, score: float, facts: list[str], row_id: int, text: str) -> None:
+    indent, columns = " " * (digits + 2), _columns(digits)
+    head = [style(str(rank).rjust(digits), "bold"), style(f"{score:.3f}", "green"), *facts]
+    line("  ".join([*head, style(f"id {row_id}", "dim")]))
+    lines = textwrap.wrap(" ".join(text.split()), columns) or [""]
+    for part in lines[: _LINES - 1]:
+        line(indent + part)
+    if len(lines) >= _LINES:
+        line(indent + clip(" ".join(lines[_LINES - 1 :]), columns))
+
+
+def _reasons(parts: list[dict[str, Any]], digits: int) -> None:
+    reasons = why(parts)
+    if reasons:
+        line(" " * (digits + 2) + style(clip(reasons, _columns(digits)), "dim"))
+
+
+def _columns(digits: int) -> int:
+    return min(width(), 110) - digits - 2
+
+
+def _more(page: dict[str, Any]) -> None:
+    if page["next_cursor"] is not None:
+        note(f"More: --cursor {page['next_cursor']}")

@@ -1,0 +1,168 @@
+"""Tools of decisions: `memory_decision_record`, `memory_decision_resolve`, …"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from mcp_types import CallToolResult
+from pydantic import Field
+
+from aegis.mcp.tools import (
+    ADDS,
+    CHANGES,
+    DELETES,
+    READS,
+    FeedbackText,
+    Limit,
+    Namespace,
+    OutcomeText,
+    answer,
+    make_tool,
+    named,
+    told,
+)
+from aegis.wire.cursor import after_offset, next_offset
+
+if TYPE_CHECKING:
+    from mcp.server.mcpserver.tools import Tool
+
+    from aegis.memory import Memory
+
+__all__ = ["decision_tools"]
+
+DecisionId = Annotated[int, Field(description="Id of the decision.")]
+
+
+def decision_tools(memory: Memory) -> list[Tool]:
+    """Return the tools that work on `memory`'s decisions."""
+    return [*_recording(memory), *_reading(memory), *_changing(memory)]
+
+
+def _recording(memory: Memory) -> list[Tool]:
+    async def memory_decision_record(
+        task_context: Annotated[str, Field(description="What was to be decided.")],
+        alternatives: Annotated[
+            list[Any],
+            Field(description="The options that there were: texts, or objects with a name."),
+        ],
+        chosen_option: Annotated[str, Field(description="One of the alternatives.")],
+        reasoning: Annotated[str, Field(description="Why this one.")],
+        episode_id: Annotated[
+            int | None, Field(description="The episode it belongs to; its own if left out.")
+        ] = None,
+        namespace: Namespace | None = None,
+    ) -> CallToolResult:
+        """Record a decision with its options and reasons; resolve it when the outcome is known."""
+        with told():
+            decision = await memory.decisions.record(
+                task_context,
+                alternatives=alternatives,
+                chosen_option=chosen_option,
+                reasoning=reasoning,
+                episode_id=episode_id,
+                namespace=namespace,
+            )
+        return answer(decision)
+
+    async def memory_decision_resolve(
+        id: DecisionId,
+        outcome: OutcomeText,
+        lessons: Annotated[str | None, Field(description="What to do next time.")] = None,
+        details: dict[str, Any] | None = None,
+        feedback: FeedbackText | None = None,
+        namespace: Namespace | None = None,
+    ) -> CallToolResult:
+        """Record how a pending decision turned out. An outcome is recorded once."""
+        with told():
+            decision = await memory.decisions.resolve(
+                id,
+                outcome,  # pyright: ignore[reportArgumentType]
+                lessons=lessons,
+                details=details,
+                feedback=feedback,  # pyright: ignore[reportArgumentType]
+                namespace=namespace,
+            )
+        return answer(decision)
+
+    return [
+        make_tool(memory_decision_record, ADDS, "Record a decision"),
+        make_tool(memory_decision_resolve, ADDS, "Record a decision's outcome"),
+    ]
+
+
+def _reading(memory: Memory) -> list[Tool]:
+    async def memory_decision_recall(
+        query: Annotated[str, Field(description="What is to be decided now, in words.")],
+        k: Limit = 5,
+        namespace: Namespace | None = None,
+    ) -> CallToolResult:
+        """Find earlier decisions of the same kind and how they turned out."""
+        with told():
+            return answer(
+                {"results": await memory.decisions.recall(query, k=k, namespace=namespace)}
+            )
+
+    async def memory_decision_get(
+        id: DecisionId, namespace: Namespace | None = None
+    ) -> CallToolResult:
+        """Return one decision."""
+        with told():
+            return answer(await memory.decisions.get(id, namespace=namespace))
+
+    async def memory_decision_list(
+        outcome: OutcomeText | None = None,
+        limit: Limit = 20,
+        cursor: str | None = None,
+        namespace: Namespace | None = None,
+    ) -> CallToolResult:
+        """List decisions, newest first; outcome=pending for those that wait for their outcome."""
+        with told():
+            offset = after_offset(cursor)
+            rows = await memory.decisions.list(
+                outcome=outcome,  # pyright: ignore[reportArgumentType]
+                limit=limit,
+                offset=offset,
+                namespace=namespace,
+            )
+        return answer({"items": rows, "next_cursor": next_offset(rows, limit, offset)})
+
+    return [
+        make_tool(memory_decision_recall, READS, "Recall decisions"),
+        make_tool(memory_decision_get, READS, "Read one decision"),
+        make_tool(memory_decision_list, READS, "List decisions"),
+    ]
+
+
+def _changing(memory: Memory) -> list[Tool]:
+    async def memory_decision_update(
+        id: DecisionId,
+        task_context: str | None = None,
+        reasoning: str | None = None,
+        lessons_learned: str | None = None,
+        user_feedback: FeedbackText | None = None,
+        outcome_details: dict[str, Any] | None = None,
+        namespace: Namespace | None = None,
+    ) -> CallToolResult:
+        """Correct a decision's words; what was chosen and how it ended stay."""
+        with told():
+            changes = named(
+                task_context=task_context,
+                reasoning=reasoning,
+                lessons_learned=lessons_learned,
+                user_feedback=user_feedback,
+                outcome_details=outcome_details,
+            )
+            return answer(await memory.decisions.update(id, namespace=namespace, **changes))
+
+    async def memory_decision_delete(
+        id: DecisionId, namespace: Namespace | None = None
+    ) -> CallToolResult:
+        """Delete a decision for ever; its episode stays."""
+        with told():
+            await memory.decisions.delete(id, namespace=namespace)
+        return answer({"deleted": id})
+
+    return [
+        make_tool(memory_decision_update, CHANGES, "Correct a decision"),
+        make_tool(memory_decision_delete, DELETES, "Delete a decision"),
+    ]

@@ -1,0 +1,206 @@
+"""Tools of episodes: `memory_record`, `memory_recall`, …"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from mcp_types import CallToolResult
+from pydantic import Field
+
+from aegis.mcp.tools import (
+    ADDS,
+    CHANGES,
+    DELETES,
+    READS,
+    EpisodeId,
+    ImportanceText,
+    Limit,
+    MetricText,
+    ModeText,
+    Namespace,
+    TimeText,
+    answer,
+    make_tool,
+    maybe_time,
+    named,
+    told,
+)
+from aegis.wire.cursor import before_episode, next_page
+
+if TYPE_CHECKING:
+    from mcp.server.mcpserver.tools import Tool
+
+    from aegis.memory import Memory
+
+__all__ = ["memory_tools"]
+
+
+def memory_tools(memory: Memory) -> list[Tool]:
+    """Return the tools that work on `memory`'s episodes."""
+    return [*_recording(memory), *_reading(memory), *_changing(memory)]
+
+
+def _recording(memory: Memory) -> list[Tool]:
+    async def memory_record(
+        event_type: Annotated[
+            str,
+            Field(description="task_complete, decision, error, learning, milestone, or your own."),
+        ],
+        summary: Annotated[
+            str, Field(description="What happened, in whole sentences: this is what recall finds.")
+        ],
+        importance: ImportanceText = "medium",
+        tags: list[str] = [],  # noqa: B006 (pydantic copies it)
+        timestamp: TimeText | None = None,
+        details: dict[str, Any] | None = None,
+        context: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+        related_memories: list[int] = [],  # noqa: B006
+        decision: str | None = None,
+        session_id: str | None = None,
+        source_id: Annotated[
+            str | None, Field(description="A key of your own; the same key is recorded once.")
+        ] = None,
+        namespace: Namespace | None = None,
+    ) -> CallToolResult:
+        """Remember something that happened, so that you can recall it in a later session.
+
+        Record what you would want to know again: what was done and why, errors and their causes,
+        what the user prefers, what was learned. One event an episode.
+        """
+        with told():
+            episode = await memory.record(
+                event_type,
+                summary,
+                importance=importance,  # pyright: ignore[reportArgumentType]
+                tags=tags,
+                timestamp=maybe_time("timestamp", timestamp),
+                details=details,
+                context=context,
+                metadata=metadata,
+                related_memories=related_memories,
+                decision=decision,
+                session_id=session_id,
+                source_id=source_id,
+                namespace=namespace,
+            )
+        return answer(episode)
+
+    return [make_tool(memory_record, ADDS, "Remember an episode")]
+
+
+def _reading(memory: Memory) -> list[Tool]:
+    async def memory_recall(
+        query: Annotated[str, Field(description="A question or description, in words.")],
+        k: Limit = 10,
+        mode: ModeText = "hybrid",
+        metric: MetricText = "cosine",
+        since: TimeText | None = None,
+        until: TimeText | None = None,
+        event_types: list[str] = [],  # noqa: B006 (pydantic copies it)
+        tags: Annotated[list[str], Field(description="Episodes with all of these.")] = [],  # noqa: B006
+        min_importance: ImportanceText | None = None,
+        session_id: str | None = None,
+        namespace: Namespace | None = None,
+    ) -> CallToolResult:
+        """Find the memories that answer a question best, by words, meaning and time.
+
+        Ask before you start on a task. Each result says why it was found (`parts`).
+        """
+        with told():
+            hits = await memory.recall(
+                query,
+                k=k,
+                mode=mode,  # pyright: ignore[reportArgumentType]
+                metric=metric,  # pyright: ignore[reportArgumentType]
+                since=maybe_time("since", since),
+                until=maybe_time("until", until),
+                event_types=event_types,
+                tags=tags,
+                min_importance=min_importance,  # pyright: ignore[reportArgumentType]
+                session_id=session_id,
+                namespace=namespace,
+            )
+        return answer({"results": hits})
+
+    async def memory_get(id: EpisodeId, namespace: Namespace | None = None) -> CallToolResult:
+        """Return one memory in full."""
+        with told():
+            return answer(await memory.get(id, namespace=namespace))
+
+    async def memory_list(
+        limit: Limit = 20,
+        cursor: Annotated[str | None, Field(description="next_cursor of the page before.")] = None,
+        since: TimeText | None = None,
+        until: TimeText | None = None,
+        event_types: list[str] = [],  # noqa: B006 (pydantic copies it)
+        tags: list[str] = [],  # noqa: B006
+        min_importance: ImportanceText | None = None,
+        session_id: str | None = None,
+        namespace: Namespace | None = None,
+    ) -> CallToolResult:
+        """List memories, newest first."""
+        with told():
+            rows = await memory.list(
+                limit=limit,
+                before=before_episode(cursor),
+                since=maybe_time("since", since),
+                until=maybe_time("until", until),
+                event_types=event_types,
+                tags=tags,
+                min_importance=min_importance,  # pyright: ignore[reportArgumentType]
+                session_id=session_id,
+                namespace=namespace,
+            )
+        return answer({"items": rows, "next_cursor": next_page(rows, limit)})
+
+    return [
+        make_tool(memory_recall, READS, "Recall memories"),
+        make_tool(memory_get, READS, "Read one memory"),
+        make_tool(memory_list, READS, "List memories"),
+    ]
+
+
+def _changing(memory: Memory) -> list[Tool]:
+    async def memory_update(
+        id: EpisodeId,
+        summary: str | None = None,
+        event_type: str | None = None,
+        importance: ImportanceText | None = None,
+        tags: list[str] | None = None,
+        timestamp: TimeText | None = None,
+        details: dict[str, Any] | None = None,
+        context: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+        related_memories: list[int] | None = None,
+        decision: str | None = None,
+        session_id: str | None = None,
+        namespace: Namespace | None = None,
+    ) -> CallToolResult:
+        """Correct a memory: the fields you name are replaced, the others stay."""
+        with told():
+            changes = named(
+                summary=summary,
+                event_type=event_type,
+                importance=importance,
+                tags=tags,
+                timestamp=maybe_time("timestamp", timestamp),
+                details=details,
+                context=context,
+                metadata=metadata,
+                related_memories=related_memories,
+                decision=decision,
+                session_id=session_id,
+            )
+            return answer(await memory.update(id, namespace=namespace, **changes))
+
+    async def memory_delete(id: EpisodeId, namespace: Namespace | None = None) -> CallToolResult:
+        """Delete a memory for ever."""
+        with told():
+            await memory.delete(id, namespace=namespace)
+        return answer({"deleted": id})
+
+    return [
+        make_tool(memory_update, CHANGES, "Correct a memory"),
+        make_tool(memory_delete, DELETES, "Delete a memory"),
+    ]

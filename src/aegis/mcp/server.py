@@ -1,0 +1,58 @@
+"""The MCP server, put together from its tools; over stdio, or as an application to mount."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from mcp.server import MCPServer
+
+from aegis import __version__
+from aegis.mcp.decisions import decision_tools
+from aegis.mcp.facts import fact_tools
+from aegis.mcp.memory import memory_tools
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+    from aegis.memory import Memory
+
+__all__ = ["INSTRUCTIONS", "PATH", "create_server", "http_app", "serve_stdio"]
+
+PATH = "/mcp"
+INSTRUCTIONS = (
+    "Aegis is your long-term memory. Before a task, call memory_recall with what it is about. "
+    "After something worth knowing again (a task done, an error and its cause, a decision, what "
+    "the user prefers), call memory_record, memory_fact_record or memory_decision_record. When "
+    "you learn how a decision turned out, call memory_decision_resolve."
+)
+
+
+def create_server(memory: Memory) -> MCPServer:
+    """Return the server whose tools work on `memory`."""
+    server = MCPServer(
+        "aegis",
+        title="Aegis",
+        version=__version__,
+        instructions=INSTRUCTIONS,
+        tools=[*memory_tools(memory), *fact_tools(memory), *decision_tools(memory)],
+        log_level="WARNING",
+        subscriptions=False,
+    )
+    logging.getLogger("mcp").setLevel(logging.WARNING)
+    return server
+
+
+def http_app(server: MCPServer, *, host: str) -> Starlette:
+    """Return the streamable HTTP application at `PATH`; stateless, so nothing piles up.
+
+    Its session manager (`server.session_manager`) has to run while the application serves.
+    """
+    return server.streamable_http_app(
+        streamable_http_path=PATH, stateless_http=True, json_response=True, host=host
+    )
+
+
+async def serve_stdio(memory: Memory) -> None:
+    """Serve on standard input and output until the input ends."""
+    await create_server(memory).run_stdio_async()

@@ -1,0 +1,119 @@
+"""What every tool is made with: its annotations, its arguments' types, its answer and its errors."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.tools import Tool
+from mcp_types import CallToolResult, TextContent, ToolAnnotations
+from pydantic import Field
+
+from aegis.errors import AegisError
+from aegis.memory.models import FEEDBACK, IMPORTANCE, METRICS, MODES, OUTCOMES
+from aegis.memory.validate import parse_time
+from aegis.wire.plain import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+    from datetime import datetime
+
+__all__ = [
+    "ADDS",
+    "CHANGES",
+    "DELETES",
+    "READS",
+    "EpisodeId",
+    "FeedbackText",
+    "ImportanceText",
+    "Limit",
+    "MetricText",
+    "ModeText",
+    "Namespace",
+    "OutcomeText",
+    "TimeText",
+    "answer",
+    "make_tool",
+    "maybe_time",
+    "named",
+    "told",
+]
+
+READS = ToolAnnotations(
+    read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
+)
+ADDS = ToolAnnotations(
+    read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False
+)
+#: An update replaces what was there.
+CHANGES = ToolAnnotations(
+    read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False
+)
+DELETES = ToolAnnotations(
+    read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False
+)
+
+
+def _choice(choices: tuple[str, ...], description: str) -> Any:
+    return Field(description=description, json_schema_extra={"enum": list(choices)})
+
+
+ImportanceText = Annotated[str, _choice(IMPORTANCE, "How important it is.")]
+ModeText = Annotated[str, _choice(MODES, "hybrid unless you know better.")]
+MetricText = Annotated[str, _choice(METRICS, "Distance of mode vector.")]
+OutcomeText = Annotated[str, _choice(OUTCOMES, "How it turned out.")]
+FeedbackText = Annotated[str, _choice(FEEDBACK, "What the user said to it.")]
+TimeText = Annotated[str, Field(description="ISO 8601 with a zone: 2026-05-01T09:00:00+00:00.")]
+Namespace = Annotated[str, Field(description="Whose memory; leave out for the default.")]
+EpisodeId = Annotated[int, Field(description="Id of the episode.")]
+Limit = Annotated[int, Field(description="How many to return, 1 to 1000.")]
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Run a block and let the model read an error of ours in one line."""
+    try:
+        yield
+    except AegisError as error:
+        raise ToolError(f"{error.message} [{error.code}]") from error
+
+
+def make_tool(
+    function: Callable[..., Awaitable[CallToolResult]], annotations: ToolAnnotations, title: str
+) -> Tool:
+    """Return a tool that is called as its function is, and refuses arguments it does not know."""
+    tool = Tool.from_function(
+        function, title=title, annotations=annotations, structured_output=False
+    )
+    arguments = tool.fn_metadata.arg_model
+    arguments.model_config["extra"] = "forbid"
+    arguments.model_rebuild(force=True)
+    tool.parameters = arguments.model_json_schema(by_alias=True)
+    return tool
+
+
+def answer(value: Any) -> CallToolResult:
+    """Return `value` as structured content and as compact text; what is absent is left out."""
+    document = _present(plain(value))
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    return CallToolResult(content=[TextContent(text=text)], structured_content=document)
+
+
+def named(**arguments: Any) -> dict[str, Any]:
+    """Return the arguments that were given: those that are not None."""
+    return {name: value for name, value in arguments.items() if value is not None}
+
+
+def maybe_time(name: str, text: str | None) -> datetime | None:
+    """Return the time that `text` says, None for none (`InvalidInput`)."""
+    return None if text is None else parse_time(name, text)
+
+
+def _present(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _present(v) for k, v in value.items() if v is not None and v != []}  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, list):
+        return [_present(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+    return value

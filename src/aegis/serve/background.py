@@ -1,0 +1,110 @@
+"""What goes on beside the requests: loading what is heavy, and filling in missing vectors."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import gc
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
+
+from aegis.errors import AegisError, Unavailable
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from aegis.client import Aegis
+    from aegis.memory import Memory
+
+__all__ = ["LateApp", "fill_in_vectors", "load_model", "release_memory", "serve_mcp"]
+
+_log = logging.getLogger("aegis.serve")
+
+#: Seconds between looks for rows without a vector, doubled while there is nothing to do.
+_SHORTEST_PAUSE_S = 5.0
+_LONGEST_PAUSE_S = 300.0
+_BATCH = 512
+
+
+class LateApp:
+    """An application whose code is loaded after the port is open; requests wait for it."""
+
+    def __init__(self) -> None:
+        self._app: asyncio.Future[ASGIApp] = asyncio.get_running_loop().create_future()
+
+    def use(self, app: ASGIApp) -> None:
+        """Let the requests through."""
+        self._app.set_result(app)
+
+    def fail(self, error: AegisError) -> None:
+        """Answer every request with `error`."""
+        if not self._app.done():
+            self._app.set_exception(error)
+            self._app.exception()
+
+    async def loaded(self) -> None:
+        """Wait until the application is there."""
+        await asyncio.shield(self._app)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on as soon as the application is there."""
+        app = await asyncio.shield(self._app)
+        await app(scope, receive, send)
+
+
+async def serve_mcp(memory: Memory, late: LateApp, *, host: str) -> None:
+    """Load the MCP server, hand it to `late`, and keep it running until cancelled."""
+    try:
+        server, app = await asyncio.to_thread(_load_mcp, memory, host)
+        async with server.session_manager.run():
+            late.use(app)
+            await asyncio.Event().wait()
+    finally:
+        late.fail(Unavailable("Aegis is stopping; try again when it is back."))
+
+
+def _load_mcp(memory: Memory, host: str) -> tuple[Any, ASGIApp]:
+    from aegis.mcp.server import create_server, http_app
+
+    server = create_server(memory)
+    return server, http_app(server, host=host)
+
+
+async def load_model(client: Aegis) -> None:
+    """Load the embedder, so that the first question does not wait for it."""
+    if client.embedder is None:
+        return
+    try:
+        await client.embedder.warm()
+    except AegisError as error:
+        _log.warning("serve.embedder_failed", extra={"code": error.code, "why": error.message})
+
+
+async def fill_in_vectors(client: Aegis) -> None:
+    """Embed rows that have no vector yet, for ever; what fails is tried again later."""
+    if client.embedder is None:
+        return
+    pause = _SHORTEST_PAUSE_S
+    while True:
+        try:
+            filled = await client.memory.backfill(limit=_BATCH)
+        except AegisError as error:
+            filled = 0
+            _log.warning("serve.backfill_failed", extra={"code": error.code, "why": error.message})
+        if filled:
+            _log.info("serve.backfilled", extra={"rows": filled})
+            pause = 0.0 if filled >= _BATCH else _SHORTEST_PAUSE_S
+        else:
+            pause = min(max(pause * 2, _SHORTEST_PAUSE_S), _LONGEST_PAUSE_S)
+        await asyncio.sleep(pause)
+
+
+def release_memory() -> None:
+    """Give back what loading left behind; what is loaded by now stays and is never looked at again."""
+    gc.collect()
+    gc.freeze()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)

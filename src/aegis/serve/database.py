@@ -1,0 +1,61 @@
+"""The database before serving: started if it is embedded, its schema made current."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aegis.db import embedded, migrate
+from aegis.db.dump import dump_before
+from aegis.db.revision import HEAD, require_current
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aegis.config import Settings
+
+__all__ = ["Prepared", "prepare"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A database with a current schema."""
+
+    dsn: str
+    #: Whether this process started the embedded server.
+    started: bool
+
+
+def prepare(settings: Settings, say: Callable[[str], object]) -> Prepared:
+    """Start the embedded server or take the given one, and bring the schema up to date.
+
+    Raises:
+        ConfigError, OpsError, Unavailable: as the server and the migrations have it.
+    """
+    started = False
+    if settings.database_url is None:
+        endpoint = embedded.start(settings)
+        dsn, started = endpoint.dsn, endpoint.started
+    else:
+        dsn = settings.database_url
+    try:
+        _make_current(dsn, settings, say)
+    except BaseException:
+        if started:
+            embedded.release(settings)
+        raise
+    return Prepared(dsn=dsn, started=started)
+
+
+def _make_current(dsn: str, settings: Settings, say: Callable[[str], object]) -> None:
+    status = migrate.status(dsn)
+    if status.state == "empty":
+        migrate.upgrade(dsn)
+    elif status.state == "behind":
+        say(f"The schema is at revision {status.revision}; upgrading to {HEAD}.")
+        kept = dump_before(dsn, settings.data_dir / "dumps", "upgrade")
+        if kept is not None:
+            say(f"Before that the database was dumped to {kept}.")
+        migrate.upgrade(dsn)
+    else:
+        require_current(status)

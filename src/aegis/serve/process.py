@@ -1,0 +1,258 @@
+"""Serve until a signal says stop.
+
+Order of the start: the port is taken, then the database is prepared in a thread while the web
+framework is imported, then requests are answered; MCP and the model come a moment later, and
+whoever asks for them waits. Order of the stop: the reverse.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import threading
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from aegis.serve.listen import is_loopback, listen, url_of
+from aegis.wire.presence import Presence, announce, find_presence, fingerprint
+from aegis.wire.token import ensure_token, token_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from aegis.client import Aegis
+    from aegis.config import Settings
+    from aegis.serve.database import Prepared
+
+__all__ = ["Serving", "serve"]
+
+_log = logging.getLogger("aegis.serve")
+
+#: Seconds that requests under way have to finish after a signal.
+GRACE_S = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """Where everything is, once it serves."""
+
+    url: str
+    mcp_url: str
+    token_path: Path
+    #: Address of the database for `psql`, never with a password.
+    database: str
+    server_version: str
+    pgvector: str
+    schema: str
+    embedded: bool
+    #: What would be better, one line each.
+    advice: tuple[str, ...]
+
+
+def serve(
+    settings: Settings,
+    *,
+    on_ready: Callable[[Serving], object],
+    say: Callable[[str], object],
+) -> None:
+    """Serve until SIGINT or SIGTERM; `on_ready` is told once requests are answered.
+
+    Raises:
+        AegisError: the start failed; nothing is left running that this call started.
+    """
+    token = ensure_token(settings.data_dir)
+    sock = listen(settings)
+    # The longest import of the start, while the database is prepared.
+    threading.Thread(target=_import_ahead, name="aegis-import", daemon=True).start()
+    try:
+        asyncio.run(_Process(settings, token, sock, on_ready, say).run())
+    except asyncio.CancelledError:
+        # A signal came before anything was served.
+        return
+    finally:
+        sock.close()
+
+
+def _import_ahead() -> None:
+    import uvicorn  # noqa: F401
+
+    import aegis.api.app  # noqa: F401
+
+
+class _Process:
+    def __init__(
+        self,
+        settings: Settings,
+        token: str,
+        sock: socket.socket,
+        on_ready: Callable[[Serving], object],
+        say: Callable[[str], object],
+    ) -> None:
+        self._settings = settings
+        self._token = token
+        self._sock = sock
+        self._on_ready = on_ready
+        self._say = say
+        self._server: Any = None
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task is not None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop, task)
+        async with AsyncExitStack() as stack:
+            prepared = await self._prepare(stack)
+            client = await self._connect(stack, prepared)
+            await self._serve(client)
+
+    def _stop(self, task: asyncio.Task[Any]) -> None:
+        if self._server is None:
+            task.cancel()
+        elif self._server.should_exit:
+            self._server.force_exit = True
+        else:
+            self._server.should_exit = True
+
+    async def _prepare(self, stack: AsyncExitStack) -> Prepared:
+        from aegis.db import embedded
+        from aegis.serve.database import prepare
+
+        prepared: list[Prepared] = []
+
+        async def release() -> None:
+            if prepared and prepared[0].started:
+                await asyncio.to_thread(embedded.release, self._settings)
+
+        stack.push_async_callback(release)
+
+        def work() -> Prepared:
+            prepared.append(prepare(self._settings, self._say))
+            return prepared[0]
+
+        working = asyncio.ensure_future(asyncio.to_thread(work))
+        try:
+            return await asyncio.shield(working)
+        except asyncio.CancelledError:
+            # What has begun is finished, so that it can be undone.
+            await asyncio.wait([working])
+            raise
+
+    async def _connect(self, stack: AsyncExitStack, prepared: Prepared) -> Aegis:
+        from aegis.client import Aegis
+        from aegis.db import Database
+        from aegis.memory.embedding import open_embedder
+
+        db = await Database.open(prepared.dsn, self._settings)
+        stack.push_async_callback(db.close)
+        embedder = open_embedder(self._settings)
+        if embedder is not None:
+            stack.push_async_callback(embedder.aclose)
+        return Aegis(db, embedder, self._settings)
+
+    async def _serve(self, client: Aegis) -> None:
+        import uvicorn
+
+        from aegis.api.app import create_app
+        from aegis.serve.background import LateApp
+
+        late = LateApp()
+        serving = await self._describe(client)
+        app = create_app(
+            client,
+            token=self._token,
+            names=(self._settings.api_host, *_own_names(self._sock)),
+            mounts={"/mcp": late},
+        )
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            ws="none",
+            timeout_graceful_shutdown=GRACE_S,
+        )
+        server = uvicorn.Server(config)
+        # Signals are ours: the process ends with status 0 after a clean stop.
+        server.capture_signals = _no_signals  # pyright: ignore[reportAttributeAccessIssue]
+        self._server = server
+        beside = [
+            asyncio.create_task(self._tell(server, serving)),
+            asyncio.create_task(self._beside(client, late)),
+        ]
+        try:
+            await server.serve(sockets=[self._sock])
+        finally:
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+
+    async def _tell(self, server: Any, serving: Serving) -> None:
+        while not server.started:
+            await asyncio.sleep(0.005)
+        presence = Presence(
+            url=serving.url,
+            pid=os.getpid(),
+            serves=fingerprint(self._settings, self._token),
+        )
+        announcement = announce(self._settings.data_dir, presence)
+        if announcement is None:
+            other = find_presence(self._settings.data_dir)
+            _log.warning("serve.not_announced", extra={"pid": other.pid if other else None})
+        try:
+            self._on_ready(serving)
+            await asyncio.Event().wait()
+        finally:
+            if announcement is not None:
+                announcement.withdraw()
+
+    async def _beside(self, client: Aegis, late: Any) -> None:
+        from aegis.serve.background import fill_in_vectors, load_model, release_memory, serve_mcp
+
+        async def load() -> None:
+            await load_model(client)
+            await late.loaded()
+            release_memory()
+            await fill_in_vectors(client)
+
+        host = "127.0.0.1" if is_loopback(self._sock) else self._settings.api_host
+        async with asyncio.TaskGroup() as group:
+            group.create_task(serve_mcp(client.memory, late, host=host))
+            group.create_task(load())
+
+    async def _describe(self, client: Aegis) -> Serving:
+        from aegis.db.revision import schema_state
+        from aegis.db.server import check_server
+        from aegis.db.translate import redact
+
+        async with client.db.transaction() as conn:
+            report = await check_server(conn)
+            status = await schema_state(conn)
+            dsn = conn.info.dsn
+        url = url_of(self._sock)
+        return Serving(
+            url=url,
+            mcp_url=f"{url}/mcp",
+            token_path=token_path(self._settings.data_dir),
+            database=redact(dsn),
+            server_version=report.version,
+            pgvector=report.pgvector,
+            schema=status.revision or "",
+            embedded=self._settings.database_url is None,
+            advice=report.advice,
+        )
+
+
+@contextmanager
+def _no_signals() -> Iterator[None]:
+    yield
+
+
+def _own_names(sock: socket.socket) -> tuple[str, ...]:
+    return () if is_loopback(sock) else (socket.gethostname(),)

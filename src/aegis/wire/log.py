@@ -1,0 +1,52 @@
+"""Logs: one line an event on standard error, a stable name and then `key=value` fields."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+__all__ = ["Lines", "log_to_stderr"]
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
+
+
+class Lines(logging.Formatter):
+    """`2026-05-01T09:00:00Z info aegis.memory memory.embed_failed code=unavailable texts=3`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as one line; a traceback follows on lines of its own."""
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        head = f"{at.replace('+00:00', 'Z')} {record.levelname.lower()} {record.name}"
+        fields = " ".join(
+            f"{name}={_value(value)}"
+            for name, value in vars(record).items()
+            if name not in _STANDARD
+        )
+        line = " ".join(part for part in (head, _one_line(record.getMessage()), fields) if part)
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return line
+
+
+def log_to_stderr(level: int = logging.INFO) -> None:
+    """Send every log to standard error in this form; libraries from warnings on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Lines())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("aegis").setLevel(level)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _value(value: object) -> str:
+    if isinstance(value, str) and value and not set(value) & set(' "=\n\r\t\\'):
+        return value
+    if isinstance(value, bool | int | float) or value is None:
+        return json.dumps(value)
+    return json.dumps(str(value), ensure_ascii=False)
