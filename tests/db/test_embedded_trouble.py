@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aegis.config import Settings, load_settings
+from aegis.config import Settings, default_data_dir, load_settings
 from aegis.db import embedded
 from aegis.db.account import account_for, can_enter
 from aegis.db.binaries import binaries_at, find_binaries, reachable
@@ -187,6 +187,10 @@ if os.geteuid() == 0:
         )
         assert f"pass through {private}." in message
         assert private.stat().st_mode & 0o777 == 0o700
+
+    def test_root_s_default_data_folder_is_one_that_the_server_may_enter() -> None:
+        assert default_data_dir() == Path("/var/lib/aegis")
+        assert can_enter(Path("/var/lib"), account_for())
 
     def test_a_private_data_folder_lets_the_server_pass_and_shows_nothing(own: Settings) -> None:
         own.data_dir.mkdir(mode=0o700)

@@ -1,46 +1,30 @@
-"""One cluster on disk: where its parts lie, and making it.
-
-A cluster appears whole or not at all: it is made in a folder beside its place (initdb, database,
-configuration, everything synced) and then renamed. What a killed attempt leaves is removed by the
-next one. Callers hold the cluster lock.
-"""
+"""One cluster on disk: where its parts lie, what the last start wrote down, folders and files."""
 
 from __future__ import annotations
 
 import json
 import os
-import secrets
-import shutil
-import subprocess
 import tempfile
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aegis.db.account import open_way, run_as
-from aegis.db.cluster_config import INCLUDES
-from aegis.db.failure import disk_full, disk_is_full, last_error, start_failure
-from aegis.db.postmaster import end_orphans
+from aegis.db.account import open_way
+from aegis.db.failure import disk_full, disk_is_full
 from aegis.errors import ConfigError, OpsError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from aegis.db.account import Account
-    from aegis.db.binaries import Binaries
 
 __all__ = [
     "DATABASE",
     "USER",
     "Cluster",
     "Record",
-    "create",
     "make_folders",
     "not_writable",
     "own_folder",
     "server_environment",
-    "set_password",
     "socket_folder",
     "write_file",
 ]
@@ -178,69 +162,6 @@ def socket_folder(cluster: Cluster, remembered: str | None, account: Account | N
     return short
 
 
-def create(cluster: Cluster, binaries: Binaries, account: Account | None) -> None:
-    """Make the cluster: checksums, UTF-8, a random password, the database, our configuration.
-
-    Raises:
-        OpsError: initdb fails, the disk is full, or something else lies in the cluster's place.
-    """
-    data = cluster.data(binaries.major)
-    if data.is_dir() and any(data.iterdir()):
-        raise OpsError(
-            f"{data} is not empty but holds no PostgreSQL cluster (no PG_VERSION). "
-            "Move it away, or restore it from a backup.",
-            code="data_dir_damaged",
-        )
-    with _staging(cluster, account) as staging:
-        made = staging / "data"
-        password = secrets.token_hex(24)
-        _initdb(binaries, made, password, account)
-        with (made / "postgresql.conf").open("a") as conf:
-            conf.write(INCLUDES)
-        sql = f"CREATE DATABASE {DATABASE}"
-        run_single(binaries, made, "postgres", sql, account, durable=False)
-        _write_passfile(cluster, password)
-        # Everything above wrote without waiting for the disk; this waits once, for all of it.
-        _run([binaries.program("initdb"), "-D", made, "--sync-only"], made, account)
-        made.rename(data)
-        _sync(cluster.home)
-
-
-def set_password(cluster: Cluster, binaries: Binaries, account: Account | None) -> None:
-    """Give the superuser a new password; for a cluster whose password file is lost.
-
-    The server must not run.
-    """
-    password = secrets.token_hex(24)
-    sql = f"ALTER ROLE {USER} PASSWORD '{password}'"
-    run_single(binaries, cluster.data(binaries.major), "postgres", sql, account)
-    _write_passfile(cluster, password)
-
-
-def run_single(
-    binaries: Binaries,
-    data: Path,
-    database: str,
-    sql: str,
-    account: Account | None,
-    *,
-    durable: bool = True,
-) -> None:
-    """Run one statement without a server, in PostgreSQL's single-user mode.
-
-    Raises:
-        OpsError: it failed.
-    """
-    command: list[str | Path] = [
-        binaries.program("postgres"), "--single", "-j", "-D", data,
-        "-c", "logging_collector=off", "-c", "log_destination=stderr",
-        "-c", "log_statement=none", "-c", "log_min_error_statement=panic",
-        "-c", "shared_preload_libraries=", "-c", "exit_on_error=on",
-        "-c", f"fsync={'on' if durable else 'off'}", database,
-    ]  # fmt: skip
-    _run(command, data, account, stdin=sql + ";\n\n")
-
-
 def write_file(path: Path, text: str) -> None:
     """Replace `path` by `text` at once, readable by its owner only; leave it if it says that.
 
@@ -272,68 +193,10 @@ def server_environment() -> dict[str, str]:
     return {name: os.environ[name] for name in kept if name in os.environ} | {"LC_ALL": "C"}
 
 
-@contextmanager
-def _staging(cluster: Cluster, account: Account | None) -> Generator[Path]:
-    for left in cluster.home.glob(".new-*"):
-        end_orphans(left / "data", all_of_them=True)
-        shutil.rmtree(left, ignore_errors=True)
-    staging = Path(tempfile.mkdtemp(prefix=".new-", dir=cluster.home))
-    try:
-        own_folder(staging, account)
-        yield staging
-    except OSError as error:
-        raise not_writable(cluster.home.parent, error) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-def _initdb(binaries: Binaries, made: Path, password: str, account: Account | None) -> None:
-    own_folder(made, account)
-    pwfile = made.parent / "password"
-    write_file(pwfile, password + "\n")
-    locale = (
-        ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if binaries.major >= 17 else []
-    )
-    command: list[str | Path] = [
-        binaries.program("initdb"), "-D", made, "-U", USER, "-E", "UTF8", "--locale=C", *locale,
-        "--data-checksums", "--auth=scram-sha-256", f"--pwfile={pwfile}", "--no-instructions",
-        "--no-sync",
-    ]  # fmt: skip
-    _run(command, made, account)
-
-
-def _run(
-    command: list[str | Path], data: Path, account: Account | None, stdin: str | None = None
-) -> None:
-    done = subprocess.run(
-        command,
-        input=stdin,
-        stdin=subprocess.DEVNULL if stdin is None else None,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
-        cwd=data,
-        env=server_environment(),
-        start_new_session=True,
-        umask=0o077,
-        **run_as(account),
-    )
-    if done.returncode != 0 or (stdin is not None and last_error(done.stdout) is not None):
-        # A staging folder is not what people know the cluster by.
-        known = data.parent.parent if data.parent.name.startswith(".new-") else data
-        raise start_failure(done.stdout, known)
-
-
 def _give_to_owner_of(folder: Path, path: Path) -> None:
     if os.geteuid() == 0:
         owner = folder.stat()
         os.chown(path, owner.st_uid, owner.st_gid)
-
-
-def _write_passfile(cluster: Cluster, password: str) -> None:
-    write_file(cluster.passfile, f"*:*:*:{USER}:{password}\n")
 
 
 def _is_private(folder: Path, account: Account | None) -> bool:
@@ -343,11 +206,3 @@ def _is_private(folder: Path, account: Account | None) -> bool:
     except OSError:
         return False
     return folder.is_dir() and found.st_uid == uid and found.st_mode & 0o7777 == 0o700
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -8,6 +8,7 @@ Every parameter: https://www.postgresql.org/docs/current/runtime-config.html
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def server_settings(
         "unix_socket_permissions": "0700",
         "password_encryption": "scram-sha-256",
         "max_connections": "100",
-        "shared_buffers": _mb(eighth, least=64, most=512),
+        "shared_buffers": _mb(eighth, least=64, most=256),
         "effective_cache_size": _mb(total_memory_bytes // 2, least=256, most=65_536),
         "work_mem": "16MB",
         # What an HNSW build needs to stay in memory; taken only while it runs.
@@ -59,6 +60,8 @@ def server_settings(
         "fsync": "on",
         "synchronous_commit": "on",
         "full_page_writes": "on",
+        # After a crash: one call for the whole file system instead of one for every file.
+        "recovery_init_sync_method": "syncfs" if sys.platform == "linux" else "fsync",
         "wal_level": "replica",
         "min_wal_size": "80MB",
         "max_wal_size": "1GB",

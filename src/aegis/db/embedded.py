@@ -19,22 +19,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
-from aegis.db.account import account_for
-from aegis.db.binaries import find_binaries, reachable
-from aegis.db.cluster import (
-    DATABASE,
-    USER,
-    Cluster,
-    Record,
-    create,
-    make_folders,
-    not_writable,
-    server_environment,
-    set_password,
-)
+from aegis.db.cluster import DATABASE, USER, Cluster, Record, not_writable, server_environment
 from aegis.db.cluster_lock import cluster_lock, use_lock
-from aegis.db.launch import START_TIMEOUT_S, launch
-from aegis.db.postmaster import end_orphans, find_postmaster, wait_until
+from aegis.db.postmaster import (
+    START_TIMEOUT_S,
+    end_orphans,
+    find_postmaster,
+    servers_of,
+    serves,
+    wait_until,
+)
 from aegis.errors import OpsError
 
 if TYPE_CHECKING:
@@ -45,6 +39,9 @@ if TYPE_CHECKING:
     from aegis.db.postmaster import Postmaster
 
 __all__ = ["Endpoint", "ServerStatus", "StopMode", "dsn", "release", "start", "status", "stop"]
+
+#: How long a server may run without a `postmaster.pid` that names it.
+_UNNAMED_TIMEOUT_S = 3.0
 
 StopMode = Literal["smart", "fast", "immediate"]
 
@@ -231,6 +228,13 @@ def _running(cluster: Cluster) -> tuple[Path, Postmaster] | None:
 
 
 def _start(settings: Settings) -> Endpoint:
+    # A warm command, which finds its server, does without these.
+    from aegis.db.account import account_for
+    from aegis.db.binaries import find_binaries, reachable
+    from aegis.db.cluster import make_folders
+    from aegis.db.creation import create, set_password
+    from aegis.db.launch import launch
+
     binaries = find_binaries()
     cluster = _places(settings)
     account = account_for(cluster.data(binaries.major), settings.data_dir)
@@ -256,13 +260,16 @@ def _start(settings: Settings) -> Endpoint:
 
 def _settle(cluster: Cluster) -> tuple[Path, Postmaster] | None:
     """Wait until a server that starts or stops (nobody's here: we hold the lock) has done so."""
-    if _running(cluster) is None:
-        return None
 
     def settled() -> bool:
         found = _running(cluster)
-        return found is None or found[1].ready
+        if found is not None:
+            return found[1].ready
+        # One that has just been launched, or is about to end, has no `postmaster.pid`.
+        return not any(servers_of(cluster.data(major)) for major in cluster.majors())
 
+    if wait_until(settled, _UNNAMED_TIMEOUT_S) or _running(cluster) is None:
+        return _running(cluster)
     if not wait_until(settled, START_TIMEOUT_S):
         raise OpsError(
             f"The server in {cluster.home} has been neither ready nor gone for "
@@ -312,7 +319,7 @@ def _end(postmaster: Postmaster, data: Path, mode: StopMode, timeout_s: float) -
         os.kill(postmaster.pid, _SIGNALS[mode])
     except ProcessLookupError:
         return
-    if not wait_until(lambda: find_postmaster(data) is None, timeout_s):
+    if not wait_until(lambda: not serves(postmaster.pid, data), timeout_s):
         raise OpsError(
             f"The server (process {postmaster.pid}) has not stopped within {timeout_s:g} s. "
             "Stop it with the mode `immediate`, or wait for its clients.",

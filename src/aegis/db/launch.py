@@ -13,7 +13,7 @@ from aegis.db.account import run_as
 from aegis.db.cluster import Record, server_environment, socket_folder, write_file
 from aegis.db.cluster_config import memory_bytes, render, server_settings
 from aegis.db.failure import last_error, log_since, log_sizes, port_is_taken, start_failure
-from aegis.db.postmaster import find_postmaster, wait_until
+from aegis.db.postmaster import START_TIMEOUT_S, find_postmaster, wait_until
 from aegis.errors import OpsError
 
 if TYPE_CHECKING:
@@ -22,10 +22,8 @@ if TYPE_CHECKING:
     from aegis.db.cluster import Cluster
     from aegis.db.postmaster import Postmaster
 
-__all__ = ["START_TIMEOUT_S", "launch"]
+__all__ = ["launch"]
 
-#: Recovery after a crash may replay a gigabyte; a server that is at it is left to it.
-START_TIMEOUT_S = 300.0
 #: The standard port, 5432, stays free for a PostgreSQL of the system.
 _FIRST_PORT = 5433
 _PORTS = 200

@@ -20,9 +20,20 @@ from aegis.errors import OpsError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Postmaster", "end_orphans", "find_postmaster", "processes_of", "wait_until"]
+__all__ = [
+    "START_TIMEOUT_S",
+    "Postmaster",
+    "end_orphans",
+    "find_postmaster",
+    "processes_of",
+    "servers_of",
+    "serves",
+    "wait_until",
+]
 
 _PROC = Path("/proc")
+#: Recovery after a crash may replay a gigabyte; a server that is at it is left to it.
+START_TIMEOUT_S = 300.0
 #: How often a state is looked at; `pg_ctl` looks every 100 ms.
 _POLL_S = 0.004
 
@@ -53,7 +64,7 @@ def find_postmaster(data: Path) -> Postmaster | None:
         return None
     # One line each: pid, data folder, start time, port, socket folder, address, memory key, state.
     fields = [line.strip() for line in lines] + [""] * 8
-    if not fields[0].isdigit() or not _is_server(int(fields[0]), data):
+    if not fields[0].isdigit() or not serves(int(fields[0]), data):
         return None
     return Postmaster(
         pid=int(fields[0]),
@@ -72,6 +83,14 @@ def processes_of(data: Path) -> list[int]:
     return [pid for pid in pids if _has_folder(pid, data)]
 
 
+def servers_of(data: Path) -> list[int]:
+    """Return the servers among `processes_of(data)`, whether `postmaster.pid` names them or not.
+
+    It does not while they begin and end, and never names one that runs in a container.
+    """
+    return [pid for pid in processes_of(data) if _is_whole_server(pid)]
+
+
 def end_orphans(data: Path, *, all_of_them: bool = False, patience_s: float = 5.0) -> None:
     """End the processes that a killed server left on `data`; call it when no server runs there.
 
@@ -83,7 +102,7 @@ def end_orphans(data: Path, *, all_of_them: bool = False, patience_s: float = 5.
     Raises:
         OpsError: a server runs there, or a process does not end, even when killed.
     """
-    servers = [] if all_of_them else [pid for pid in processes_of(data) if _is_whole_server(pid)]
+    servers = [] if all_of_them else servers_of(data)
     if servers:
         raise OpsError(
             f"A server that postmaster.pid does not name uses {data}: process {servers[0]}, "
@@ -115,7 +134,8 @@ def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
     return True
 
 
-def _is_server(pid: int, data: Path) -> bool:
+def serves(pid: int, data: Path) -> bool:
+    """Tell whether process `pid` exists and belongs to a server on `data`."""
     if _PROC.is_dir():
         return _has_folder(pid, data)
     try:

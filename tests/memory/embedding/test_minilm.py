@@ -14,7 +14,7 @@ import pytest
 from aegis.config import Settings
 from aegis.errors import ConfigError, Unavailable
 from aegis.memory.embedding import open_embedder, vector_bytes, vector_text
-from aegis.memory.embedding.encoder import model_file
+from aegis.memory.embedding.encoder import load_encoder, model_file
 from aegis.memory.embedding.minilm import DIMENSIONS, MiniLM
 from aegis.memory.embedding.wordpiece import load_tokenizer, read_vocabulary
 
@@ -53,6 +53,12 @@ def test_a_paraphrase_is_closer_than_an_unrelated_text() -> None:
 def test_similarities_are_those_of_the_float_model(one: str, other: str, similarity: float) -> None:
     left, right = embed(one, other)
     assert left @ right == pytest.approx(similarity, abs=0.02)
+
+
+def test_processors_without_vnni_compute_the_same_vectors() -> None:
+    tokens = load_tokenizer().encode("What did the deployment change last Friday?").ids
+    one, other = (load_encoder(vnni=vnni).encode(tokens) for vnni in (True, False))
+    assert one @ other > 0.9999
 
 
 def test_vectors_are_float32_rows_of_unit_length() -> None:

