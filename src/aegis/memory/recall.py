@@ -1,22 +1,76 @@
-"""Recall (provisional: words alone, until the ranking lands)."""
+"""Recall: find what answers a question, rank it, say why.
+
+Three statements in one transaction: the question in the terms of the namespace, what the arms find,
+the winners' rows. Between them plain arithmetic (`ranking`). The embedder is asked before the
+transaction, and when it fails the other arms answer.
+"""
 
 from __future__ import annotations
 
+import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aegis.errors import InvalidInput
+from aegis.errors import AegisError, InvalidInput
+from aegis.memory import validate
+from aegis.memory.embedding_text import embed_or_none
 from aegis.memory.models import Hit, ScorePart
-from aegis.memory.store import episodes
+from aegis.memory.ranking import (
+    Candidate,
+    Question,
+    Ranked,
+    idf_of_counts,
+    idf_of_shares,
+    load_weights,
+    rank,
+)
+from aegis.memory.store import search, statistics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from aegis.db import Database
+    from aegis.db import Connection, Database
     from aegis.memory.embedding import Embedder
     from aegis.memory.models import EpisodeFilter, Metric, Mode
+    from aegis.memory.store.search import Found, QuestionFacts, Space
 
-__all__ = ["recall"]
+__all__ = ["MAX_K", "Asked", "gather", "plan_words", "recall"]
+
+MAX_K = 1_000
+
+#: Longer questions are cut here: what follows adds words, not meaning.
+_MAX_QUERY = 20_000
+#: The words that tell most apart are enough; each costs a look at every candidate.
+_MAX_WORDS = 24
+#: How many memories the words and the vector hand to the ranking, at least, and how many of their
+#: neighbours on either side come with each.
+_SMALL_ARMS = (60, 40, 2)
+_LARGE_ARMS = (30, 24, 1)
+#: Results beyond k, to put in the place of what is said twice.
+_SPARE = 10
+#: Postings that are read in a large namespace, in all: the rarest words first.
+_POSTINGS = 600
+#: Share of a word that the sample of a large namespace did not list.
+_RARE_SHARE = 0.0004
+_SAMPLE_AGAIN_DAYS = 1.0
+_EF_SEARCH = 60
+
+_log = logging.getLogger("aegis.memory")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A request after validation; `vector` in pgvector's text form."""
+
+    query: str
+    vector: str | None
+    space: Space | None
+    k: int
+    mode: Mode
+    metric: Metric
+    where: EpisodeFilter
+    now: datetime
 
 
 async def recall(
@@ -31,13 +85,258 @@ async def recall(
     where: EpisodeFilter,
     now: datetime,
 ) -> list[Hit]:
-    """Return the newest `k` episodes that share a word with `query`."""
-    if query is not None and not query.strip():
-        raise InvalidInput("query is empty; say what to look for.")
-    words = set((query or "").lower().split())
+    """Return the `k` episodes that answer best, best first: fewer only where there are fewer.
+
+    Raises:
+        InvalidInput: nothing to search for, or a value out of range.
+        Unavailable: the database does not answer; or mode `vector` and the embedder does not.
+    """
+    _check(query, vector, k, mode, metric)
+    text = _clean(query)
+    if mode == "time":
+        async with db.transaction() as conn:
+            return await _newest(conn, where, k, but=[])
+    found, space = await _vector(embedder, text, vector, mode)
+    if mode == "vector" and found is None:
+        raise InvalidInput(
+            "There is no vector to search with: no embedder answers. Give a vector, or use mode "
+            "text.",
+            code="no_vector",
+        )
+    asked = Asked(
+        query=text,
+        vector=found,
+        space=space,
+        k=k,
+        mode=mode,
+        metric=metric,
+        where=where,
+        now=now,
+    )
+    hits, stale = await _answer(db, asked)
+    if stale and await _sample(db, asked):
+        hits, _ = await _answer(db, asked)
+    return hits
+
+
+def _check(
+    query: str | None, vector: Sequence[float] | None, k: int, mode: Mode, metric: Metric
+) -> None:
+    validate.check_mode(mode, metric)
+    validate.check_limit("k", k, most=MAX_K)
+    if vector is not None:
+        validate.check_vector("vector", vector)
+    if mode == "time":
+        return
+    if not (query or "").strip(" \t\r\n\0") and (vector is None or mode == "text"):
+        raise InvalidInput("query is empty; say what to look for, or use mode time.")
+
+
+def _clean(query: str | None) -> str:
+    """Return the question as PostgreSQL takes it: no NUL, no lone surrogates, not endless."""
+    text = (query or "")[:_MAX_QUERY].replace("\0", " ").strip()
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+async def _vector(
+    embedder: Embedder | None, text: str, vector: Sequence[float] | None, mode: Mode
+) -> tuple[str | None, Space | None]:
+    """Return the question's vector in pgvector's text form, and what it may be compared with."""
+    if mode == "text":
+        return None, None
+    if vector is not None:
+        ours = embedder is not None and embedder.dimensions == len(vector)
+        model = embedder.model if embedder is not None and ours else None
+        literal = "[" + ",".join(str(float(x)) for x in vector) + "]"
+        return literal, search.Space(model=model, dimensions=len(vector))
+    literals, model = await embed_or_none(embedder, [text])
+    if embedder is None or literals[0] is None:
+        return None, None
+    return literals[0], search.Space(model=model, dimensions=embedder.dimensions)
+
+
+async def _answer(db: Database, asked: Asked) -> tuple[list[Hit], bool]:
+    """Return the hits, and whether the namespace's words ought to be sampled again."""
     async with db.transaction() as conn:
-        page = await episodes.list_episodes(conn, where, limit=1000)
-    ranked = sorted(page, key=lambda e: -len(words & set(e.summary.lower().split())))
+        facts = await search.read_question(
+            conn, query=asked.query, namespace=asked.where.namespace or "", ef_search=_EF_SEARCH
+        )
+        if asked.mode == "vector":
+            ranked = await _nearest(conn, asked, facts)
+        else:
+            ranked = await _fused(conn, asked, facts)
+        hits = await _hits(conn, ranked, asked.k, distinct=asked.mode != "vector")
+        if len(hits) < asked.k:
+            last = hits[-1].score if hits else 0.0
+            but = [hit.episode.id for hit in hits]
+            hits += await _newest(conn, asked.where, asked.k - len(hits), but=but, score=last)
+    sampled = facts.sampled_days_ago
+    if sampled is None:
+        return hits, facts.episodes > search.SMALL_NAMESPACE
+    return hits, sampled > _SAMPLE_AGAIN_DAYS
+
+
+async def _fused(conn: Connection, asked: Asked, facts: QuestionFacts) -> list[Ranked]:
+    candidates, runs, question = await gather(conn, asked, facts)
+    return rank(candidates, runs, question, load_weights(), limit=asked.k + _SPARE)
+
+
+async def gather(
+    conn: Connection, asked: Asked, facts: QuestionFacts
+) -> tuple[list[Candidate], list[list[int]], Question]:
+    """Return what the arms found, the runs of neighbours among it, and the question weighed."""
+    small = facts.episodes <= search.SMALL_NAMESPACE
+    words, idf, caps = plan_words(facts, small=small)
+    worded, near, depth = _SMALL_ARMS if small else _LARGE_ARMS
+    worded, near = max(worded, asked.k), max(near, asked.k)
+    approximate = _approximate(facts, asked)
+    while True:
+        found = await search.find_candidates(
+            conn,
+            where=asked.where,
+            words=words,
+            idf=[None] * len(words) if small else idf,
+            caps=caps,
+            facts=facts,
+            vector=asked.vector,
+            space=asked.space,
+            approximate=approximate,
+            worded_limit=worded,
+            near_limit=near,
+            depth=depth,
+        )
+        if not approximate or asked.space is None or found.near >= near:
+            break
+        # The index gave up on a filter that lets little through; then there is little to scan.
+        approximate = False
+    if small:
+        idf = idf_of_counts(found.word_counts, facts.episodes)
+    question = Question(words=words, idf=idf, mean_terms=facts.mean_terms)
+    runs = [[i for i in run if i is not None] for run in found.runs]
+    return _candidates(found, asked.now), runs, question
+
+
+def plan_words(facts: QuestionFacts, *, small: bool) -> tuple[list[str], list[float], list[int]]:
+    """Return the words to use, what each tells apart, and how many postings to read of each.
+
+    In a small namespace all are read. In a large one the rarest words find the candidates, and
+    the others only count in them: they are in so many memories that they find nothing.
+    """
+    shares = [_RARE_SHARE if share is None else share for share in facts.shares]
+    order = sorted(range(len(shares)), key=lambda i: (shares[i], facts.words[i]))[:_MAX_WORDS]
+    words = [facts.words[i] for i in order]
+    idf = idf_of_shares([shares[i] for i in order], facts.episodes)
+    if small:
+        return words, idf, [facts.episodes + 1] * len(words)
+    caps: list[int] = []
+    left = _POSTINGS
+    for i in order:
+        expected = max(1, round(shares[i] * facts.episodes))
+        # The rarest word is read whatever it costs, up to the limit.
+        caps.append(left if left >= expected or not caps else 0)
+        left = max(0, left - expected)
+    return words, idf, caps
+
+
+def _approximate(facts: QuestionFacts, asked: Asked) -> bool:
+    """Return whether HNSW is quicker than comparing every vector of the namespace."""
+    if not facts.iterative or facts.episodes <= search.SMALL_NAMESPACE:
+        return False
+    # The index walks the whole table's graph: a row of the namespace in `visits` steps.
+    visits = max(_LARGE_ARMS[1], asked.k) * max(facts.table_rows, facts.episodes) / facts.episodes
+    return 3 * visits < facts.episodes
+
+
+def _candidates(found: Found, now: datetime) -> list[Candidate]:
+    today = now.timestamp()
     return [
-        Hit(episode=e, score=0.0, parts=[ScorePart(arm="words", score=0.0)]) for e in ranked[:k]
+        Candidate(
+            id=i,
+            counts=counts,
+            terms=terms,
+            similarity=similarity,
+            age_days=float("inf") if time is None else (today - time) / 86_400,
+            importance=importance,  # pyright: ignore[reportArgumentType] - the column is the enum
+            eligible=eligible,
+        )
+        for i, counts, terms, similarity, time, importance, eligible in zip(
+            found.ids,
+            found.counts,
+            found.terms,
+            found.similarities,
+            found.times,
+            found.importances,
+            found.eligible,
+            strict=True,
+        )
     ]
+
+
+async def _nearest(conn: Connection, asked: Asked, facts: QuestionFacts) -> list[Ranked]:
+    assert asked.vector is not None
+    assert asked.space is not None
+    approximate = asked.metric == "cosine" and _approximate(facts, asked)
+    while True:
+        found = await search.find_nearest(
+            conn,
+            where=asked.where,
+            vector=asked.vector,
+            space=asked.space,
+            metric=asked.metric,
+            approximate=approximate,
+            limit=asked.k,
+        )
+        if len(found) >= asked.k or not approximate:
+            break
+        approximate = False
+    ranked: list[Ranked] = []
+    for place, (row_id, distance) in enumerate(found, 1):
+        score = 1 - distance if asked.metric == "cosine" else -distance
+        detail = f"{asked.metric} {score:.4f}"
+        ranked.append(
+            Ranked(row_id, score, [ScorePart(arm="vector", score=score, rank=place, detail=detail)])
+        )
+    return ranked
+
+
+async def _hits(conn: Connection, ranked: Sequence[Ranked], k: int, *, distinct: bool) -> list[Hit]:
+    """Return the best `k` with their rows; what is said twice makes room for what is not.
+
+    A row that was deleted a moment ago is left out.
+    """
+    rows = {row.id: row for row in await search.list_by_ids(conn, [r.id for r in ranked[:k]])}
+    if distinct and len({row.summary for row in rows.values()}) < min(k, len(ranked)):
+        spare = await search.list_by_ids(conn, [r.id for r in ranked[k : k + _SPARE]])
+        rows |= {row.id: row for row in spare}
+    seen: set[str] = set()
+    first: list[Hit] = []
+    again: list[Hit] = []
+    for r in ranked:
+        episode = rows.get(r.id)
+        if episode is not None:
+            hit = Hit(episode=episode, score=r.score, parts=r.parts)
+            (again if distinct and episode.summary in seen else first).append(hit)
+            seen.add(episode.summary)
+    hits = first[:k] + again[: max(0, k - len(first))]
+    return sorted(hits, key=lambda hit: -hit.score)
+
+
+async def _newest(
+    conn: Connection, where: EpisodeFilter, k: int, *, but: Sequence[int], score: float = 0.0
+) -> list[Hit]:
+    """Return the newest, without `but`; their score is that of the last result before them."""
+    ids = await search.find_newest(conn, where=where, but=but, limit=k)
+    rows = {row.id: row for row in await search.list_by_ids(conn, ids)}
+    part = [ScorePart(arm="fill", score=score, detail="newest first")]
+    return [Hit(episode=rows[i], score=score, parts=part) for i in ids if i in rows]
+
+
+async def _sample(db: Database, asked: Asked) -> bool:
+    """Sample the namespace's words; a server that takes no writes is no reason to fail."""
+    namespace = asked.where.namespace or ""
+    try:
+        async with db.transaction() as conn:
+            return await statistics.sample_namespace(conn, namespace, small=search.SMALL_NAMESPACE)
+    except AegisError as error:
+        _log.warning("memory.sample_failed", extra={"code": error.code, "why": str(error)})
+        return False

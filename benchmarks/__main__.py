@@ -1,0 +1,47 @@
+"""Run one benchmark: `python -m benchmarks NAME … [--json]`.
+
+A benchmark is a module here with `add_arguments(parser)` and `run(args) -> dict[str, float]`;
+its name is the module's. `run` prints nothing on standard output: progress goes to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+from aegis.errors import AegisError
+from benchmarks.report import Report, print_report
+
+#: Name of the module and of the benchmark, with what it answers.
+BENCHMARKS = {
+    "retrieval": "recall@k and MRR on labelled conversations",
+    "recall": "latency of hybrid, vector and text recall at N episodes",
+    "ingest": "episodes a second, against a raw COPY",
+    "start": "cold and warm start, memory, the whole command",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse, run, print; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = parser.add_subparsers(dest="name", required=True, metavar="NAME")
+    argv = sys.argv[1:] if argv is None else argv
+    for name, summary in BENCHMARKS.items():
+        command = commands.add_parser(name, help=summary, description=summary)
+        command.add_argument("--json", action="store_true", help="print one JSON object")
+        # Only the benchmark that was asked for is imported: the others may need more.
+        if name in argv:
+            importlib.import_module(f"benchmarks.{name}").add_arguments(command)
+    args = parser.parse_args(argv)
+    try:
+        figures = importlib.import_module(f"benchmarks.{args.name}").run(args)
+    except AegisError as error:
+        print(f"{parser.prog} {args.name}: {error} [{error.code}]", file=sys.stderr)
+        return 2
+    print_report(Report.of(args.name, figures), as_json=args.json)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,287 @@
+"""SQL of recall: which memories the arms find, and what the ranking has to know about them.
+
+Plans depend on sizes, so `find_candidates` and `find_nearest` are planned anew each time with the
+values in sight (`prepare=False`). They run in the transaction of `read_question`, which sets how
+HNSW is searched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from aegis.db import fetch_all
+from aegis.memory.models import Episode
+from aegis.memory.store.episodes import COLUMNS, filter_params
+from aegis.memory.store.search_sql import (
+    Space,
+    asked_for,
+    candidates_sql,
+    nearest_sql,
+    newest_sql,
+    undated_sql,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aegis.db import Connection
+    from aegis.memory.models import EpisodeFilter, Metric
+
+__all__ = [
+    "Found",
+    "QuestionFacts",
+    "Space",
+    "find_candidates",
+    "find_nearest",
+    "find_newest",
+    "lexeme_query",
+    "list_by_ids",
+    "read_question",
+]
+
+#: Up to here a namespace is searched exactly and its words are counted while at it.
+SMALL_NAMESPACE = 5_000
+
+#: ts_rank of a word that occurs once, with PostgreSQL's default weight 0.1, is 0.1 / (pi²/6); its
+#: reciprocal makes that 1, and n occurrences the sum of 1/i² (calc_rank_or in tsrank.c).
+_TS_RANK_UNIT = 16.449340668482262
+
+
+#: From this share of the table on, a namespace is no help in finding a word.
+_MOST = 0.3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionFacts:
+    """A question in the terms of a namespace."""
+
+    #: Stems, without stop words.
+    words: list[str]
+    #: Share of the episodes that hold each word; None where that is not known.
+    shares: list[float | None]
+    #: Episodes in the namespace; counted up to one more than `SMALL_NAMESPACE`, or as sampled.
+    episodes: int
+    mean_terms: float
+    #: Whether the namespace has been sampled, and the days since then.
+    sampled_days_ago: float | None
+    #: Episodes of all namespaces, as the planner believes.
+    table_rows: float
+    #: Whether pgvector searches on when a filter leaves too few (0.8).
+    iterative: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What the arms found, and its neighbours: parallel lists, one item an episode."""
+
+    ids: list[int]
+    #: Per word, in the order of the question.
+    counts: list[list[float]]
+    terms: list[int]
+    similarities: list[float | None]
+    #: Seconds since 1970, or None.
+    times: list[float | None]
+    importances: list[str]
+    eligible: list[bool]
+    #: Ids that follow one another in a session, five at most, None where there is none.
+    runs: list[list[int | None]]
+    #: Episodes that hold each word, as far as they were looked at.
+    word_counts: list[int]
+    #: How many the vector arm found.
+    near: int
+
+
+def lexeme_query(lexeme: str) -> str:
+    """Return the text form of the tsquery that asks for exactly this lexeme."""
+    return "'" + lexeme.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+async def read_question(
+    conn: Connection, *, query: str, namespace: str, ef_search: int
+) -> QuestionFacts:
+    """Return the words of `query` and what is known about the namespace.
+
+    Sets `hnsw.*` and `jit` for the rest of the transaction.
+    """
+    cursor = await conn.execute(
+        """
+        WITH settings AS MATERIALIZED (
+            SELECT string_to_array(extversion, '.')::int[] >= ARRAY[0, 8] AS iterative
+            FROM pg_extension
+            WHERE extname = 'vector'
+        ),
+        applied AS MATERIALIZED (
+            SELECT iterative,
+                   set_config('jit', 'off', true) AS jit,
+                   CASE WHEN iterative
+                        THEN set_config('hnsw.ef_search', %(ef_search)s, true)
+                             || set_config('hnsw.iterative_scan', 'relaxed_order', true)
+                   END AS hnsw
+            FROM settings
+        ),
+        words AS (
+            SELECT w.lexeme
+            FROM unnest(to_tsvector('english', %(query)s)) AS w
+        ),
+        known AS (
+            SELECT array_agg(w.lexeme) AS words,
+                   array_agg((
+                       SELECT t.share
+                       FROM memory_terms t
+                       WHERE t.namespace = %(namespace)s
+                         AND t.term = w.lexeme
+                   )) AS shares
+            FROM words w
+        )
+        SELECT coalesce(k.words, '{}'),
+               coalesce(k.shares, '{}'),
+               coalesce(n.episodes, (
+                   SELECT count(*)
+                   FROM (
+                       SELECT 1
+                       FROM episodic_memory e
+                       WHERE e.namespace = %(namespace)s
+                       LIMIT %(bound)s
+                   ) AS bounded
+               )),
+               coalesce(n.mean_terms, (
+                   SELECT avg(length(search)) - 1
+                   FROM (
+                       SELECT e.search
+                       FROM episodic_memory e
+                       WHERE e.namespace = %(namespace)s
+                       LIMIT 1000
+                   ) AS first
+               ), 1),
+               extract(epoch FROM now() - n.refreshed_at)::float8 / 86400,
+               (SELECT reltuples FROM pg_class WHERE oid = 'episodic_memory'::regclass),
+               a.iterative,
+               a.hnsw
+        FROM applied a
+        CROSS JOIN known k
+        LEFT JOIN memory_namespaces n ON n.namespace = %(namespace)s
+        """,
+        {
+            "query": query,
+            "namespace": namespace,
+            "bound": SMALL_NAMESPACE + 1,
+            "ef_search": str(ef_search),
+        },
+    )
+    row: Any = await cursor.fetchone()
+    return QuestionFacts(
+        words=row[0],
+        shares=row[1],
+        episodes=row[2],
+        mean_terms=max(float(row[3]), 1.0),
+        sampled_days_ago=row[4],
+        table_rows=max(row[5], 0.0),
+        iterative=row[6],
+    )
+
+
+async def find_candidates(
+    conn: Connection,
+    *,
+    where: EpisodeFilter,
+    words: Sequence[str],
+    idf: Sequence[float | None],
+    caps: Sequence[int],
+    facts: QuestionFacts,
+    vector: str | None,
+    space: Space | None,
+    approximate: bool,
+    worded_limit: int,
+    near_limit: int,
+    depth: int,
+) -> Found:
+    """Return the best by words and the nearest by vector, each with its neighbours.
+
+    Neighbours are up to `depth` (1 or 2) episodes before and after it in the session. A word with
+    cap 0 finds nothing, and still counts in what others found. `idf` None: counted
+    here, exactly, over the namespace.
+    """
+    statement = candidates_sql(
+        asked_for(where),
+        len(words),
+        space,
+        approximate=approximate,
+        exactly=any(weight is None for weight in idf),
+    )
+    lexemes = [lexeme_query(word) for word in words]
+    # Where most of the table is this namespace, asking the index for it only costs.
+    crowd = facts.episodes < _MOST * facts.table_rows
+    place = lexeme_query(f"\x01{where.namespace}") + " & " if crowd else ""
+    params = filter_params(where) | {
+        "seeks": [place + lexeme for lexeme in lexemes],
+        "words": lexemes,
+        "idf": list(idf),
+        "caps": list(caps),
+        "unit": _TS_RANK_UNIT,
+        "episodes": facts.episodes,
+        "mean_terms": facts.mean_terms,
+        "worded_limit": worded_limit,
+        "near_limit": near_limit,
+        "depth": depth,
+        "vector": vector,
+    }
+    params |= {f"word_{i}": lexeme for i, lexeme in enumerate(lexemes)}
+    async with conn.cursor(binary=True) as cursor:
+        await cursor.execute(statement, params, prepare=False)
+        row: Any = await cursor.fetchone()
+    found = dict(zip(_FOUND, row, strict=True))
+    return Found(**{**found, "counts": found["counts"] if words else [[] for _ in found["ids"]]})
+
+
+_FOUND = (
+    "ids", "counts", "terms", "similarities", "times", "importances", "eligible", "runs",
+    "word_counts", "near",
+)  # fmt: skip
+
+
+async def find_nearest(
+    conn: Connection,
+    *,
+    where: EpisodeFilter,
+    vector: str,
+    space: Space,
+    metric: Metric,
+    approximate: bool,
+    limit: int,
+) -> list[tuple[int, float]]:
+    """Return ids with their distance, nearest first; `approximate` is for the cosine alone."""
+    statement = nearest_sql(asked_for(where), space, metric=metric, approximate=approximate)
+    params = filter_params(where) | {
+        "vector": vector,
+        "near_limit": max(40, 2 * limit) if approximate else limit,
+        "limit": limit,
+    }
+    cursor = await conn.execute(statement, params, prepare=False)
+    return [(row[0], row[1]) for row in await cursor.fetchall()]
+
+
+async def list_by_ids(conn: Connection, ids: Sequence[int]) -> list[Episode]:
+    """Return the episodes with these ids, in no order."""
+    return await fetch_all(
+        conn,
+        Episode,
+        "SELECT " + COLUMNS + "FROM episodic_memory e WHERE e.id = ANY(%(ids)s::int[])",
+        {"ids": list(ids)},
+    )
+
+
+async def find_newest(
+    conn: Connection, *, where: EpisodeFilter, but: Sequence[int], limit: int
+) -> list[int]:
+    """Return ids of the newest episodes, without those of `but`; undated ones come last."""
+    statement = newest_sql(asked_for(where))
+    params = filter_params(where) | {"but": list(but), "limit": limit}
+    cursor = await conn.execute(statement, params, prepare=False)
+    ids = [row[0] for row in await cursor.fetchall()]
+    if len(ids) < limit:
+        statement = undated_sql(asked_for(where))
+        params |= {"limit": limit - len(ids)}
+        cursor = await conn.execute(statement, params, prepare=False)
+        ids += [row[0] for row in await cursor.fetchall()]
+    return ids

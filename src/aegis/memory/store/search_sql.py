@@ -1,0 +1,314 @@
+"""The long statements of recall, composed once for each shape of question.
+
+A shape is which filters, how many words, which vectors, exact or not. Values stay parameters;
+what a partial index asks for is a literal. The texts are kept short: psycopg remembers how it read
+a statement of less than 4 kB.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, LiteralString
+
+from psycopg import sql
+
+if TYPE_CHECKING:
+    from aegis.memory.models import EpisodeFilter, Metric
+
+__all__ = ["Space", "asked_for", "candidates_sql", "nearest_sql", "newest_sql", "undated_sql"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """Vectors that may be compared with one another."""
+
+    #: None for vectors that nobody named the model of.
+    model: str | None
+    dimensions: int
+
+
+#: Each filter as a condition on `e`; only those that are asked for are in a statement, because
+#: each one costs planning time.
+_CONDITIONS: dict[str, LiteralString] = {
+    "session_id": "e.session_id = %(session_id)s",
+    "since": "e.timestamp >= %(since)s",
+    "until": "e.timestamp < %(until)s",
+    "event_types": "e.event_type = ANY(%(event_types)s::text[])",
+    "tags": "e.tags @> %(tags)s::text[]",
+    "min_importance": (
+        "coalesce(e.importance, 'medium') = ANY(%(importances)s::text[]::memory_importance[])"
+    ),
+}
+
+
+def asked_for(where: EpisodeFilter) -> tuple[str, ...]:
+    """Return the names of the filters that are set, beside the namespace."""
+    return tuple(name for name in _CONDITIONS if getattr(where, name) not in (None, (), []))
+
+
+@lru_cache(maxsize=256)
+def candidates_sql(
+    filters: tuple[str, ...], words: int, space: Space | None, *, approximate: bool, exactly: bool
+) -> bytes:
+    """Return the statement of `find_candidates`; `exactly` counts words over the namespace."""
+    conditions = _conditions(filters)
+    counts = sql.SQL(", ").join(
+        sql.SQL("ts_rank(e.search, {}::tsquery) * %(unit)s::float8").format(
+            sql.Placeholder(f"word_{i}")
+        )
+        for i in range(words)
+    )
+    return (
+        sql.SQL(_one_line(_CANDIDATES))
+        .format(
+            eligible=conditions,
+            # Counting words is for the namespace; looking for memories is for the filter.
+            inside=sql.SQL("true") if exactly else conditions,
+            counts=counts if words else sql.SQL("0"),
+            near=_nearest(conditions, space, approximate=approximate),
+            similarity=_similarity(space),
+        )
+        .as_bytes(None)
+    )
+
+
+@lru_cache(maxsize=256)
+def nearest_sql(
+    filters: tuple[str, ...], space: Space, *, metric: Metric, approximate: bool
+) -> bytes:
+    """Return the statement of `find_nearest`."""
+    return (
+        sql.SQL(_one_line(_NEAREST))
+        .format(
+            near=_nearest(_conditions(filters), space, approximate=approximate, metric=metric),
+            operator=_OPERATORS[metric],
+        )
+        .as_bytes(None)
+    )
+
+
+@lru_cache(maxsize=256)
+def newest_sql(filters: tuple[str, ...]) -> bytes:
+    """Return the statement that finds the newest episodes."""
+    return sql.SQL(_one_line(_NEWEST)).format(conditions=_conditions(filters)).as_bytes(None)
+
+
+@lru_cache(maxsize=256)
+def undated_sql(filters: tuple[str, ...]) -> bytes:
+    """Return the statement that finds episodes without a time."""
+    return sql.SQL(_one_line(_UNDATED)).format(conditions=_conditions(filters)).as_bytes(None)
+
+
+_CANDIDATES: LiteralString = """
+WITH words AS MATERIALIZED (
+    SELECT w.seek::tsquery AS seek,
+           w.word::tsquery AS word,
+           w.idf,
+           w.cap,
+           w.place
+    FROM unnest(
+        %(seeks)s::text[], %(words)s::text[], %(idf)s::float8[], %(caps)s::int[]
+    ) WITH ORDINALITY AS w (seek, word, idf, cap, place)
+),
+matches AS MATERIALIZED (
+    SELECT w.place, m.id, m.eligible, m.count, m.terms
+    FROM words w
+    CROSS JOIN LATERAL (
+        SELECT e.id,
+               ({eligible}) AS eligible,
+               ts_rank(e.search, w.word) * %(unit)s::float8 AS count,
+               length(e.search) - 1 AS terms
+        FROM episodic_memory e
+        WHERE e.search @@ w.seek
+          AND e.namespace = %(namespace)s
+          AND ({inside})
+        LIMIT w.cap
+    ) AS m
+),
+counted AS (
+    SELECT w.place,
+           count(m.id) AS episodes,
+           coalesce(
+               w.idf,
+               ln(1 + (greatest(%(episodes)s - count(m.id), 0) + 0.5) / (count(m.id) + 0.5))
+           )::float8 AS idf
+    FROM words w
+    LEFT JOIN matches m ON m.place = w.place
+    GROUP BY w.place, w.idf
+),
+worded AS (
+    SELECT m.id
+    FROM matches m
+    JOIN counted c ON c.place = m.place
+    WHERE m.eligible
+    GROUP BY m.id
+    ORDER BY sum(
+                 c.idf * m.count
+                 / (m.count + 0.2::float8 + 0.6::float8 * m.terms / %(mean_terms)s::float8)
+             ) DESC,
+             m.id DESC
+    LIMIT %(worded_limit)s
+),
+near AS MATERIALIZED (
+    {near}
+),
+core AS (
+    SELECT id FROM worded
+    UNION
+    SELECT id FROM near
+),
+runs AS MATERIALIZED (
+    SELECT ARRAY[before.ids[2], before.ids[1], e.id, after.ids[1], after.ids[2]] AS run
+    FROM core c
+    JOIN episodic_memory e ON e.id = c.id
+    CROSS JOIN LATERAL (
+        SELECT ARRAY(
+            SELECT o.id
+            FROM episodic_memory o
+            WHERE o.namespace = e.namespace
+              AND o.session_id = e.session_id
+              AND (o.timestamp, o.id) < (e.timestamp, e.id)
+            ORDER BY o.timestamp DESC, o.id DESC
+            LIMIT %(depth)s
+        ) AS ids
+        OFFSET 0
+    ) AS before
+    CROSS JOIN LATERAL (
+        SELECT ARRAY(
+            SELECT o.id
+            FROM episodic_memory o
+            WHERE o.namespace = e.namespace
+              AND o.session_id = e.session_id
+              AND (o.timestamp, o.id) > (e.timestamp, e.id)
+            ORDER BY o.timestamp, o.id
+            LIMIT %(depth)s
+        ) AS ids
+        OFFSET 0
+    ) AS after
+),
+members AS (
+    SELECT DISTINCT u.id
+    FROM runs r
+    CROSS JOIN LATERAL unnest(r.run) AS u (id)
+    WHERE u.id IS NOT NULL
+),
+described AS (
+    SELECT e.id,
+           ARRAY[{counts}]::float4[] AS counts,
+           length(e.search) - 1 AS terms,
+           ({similarity})::float4 AS similarity,
+           extract(epoch FROM e.timestamp)::float8 AS time,
+           coalesce(e.importance, 'medium')::text AS importance,
+           ({eligible}) AS eligible
+    FROM members m
+    JOIN episodic_memory e ON e.id = m.id
+)
+SELECT coalesce(array_agg(d.id), '{{}}'),
+       array_agg(d.counts),
+       coalesce(array_agg(d.terms), '{{}}'),
+       coalesce(array_agg(d.similarity), '{{}}'),
+       coalesce(array_agg(d.time), '{{}}'),
+       coalesce(array_agg(d.importance), '{{}}'),
+       coalesce(array_agg(d.eligible), '{{}}'),
+       (SELECT coalesce(array_agg(r.run), '{{}}') FROM runs r),
+       (SELECT coalesce(array_agg(c.episodes ORDER BY c.place), '{{}}') FROM counted c),
+       (SELECT count(*) FROM near)
+FROM described d
+"""
+
+_NEAREST: LiteralString = """
+WITH near AS MATERIALIZED (
+    {near}
+)
+SELECT e.id, (e.embedding {operator} %(vector)s::vector)::float8 AS distance
+FROM near
+JOIN episodic_memory e ON e.id = near.id
+ORDER BY distance, e.id DESC
+LIMIT %(limit)s
+"""
+
+_NEWEST: LiteralString = """
+SELECT e.id
+FROM episodic_memory e
+WHERE {conditions}
+  AND e.timestamp IS NOT NULL
+  AND e.id <> ALL(%(but)s::int[])
+ORDER BY e.timestamp DESC, e.id DESC
+LIMIT %(limit)s
+"""
+
+_UNDATED: LiteralString = """
+SELECT e.id
+FROM episodic_memory e
+WHERE {conditions}
+  AND e.timestamp IS NULL
+  AND e.id <> ALL(%(but)s::int[])
+ORDER BY e.id DESC
+LIMIT %(limit)s
+"""
+
+_OPERATORS: dict[Metric, sql.SQL] = {
+    "cosine": sql.SQL("<=>"),
+    "l2": sql.SQL("<->"),
+    "inner_product": sql.SQL("<#>"),
+}
+
+
+def _one_line(text: LiteralString) -> LiteralString:
+    return " ".join(text.split())
+
+
+def _conditions(filters: tuple[str, ...]) -> sql.Composable:
+    parts = ["e.namespace = %(namespace)s", *(_CONDITIONS[name] for name in filters)]
+    return sql.SQL(" AND ").join(map(sql.SQL, parts))
+
+
+def _comparable(space: Space) -> sql.Composable:
+    """Return the condition that a row's vector may be compared; what partial indexes ask for."""
+    if space.model is None:
+        return sql.SQL(
+            "e.embedding_model IS NULL AND vector_dims(e.embedding) = {dimensions}"
+        ).format(dimensions=sql.Literal(space.dimensions))
+    return sql.SQL("e.embedding_model = {model}").format(model=sql.Literal(space.model))
+
+
+def _nearest(
+    conditions: sql.Composable,
+    space: Space | None,
+    *,
+    approximate: bool,
+    metric: Metric = "cosine",
+) -> sql.Composable:
+    if space is None:
+        return sql.SQL("SELECT NULL::int AS id WHERE false")
+    # The expressions of the HNSW indexes, and one that no index has.
+    if approximate and space.model is not None:
+        kind = sql.SQL("halfvec({})").format(sql.Literal(space.dimensions))
+    elif approximate:
+        kind = sql.SQL("vector({})").format(sql.Literal(space.dimensions))
+    else:
+        kind = sql.SQL("vector")
+    return sql.SQL(
+        """
+        SELECT e.id
+        FROM episodic_memory e
+        WHERE {conditions}
+          AND {comparable}
+        ORDER BY e.embedding::{kind} {operator} %(vector)s::{kind}
+        LIMIT %(near_limit)s
+        """
+    ).format(
+        conditions=conditions,
+        comparable=_comparable(space),
+        kind=kind,
+        operator=_OPERATORS[metric],
+    )
+
+
+def _similarity(space: Space | None) -> sql.Composable:
+    if space is None:
+        return sql.SQL("NULL")
+    return sql.SQL(
+        "CASE WHEN {comparable} THEN 1 - (e.embedding <=> %(vector)s::vector) END"
+    ).format(comparable=_comparable(space))

@@ -1,0 +1,81 @@
+"""SQL over `memory_namespaces` and `memory_terms`: how common words are in large namespaces.
+
+Nothing but recall reads these tables, and a namespace without rows in them is found all the same.
+They are a sample that is replaced as a whole, outside of writers' transactions.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aegis.db import execute, fetch_value
+
+if TYPE_CHECKING:
+    from aegis.db import Connection
+
+__all__ = ["sample_namespace"]
+
+#: Episodes that a sample holds, about, and how many of them must hold a word to be listed.
+_SAMPLE, _LEAST = 3_000, 3
+
+
+async def sample_namespace(conn: Connection, namespace: str, *, small: int) -> bool:
+    """Sample a namespace of more than `small` episodes; forget what was known of a smaller one.
+
+    Returns False, having done nothing, while another process samples the same namespace.
+    """
+    params: dict[str, Any] = {"namespace": namespace}
+    locked = await fetch_value(
+        conn,
+        "SELECT pg_try_advisory_xact_lock(hashtext('memory_namespaces'), hashtext(%(namespace)s))",
+        params,
+    )
+    if not locked:
+        return False
+    episodes = await fetch_value(
+        conn, "SELECT count(*) FROM episodic_memory WHERE namespace = %(namespace)s", params
+    )
+    await execute(conn, "DELETE FROM memory_terms WHERE namespace = %(namespace)s", params)
+    if episodes <= small:
+        await execute(conn, "DELETE FROM memory_namespaces WHERE namespace = %(namespace)s", params)
+        return True
+    await _insert(conn, params | {"episodes": episodes})
+    return True
+
+
+async def _insert(conn: Connection, params: dict[str, Any]) -> None:
+    await execute(
+        conn,
+        """
+        WITH sample AS MATERIALIZED (
+            -- By hash of the id: the index alone tells which rows, and old and new are alike.
+            SELECT e.search
+            FROM episodic_memory e
+            WHERE e.namespace = %(namespace)s
+              AND abs(hashint4(e.id)::bigint) %% greatest(1, %(episodes)s / %(sample)s) = 0
+        ),
+        size AS MATERIALIZED (
+            SELECT greatest(count(*), 1) AS rows,
+                   coalesce(avg(length(search)) - 1, 1) AS mean_terms
+            FROM sample
+        ),
+        terms AS (
+            INSERT INTO memory_terms (namespace, term, share)
+            SELECT %(namespace)s, t.lexeme, count(*)::real / min(size.rows)
+            FROM sample
+            CROSS JOIN size
+            CROSS JOIN LATERAL unnest(sample.search) AS t
+            WHERE t.lexeme NOT LIKE E'\\x01%%'
+            GROUP BY t.lexeme
+            HAVING count(*) >= %(least)s
+        )
+        INSERT INTO memory_namespaces (namespace, episodes, mean_terms, refreshed_at)
+        SELECT %(namespace)s, %(episodes)s, size.mean_terms, now()
+        FROM size
+        ON CONFLICT (namespace) DO UPDATE
+        SET episodes = excluded.episodes,
+            mean_terms = excluded.mean_terms,
+            refreshed_at = excluded.refreshed_at
+        """,
+        params | {"sample": _SAMPLE, "least": _LEAST},
+    )
