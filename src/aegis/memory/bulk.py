@@ -8,7 +8,7 @@ was cut off is run again and goes on where it stopped.
 from __future__ import annotations
 
 from collections.abc import AsyncIterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -20,11 +20,15 @@ from aegis.memory.embedding_text import embed_or_none
 from aegis.memory.store import episodes as store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+    from typing import TypeAlias
 
-    from aegis.db import Database
+    from aegis.db import Connection, Database
     from aegis.memory.embedding import Embedder
     from aegis.memory.models import NewEpisode
+
+    #: Namespace and source id.
+    _Key: TypeAlias = tuple[str, str | None]
 
 __all__ = ["BATCH_SIZE", "Recorded", "check", "record_many", "vectors_for"]
 
@@ -52,6 +56,8 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Batch:
+    #: How many were given; `episodes` are those of them that were not there.
+    given: int
     episodes: Sequence[NewEpisode]
     vectors: Sequence[str | None]
     models: Sequence[str | None]
@@ -104,10 +110,10 @@ async def record_many(
 
     async def write(batch: _Batch) -> None:
         nonlocal skipped, embedded
-        new, vectors = await _write(db, batch, namespace)
+        new, vectors = await _write(db, batch, namespace) if batch.episodes else ([], 0)
         ids.extend(new)
         embedded += vectors
-        skipped += len(batch.episodes) - len(new)
+        skipped += batch.given - len(new)
         if on_progress is not None:
             on_progress(len(ids) + skipped)
 
@@ -124,8 +130,10 @@ async def record_many(
             group.start_soon(drain)
             try:
                 async for chunk in _chunks(episodes, batch_size, embedder):
-                    vectors, models = await vectors_for(embedder, chunk)
-                    await send.send(_Batch(episodes=chunk, vectors=vectors, models=models))
+                    new = await _new(db, chunk, namespace)
+                    vectors, models = await vectors_for(embedder, new)
+                    batch = _Batch(given=len(chunk), episodes=new, vectors=vectors, models=models)
+                    await send.send(batch)
             except AegisError as error:
                 failure = error  # raised once what came before it is written
     except BaseExceptionGroup as group_error:
@@ -136,44 +144,75 @@ async def record_many(
 
 
 async def _write(db: Database, batch: _Batch, namespace: str) -> tuple[list[int], int]:
-    now = datetime.now(UTC)
+    """Write a batch in one transaction; return the new ids and how many have a vector."""
     for _ in range(_TRIES):
         try:
             async with db.transaction() as conn:
-                keep: list[int] = []
-                known: dict[str, set[str]] = {}
-                for place in {e.namespace or namespace for e in batch.episodes if e.source_id}:
-                    sources = [
-                        e.source_id
-                        for e in batch.episodes
-                        if e.source_id and (e.namespace or namespace) == place
-                    ]
-                    known[place] = set(await store.list_known_sources(conn, place, sources))
-                for position, episode in enumerate(batch.episodes):
-                    if episode.source_id is not None:
-                        seen = known[episode.namespace or namespace]
-                        if episode.source_id in seen:
-                            continue
-                        seen.add(episode.source_id)
-                    keep.append(position)
-                if not keep:
-                    return [], 0
-                ids = await store.reserve_ids(conn, len(keep))
-                rows = (
-                    (
-                        row_id,
-                        batch.episodes[at].namespace or namespace,
-                        batch.episodes[at],
-                        batch.vectors[at],
-                        batch.models[at],
-                    )
-                    for row_id, at in zip(ids, keep, strict=True)
-                )
-                await store.copy_episodes(conn, rows, now=now)
-            return ids, sum(batch.vectors[at] is not None for at in keep)
+                return await _copy(conn, batch, namespace)
         except Conflict:
             continue
     raise Conflict("Another import keeps recording the same sources. Let one of them finish.")
+
+
+async def _copy(conn: Connection, batch: _Batch, namespace: str) -> tuple[list[int], int]:
+    known = await _known(conn, batch.episodes, namespace)
+    keep: list[int] = []
+    for position, episode in enumerate(batch.episodes):
+        key = (episode.namespace or namespace, episode.source_id)
+        if episode.source_id is not None:
+            if key in known:
+                continue
+            known[key] = 0  # its id comes below; a second one of this key is skipped
+        keep.append(position)
+    if not keep:
+        return [], 0
+    ids = await store.reserve_ids(conn, len(keep))
+    rows: list[store.Row] = []
+    for row_id, at in zip(ids, keep, strict=True):
+        episode = batch.episodes[at]
+        place = episode.namespace or namespace
+        if episode.source_id is not None:
+            known[place, episode.source_id] = row_id
+        rows.append((row_id, place, episode, batch.vectors[at], batch.models[at]))
+    await store.copy_episodes(conn, (_related(row, known) for row in rows), now=datetime.now(UTC))
+    return ids, sum(batch.vectors[at] is not None for at in keep)
+
+
+def _related(row: store.Row, known: Mapping[_Key, int]) -> store.Row:
+    """Return the row with its `related_sources` turned into ids."""
+    row_id, place, episode, vector, model = row
+    if not episode.related_sources:
+        return row
+    found = (known.get((place, source)) for source in episode.related_sources)
+    related = [*episode.related_memories, *(other for other in found if other)]
+    return (row_id, place, replace(episode, related_memories=related), vector, model)
+
+
+async def _known(
+    conn: Connection, episodes: Sequence[NewEpisode], namespace: str
+) -> dict[_Key, int]:
+    """Return the ids of what is there already of the episodes' own sources and related ones."""
+    wanted: dict[str, set[str]] = {}
+    for episode in episodes:
+        if episode.source_id is not None or episode.related_sources:
+            sources = wanted.setdefault(episode.namespace or namespace, set())
+            sources.update(episode.related_sources)
+            if episode.source_id is not None:
+                sources.add(episode.source_id)
+    known: dict[_Key, int] = {}
+    for place, sources in wanted.items():
+        found = await store.list_known_sources(conn, place, sorted(sources))
+        known.update({(place, source): row_id for source, row_id in found.items()})
+    return known
+
+
+async def _new(db: Database, episodes: list[NewEpisode], namespace: str) -> list[NewEpisode]:
+    """Leave out what is there already, so that nothing is embedded in vain."""
+    if not any(episode.source_id for episode in episodes):
+        return episodes
+    async with db.transaction() as conn:
+        known = await _known(conn, episodes, namespace)
+    return [e for e in episodes if (e.namespace or namespace, e.source_id) not in known]
 
 
 async def _chunks(

@@ -75,6 +75,12 @@ class NewEpisode:
     #: A vector of the caller's own; then `embedding_model` must say whose. Usually None.
     embedding: Sequence[float] | None = None
     embedding_model: str | None = None
+    #: `source_id`s of related episodes of the namespace, turned into `related_memories` when it is
+    #: recorded; those that are neither there nor recorded with it are left out. Bulk only.
+    related_sources: Sequence[str] = ()
+    #: When it was first recorded and last changed, where it comes from an export. Bulk only.
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

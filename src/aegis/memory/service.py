@@ -48,6 +48,16 @@ class Memory:
         self.facts = Facts(db, embedder, namespace=namespace)
         self.decisions = Decisions(db, embedder, namespace=namespace, recall=self.recall)
 
+    @property
+    def database(self) -> Database:
+        """The pool beneath, for what reads and writes memory wholesale (import, export)."""
+        return self._db
+
+    @property
+    def embedder(self) -> Embedder | None:
+        """What makes the vectors; None where the settings name none."""
+        return self._embedder
+
     async def record(
         self,
         event_type: str,

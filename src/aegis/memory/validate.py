@@ -61,11 +61,15 @@ def check_episode(episode: NewEpisode) -> None:
     check_text("summary", episode.summary, most=MAX_SUMMARY)
     check_choice("importance", episode.importance, IMPORTANCE)
     check_tags(episode.tags)
-    if episode.timestamp is not None:
-        check_time("timestamp", episode.timestamp)
+    for name in ("timestamp", "created_at", "updated_at"):
+        value = getattr(episode, name)
+        if value is not None:
+            check_time(name, value)
     for name in ("details", "context", "metadata"):
         check_json_object(name, getattr(episode, name))
     _check_ids("related_memories", episode.related_memories)
+    for source in episode.related_sources:
+        check_text("related_sources", source, most=1000)
     if episode.decision is not None:
         check_text("decision", episode.decision, most=MAX_SUMMARY)
     _check_keys(episode)

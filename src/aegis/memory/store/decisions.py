@@ -21,6 +21,7 @@ __all__ = [
     "insert_decision",
     "list_decisions",
     "list_decisions_of_episodes",
+    "page_decisions",
     "resolve_decision",
     "update_decision",
 ]
@@ -121,6 +122,26 @@ async def list_decisions_of_episodes(
         ORDER BY d.id
         """,
         {"namespace": namespace, "episode_ids": list(episode_ids)},
+    )
+
+
+async def page_decisions(
+    conn: Connection, namespace: str, *, after_id: int, limit: int
+) -> list[Decision]:
+    """Return the namespace's decisions behind `after_id`, by id."""
+    return await fetch_all(
+        conn,
+        Decision,
+        "SELECT "
+        + _COLUMNS
+        + """
+        FROM decision_outcomes d
+        WHERE d.namespace = %(namespace)s
+          AND d.id > %(after_id)s
+        ORDER BY d.id
+        LIMIT %(limit)s
+        """,
+        {"namespace": namespace, "after_id": after_id, "limit": limit},
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, LiteralString
+from typing import TYPE_CHECKING, Any, LiteralString, TypeAlias
 
 from psycopg.types.json import Jsonb
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "COLUMNS",
     "CONDITIONS",
+    "Row",
     "copy_episodes",
     "count_episodes",
     "delete_episode",
@@ -34,6 +35,9 @@ __all__ = [
     "set_embedding",
     "update_episode",
 ]
+
+#: An episode to copy: id, namespace, episode, vector in text form, model.
+Row: TypeAlias = "tuple[int, str, NewEpisode, str | None, str | None]"
 
 #: The columns of `Episode`, in its order; `details` and the like keep NULL apart from `{}`.
 COLUMNS: LiteralString = """
@@ -146,7 +150,7 @@ async def reserve_ids(conn: Connection, count: int) -> list[int]:
 
 async def copy_episodes(
     conn: Connection,
-    rows: Iterable[tuple[int, str, NewEpisode, str | None, str | None]],
+    rows: Iterable[Row],
     *,
     now: datetime,
 ) -> None:
@@ -158,7 +162,7 @@ async def copy_episodes(
             COPY episodic_memory (
                 id, timestamp, event_type, summary, details, context, importance, embedding,
                 tags, related_memories, decision, metadata, namespace, session_id, source_id,
-                embedding_model
+                embedding_model, created_at, updated_at
             ) FROM STDIN
             """
         ) as copy,
@@ -182,6 +186,9 @@ async def copy_episodes(
                     episode.session_id,
                     episode.source_id,
                     model,
+                    episode.created_at or now,
+                    # A row that was exported keeps both times, also one that never changed.
+                    now if episode.created_at is None else episode.updated_at,
                 )
             )
 

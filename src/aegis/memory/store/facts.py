@@ -23,6 +23,7 @@ __all__ = [
     "insert_fact",
     "list_facts",
     "list_unembedded_facts",
+    "page_facts",
     "search_facts",
     "set_fact_embedding",
     "update_fact",
@@ -155,6 +156,24 @@ async def list_facts(
             "limit": limit,
             "offset": offset,
         },
+    )
+
+
+async def page_facts(conn: Connection, namespace: str, *, after_id: int, limit: int) -> list[Fact]:
+    """Return the namespace's facts behind `after_id`, by id."""
+    return await fetch_all(
+        conn,
+        Fact,
+        "SELECT "
+        + _COLUMNS
+        + """
+        FROM semantic_memory f
+        WHERE f.namespace = %(namespace)s
+          AND f.id > %(after_id)s
+        ORDER BY f.id
+        LIMIT %(limit)s
+        """,
+        {"namespace": namespace, "after_id": after_id, "limit": limit},
     )
 
 
