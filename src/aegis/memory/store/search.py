@@ -231,7 +231,9 @@ async def find_candidates(
         await cursor.execute(statement, params, prepare=False)
         row: Any = await cursor.fetchone()
     found = dict(zip(_FOUND, row, strict=True))
-    return Found(**{**found, "counts": found["counts"] if words else [[] for _ in found["ids"]]})
+    # array_agg of arrays has no empty result, and a question without words has no counts.
+    counts = found.pop("counts") or []
+    return Found(**found, counts=counts if words else [[] for _ in found["ids"]])
 
 
 _FOUND = (
