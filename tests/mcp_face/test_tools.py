@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
+from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
 from aegis.mcp.server import create_server
 from aegis.memory import Memory
-from mcp import Client
 from tests.serving import environment, serving
 
 if TYPE_CHECKING:
