@@ -136,9 +136,7 @@ def _argument(
         return click.Argument(
             [parameter.name], nargs=-1, type=click.UNPROCESSED, metavar=note.metavar
         )
-    return click.Argument(
-        [parameter.name], type=kind.type, metavar=note.metavar, **{"required": False, **given}
-    )
+    return click.Argument([parameter.name], type=kind.type, metavar=note.metavar, **given)
 
 
 def _as_list(_: click.Context, __: click.Parameter, value: Any) -> list[Any] | None:
