@@ -2,7 +2,7 @@
 
 Every message is an episode, one namespace a conversation; every question is asked through
 `Memory.recall` with the default embedder. Beside it, on the same rows: vectors alone, BM25 alone
-(recall's own word arm, without neighbours and vectors), and PostgreSQL's `ts_rank` over OR-ed words.
+(exact, without neighbours), and PostgreSQL's `ts_rank` over OR-ed words.
 """
 
 from __future__ import annotations
