@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from aegis.config import Settings
     from aegis.memory.embedding import Embedder
+    from aegis.memory.models import Importance
     from tests.conftest import Cluster
 
 pytestmark = pytest.mark.servers("18", "16")
@@ -116,7 +117,7 @@ async def test_namespaces_never_meet(db: Database) -> None:
 async def test_each_filter_holds_in_every_mode(
     memory: Memory, filters: dict[str, Any], expected: set[str]
 ) -> None:
-    rows = (
+    rows: tuple[tuple[str, str, int, str, list[str], Importance], ...] = (
         ("a0", "a", 0, "note", [], "low"),
         ("a1", "a", 1, "error", ["red"], "medium"),
         ("b0", "b", 2, "note", ["big"], "high"),
