@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -86,7 +87,7 @@ def test_scores_never_rise_down_the_list(
     world: tuple[list[Candidate], list[list[int]], Question],
 ) -> None:
     scores = [r.score for r in rank(*world, load_weights(), limit=100)]
-    assert all(a >= b - 1e-9 for a, b in zip(scores, scores[1:], strict=False))
+    assert all(a >= b - 1e-9 for a, b in pairwise(scores))
 
 
 def _candidate(row_id: int, **changes: object) -> Candidate:

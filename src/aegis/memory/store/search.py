@@ -230,9 +230,9 @@ async def find_candidates(
     async with conn.cursor(binary=True) as cursor:
         await cursor.execute(statement, params, prepare=False)
         row: Any = await cursor.fetchone()
-    found = dict(zip(_FOUND, row, strict=True))
+    found: dict[str, Any] = dict(zip(_FOUND, row, strict=True))
     # array_agg of arrays has no empty result, and a question without words has no counts.
-    counts = found.pop("counts") or []
+    counts: list[list[float]] = found.pop("counts") or []
     return Found(**found, counts=counts if words else [[] for _ in found["ids"]])
 
 

@@ -260,7 +260,10 @@ def _one_line(text: LiteralString) -> LiteralString:
 
 
 def _conditions(filters: tuple[str, ...]) -> sql.Composable:
-    parts = ["e.namespace = %(namespace)s", *(_CONDITIONS[name] for name in filters)]
+    parts: list[LiteralString] = [
+        "e.namespace = %(namespace)s",
+        *(_CONDITIONS[name] for name in filters),
+    ]
     return sql.SQL(" AND ").join(map(sql.SQL, parts))
 
 
