@@ -50,6 +50,9 @@ MAX_KEY = 200
 MAX_DIMENSIONS = 16_000
 _PREVIEW = 60
 
+# `json.dumps` with options makes an encoder for every call.
+_encode_json = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
+
 
 def check_episode(episode: NewEpisode) -> None:
     """Accept an episode or say what is wrong with it.
@@ -179,7 +182,7 @@ def check_json_object(name: str, value: Any) -> None:
     if not isinstance(value, Mapping):
         raise InvalidInput(f"{name} is {_short(value)}; it must be a JSON object.")
     try:
-        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text = _encode_json(value)
         text.encode()
     except (TypeError, ValueError, RecursionError, UnicodeEncodeError) as error:
         raise InvalidInput(f"{name} cannot be stored as JSON: {error}.") from None
