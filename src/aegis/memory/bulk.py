@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
+import anyio.lowlevel
 
 from aegis.errors import AegisError, Conflict, InvalidInput
 from aegis.memory import validate
@@ -33,9 +34,13 @@ if TYPE_CHECKING:
 
 __all__ = ["BATCH_SIZE", "Recorded", "check", "record_many", "vectors_for"]
 
+#: Episodes a transaction: with vectors a second or two of embedding, without them a tenth.
 BATCH_SIZE = 500
+BATCH_SIZE_PLAIN = 2_000
 #: Two imports of the same source can collide on a row; the loser looks again.
 _TRIES = 3
+#: After so many episodes the batch being written gets its turn, so that its server never waits.
+_STRIDE = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,10 +108,12 @@ async def record_many(
     episodes: Iterable[NewEpisode] | AsyncIterable[NewEpisode],
     *,
     namespace: str,
-    batch_size: int,
+    batch_size: int | None,
     on_progress: Callable[[int], object] | None,
 ) -> Recorded:
     """Record `episodes`; see `Memory.record_many`."""
+    if batch_size is None:
+        batch_size = BATCH_SIZE_PLAIN if embedder is None else BATCH_SIZE
     validate.check_limit("batch_size", batch_size, most=100_000)
     ids: list[int] = []
     skipped = embedded = 0
@@ -155,19 +162,18 @@ async def _batch(
         new = [e for e in chunk if (e.namespace or namespace, e.source_id) not in known]
     vectors, models = await vectors_for(embedder, new)
     now = datetime.now(UTC)
+    rendered: list[str] = []
+    for episode, vector, model in zip(new, vectors, models, strict=True):
+        place = episode.namespace or namespace
+        rendered.append(
+            render_episode(episode, namespace=place, vector=vector, embedding_model=model, now=now)
+        )
+        if len(rendered) % _STRIDE == 0:
+            await anyio.lowlevel.checkpoint()
     return _Batch(
         given=len(chunk),
         episodes=new,
-        rendered=[
-            render_episode(
-                episode,
-                namespace=episode.namespace or namespace,
-                vector=vector,
-                embedding_model=model,
-                now=now,
-            )
-            for episode, vector, model in zip(new, vectors, models, strict=True)
-        ],
+        rendered=rendered,
         embedded=[vector is not None for vector in vectors],
     )
 
@@ -245,6 +251,8 @@ async def _chunks(
         async for episode in _each(episodes):
             check(episode, embedder)
             chunk.append(episode)
+            if len(chunk) % _STRIDE == 0:
+                await anyio.lowlevel.checkpoint()
             if len(chunk) == size:
                 yield chunk
                 chunk = []
