@@ -125,7 +125,8 @@ class Memory:
         """Record many episodes through COPY, each batch in one transaction, in the order given.
 
         Episodes whose `source_id` the namespace holds already are skipped. `embed=False` leaves
-        the vectors to the backfill. A batch is 500 episodes, or 2,000 without vectors. `on_progress` is told how many have been dealt with so far.
+        the vectors to the backfill. A batch is 500 episodes, or 2,000 without vectors.
+        `on_progress` is told how many have been dealt with so far.
 
         Raises:
             InvalidInput: an episode cannot be accepted; those before it are recorded.
