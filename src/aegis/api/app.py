@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
 from aegis import __version__
 from aegis.api import answers, decisions, facts, health, memory
-from aegis.api.errors import install, problem
+from aegis.api.errors import Outermost, install
 from aegis.api.guard import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp
 
     from aegis.client import Aegis
 
-__all__ = ["create_app"]
-
-_log = logging.getLogger("aegis.api")
+__all__ = ["create_app", "create_routes"]
 
 
 def create_app(
@@ -36,6 +33,13 @@ def create_app(
     `names` are host names to answer to beside IP addresses and localhost; `mounts` are further
     applications by path, behind the same token and checks.
     """
+    app = create_routes()
+    app.state.client = client
+    return Guard(Outermost(app, mounts or {}), token=token, names=names)
+
+
+def create_routes() -> FastAPI:
+    """Return the routes without a client: what OpenAPI describes."""
     app = FastAPI(
         title="Aegis",
         version=__version__,
@@ -46,36 +50,8 @@ def create_app(
         redirect_slashes=False,
         responses={"default": {"model": answers.Problem, "description": "An error (RFC 9457)."}},
     )
-    app.state.client = client
     install(app)
     # Before `/v1/memory/...` of episodes, which has no part to be mistaken for these.
     for routes in (facts.router, decisions.router, memory.router, health.router):
         app.include_router(routes)
-    return Guard(_Outermost(app, mounts or {}), token=token, names=names)
-
-
-class _Outermost:
-    """What is mounted, and the last resort: what nobody expected is logged, and never shown."""
-
-    def __init__(self, app: ASGIApp, mounts: Mapping[str, ASGIApp]) -> None:
-        self._app = app
-        self._mounts = mounts
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
-
-        async def watched(message: Any) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            app = self._mounts.get(str(scope.get("path")).rstrip("/"), self._app)
-            await app(scope, receive, watched)
-        except Exception:
-            _log.exception("api.unexpected", extra={"path": scope.get("path")})
-            # FastAPI has answered already, or half of an answer is under way.
-            if started:
-                return
-            response = problem(500, "unexpected", "Something unexpected happened; see the log.")
-            await response(scope, receive, watched)
+    return app

@@ -25,10 +25,13 @@ from aegis.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fastapi import FastAPI
     from starlette.requests import Request
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["STATUS", "install", "problem", "problem_of"]
+__all__ = ["STATUS", "Outermost", "install", "problem", "problem_of"]
 
 #: One status per kind; a subclass's own entry comes before its base's.
 STATUS: dict[type[AegisError], int] = {
@@ -76,7 +79,7 @@ def problem(
 
 def problem_of(error: AegisError) -> Response:
     """Return the problem document of an error of ours."""
-    kind = next(k for k in type(error).__mro__ if k in STATUS)
+    kind = next(kind for kind in STATUS if isinstance(error, kind))
     status = STATUS[kind]
     headers: dict[str, str] = {}
     if status == 401:
@@ -106,7 +109,7 @@ def install(app: FastAPI) -> None:
             detail = "There is nothing at this address; see /openapi.json."
         return problem(error.status_code, code, detail, headers=headers)
 
-    async def unexpected(_: Request, error: Exception) -> Response:
+    async def unexpected(_: Request, __: Exception) -> Response:
         return problem(500, "unexpected", "Something unexpected happened; the server's log has it.")
 
     app.add_exception_handler(AegisError, ours)
@@ -114,6 +117,34 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, unexpected)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http_error)
+
+
+class Outermost:
+    """What is mounted, and the last resort: what nobody expected is logged, and never shown."""
+
+    def __init__(self, app: ASGIApp, mounts: Mapping[str, ASGIApp]) -> None:
+        self._app = app
+        self._mounts = mounts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on to what is mounted at its path, or to the application."""
+        started = False
+
+        async def watched(message: Any) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            app = self._mounts.get(str(scope.get("path")).rstrip("/"), self._app)
+            await app(scope, receive, watched)
+        except Exception:  # noqa: BLE001
+            _log.exception("api.unexpected", extra={"path": scope.get("path")})
+            # FastAPI has answered already, or half of an answer is under way.
+            if started:
+                return
+            response = problem(500, "unexpected", "Something unexpected happened; see the log.")
+            await response(scope, receive, watched)
 
 
 def _invalid(error: RequestValidationError) -> Response:

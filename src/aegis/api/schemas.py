@@ -66,8 +66,8 @@ class EpisodeBody(_Body):
     details: JsonObject | None = None
     context: JsonObject | None = None
     importance: ImportanceText = "medium"
-    tags: list[str] = Field(default_factory=list)
-    related_memories: list[int] = Field(default_factory=list)
+    tags: list[str] = Field(default_factory=list[str])
+    related_memories: list[int] = Field(default_factory=list[int])
     decision: str | None = None
     metadata: JsonObject | None = None
     namespace: str | None = None
@@ -112,8 +112,8 @@ class RecallBody(_Body):
     session_id: str | None = None
     since: OptionalTime = None
     until: OptionalTime = None
-    event_types: list[str] = Field(default_factory=list)
-    tags: list[str] = Field(default_factory=list)
+    event_types: list[str] = Field(default_factory=list[str])
+    tags: list[str] = Field(default_factory=list[str])
     min_importance: Annotated[str | None, _choice(IMPORTANCE)] = None
 
 
@@ -126,7 +126,7 @@ class FactBody(_Body):
     source: str | None = None
     confidence: float = Field(1.0, description="0 to 1.")
     metadata: JsonObject | None = None
-    tags: list[str] = Field(default_factory=list)
+    tags: list[str] = Field(default_factory=list[str])
     namespace: str | None = None
     source_id: str | None = None
 

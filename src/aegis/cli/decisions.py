@@ -4,30 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import typer
-
+from aegis.cli.command import App, Argument, Option
 from aegis.cli.options import AsJson, Cursor, Limit, Namespace, Yes
 from aegis.cli.running import confirm, json_object, named, with_client
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="What was decided, and how it turned out.")
+app = App("What was decided, and how it turned out.")
 
-DecisionId = Annotated[int, typer.Argument(metavar="ID")]
-Feedback = Annotated[str | None, typer.Option(help="positive, negative or neutral.")]
-Lessons = Annotated[str | None, typer.Option(help="What to do next time.")]
-Json = Annotated[str | None, typer.Option(metavar="JSON", help="A JSON object, or @FILE.")]
+DecisionId = Annotated[int, Argument(metavar="ID")]
+Feedback = Annotated[str | None, Option(help="positive, negative or neutral.")]
+Lessons = Annotated[str | None, Option(help="What to do next time.")]
+Json = Annotated[str | None, Option(metavar="JSON", help="A JSON object, or @FILE.")]
 
 
-@app.command()
+@app.add
 def record(
-    task_context: Annotated[str, typer.Argument(help="What was to be decided.")],
-    option: Annotated[
-        list[str], typer.Option("--option", "-o", help="An alternative; repeat for each.")
-    ],
-    chosen: Annotated[str, typer.Option(help="The one that was chosen.")],
-    because: Annotated[str, typer.Option(help="Why.")],
-    episode: Annotated[int | None, typer.Option(help="Id of the episode it belongs to.")] = None,
+    task_context: Annotated[str, Argument(help="What was to be decided.")],
+    option: Annotated[list[str], Option("--option", "-o", help="An alternative; repeat for each.")],
+    choose: Annotated[str, Option(help="The one that was chosen.")],
+    because: Annotated[str, Option(help="Why.")],
+    episode: Annotated[int | None, Option(help="Id of the episode it belongs to.")] = None,
     namespace: Namespace = None,
     as_json: AsJson = False,
 ) -> None:
@@ -38,7 +35,7 @@ def record(
         lambda a: a.memory.decisions.record(
             task_context,
             alternatives=option,
-            chosen_option=chosen,
+            chosen_option=choose,
             reasoning=because,
             episode_id=episode,
         ),
@@ -50,10 +47,10 @@ def record(
         line(f"Recorded decision {decision.id}; resolve it when the outcome is known.")
 
 
-@app.command()
+@app.add
 def resolve(
     decision: DecisionId,
-    outcome: Annotated[str, typer.Argument(help="success, partial or failure.")],
+    outcome: Annotated[str, Argument(help="success, partial or failure.")],
     lessons: Lessons = None,
     feedback: Feedback = None,
     details: Json = None,
@@ -79,10 +76,10 @@ def resolve(
         line(f"Decision {decision} turned out: {outcome}.")
 
 
-@app.command()
+@app.add
 def recall(
-    query: Annotated[str, typer.Argument(help="What is to be decided now.")],
-    k: Annotated[int, typer.Option("-k", help="How many.")] = 5,
+    query: Annotated[str, Argument(help="What is to be decided now.")],
+    k: Annotated[int, Option("-k", help="How many.")] = 5,
     namespace: Namespace = None,
     as_json: AsJson = False,
 ) -> None:
@@ -98,7 +95,7 @@ def recall(
         show_decision_hits(hits)
 
 
-@app.command()
+@app.add
 def get(decision: DecisionId, namespace: Namespace = None, as_json: AsJson = False) -> None:
     """Show one decision."""
     from aegis.cli.render import pairs, show_json
@@ -111,11 +108,9 @@ def get(decision: DecisionId, namespace: Namespace = None, as_json: AsJson = Fal
         pairs(list(found.items()))
 
 
-@app.command("list")
+@app.add
 def list_(
-    outcome: Annotated[
-        str | None, typer.Option(help="pending, success, partial or failure.")
-    ] = None,
+    outcome: Annotated[str | None, Option(help="pending, success, partial or failure.")] = None,
     limit: Limit = 20,
     cursor: Cursor = None,
     namespace: Namespace = None,
@@ -143,15 +138,15 @@ def list_(
         show_decisions(page)
 
 
-@app.command()
+@app.add
 def update(
     decision: DecisionId,
-    task_context: Annotated[str | None, typer.Option()] = None,
-    because: Annotated[str | None, typer.Option(help="Why.")] = None,
+    task_context: Annotated[str | None, Option()] = None,
+    because: Annotated[str | None, Option(help="Why.")] = None,
     lessons: Lessons = None,
     feedback: Feedback = None,
     details: Annotated[
-        str | None, typer.Option(metavar="JSON", help="Of the outcome: an object, or @FILE.")
+        str | None, Option(metavar="JSON", help="Of the outcome: an object, or @FILE.")
     ] = None,
     namespace: Namespace = None,
     as_json: AsJson = False,
@@ -178,7 +173,7 @@ def update(
         line(f"Updated decision {decision}.")
 
 
-@app.command()
+@app.add
 def delete(
     decision: DecisionId, namespace: Namespace = None, yes: Yes = False, as_json: AsJson = False
 ) -> None:

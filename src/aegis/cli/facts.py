@@ -4,31 +4,30 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import typer
-
+from aegis.cli.command import App, Argument, Option
 from aegis.cli.options import AsJson, Cursor, Limit, Namespace, Tags, Yes
 from aegis.cli.running import confirm, json_object, named, read_text, with_client
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="What the agent knows.")
+app = App("What the agent knows.")
 
-FactId = Annotated[int, typer.Argument(metavar="ID")]
-Category = Annotated[str | None, typer.Option(help="Such as preference or architecture.")]
-Source = Annotated[str | None, typer.Option(help="Where it is known from.")]
-Json = Annotated[str | None, typer.Option(metavar="JSON", help="A JSON object, or @FILE.")]
+FactId = Annotated[int, Argument(metavar="ID")]
+Category = Annotated[str | None, Option(help="Such as preference or architecture.")]
+Source = Annotated[str | None, Option(help="Where it is known from.")]
+Json = Annotated[str | None, Option(metavar="JSON", help="A JSON object, or @FILE.")]
 
 
-@app.command()
+@app.add
 def record(
-    concept: Annotated[str, typer.Argument(help="What it is about.")],
-    content: Annotated[str, typer.Argument(help="What is known; `-` reads standard input.")],
+    concept: Annotated[str, Argument(help="What it is about.")],
+    content: Annotated[str, Argument(help="What is known; `-` reads standard input.")],
     category: Category = None,
     source: Source = None,
-    confidence: Annotated[float, typer.Option(help="0 to 1.")] = 1.0,
+    confidence: Annotated[float, Option(help="0 to 1.")] = 1.0,
     tags: Tags = None,
     metadata: Json = None,
-    source_id: Annotated[str | None, typer.Option(help="Key; recorded once.")] = None,
+    source_id: Annotated[str | None, Option(help="Key; recorded once.")] = None,
     namespace: Namespace = None,
     as_json: AsJson = False,
 ) -> None:
@@ -54,10 +53,10 @@ def record(
         line(f"Recorded fact {fact.id} ({fact.concept}).")
 
 
-@app.command()
+@app.add
 def recall(
-    query: Annotated[str, typer.Argument(help="A question, in words.")],
-    k: Annotated[int, typer.Option("-k", help="How many.")] = 10,
+    query: Annotated[str, Argument(help="A question, in words.")],
+    k: Annotated[int, Option("-k", help="How many.")] = 10,
     namespace: Namespace = None,
     as_json: AsJson = False,
 ) -> None:
@@ -73,7 +72,7 @@ def recall(
         show_fact_hits(hits)
 
 
-@app.command()
+@app.add
 def get(fact: FactId, namespace: Namespace = None, as_json: AsJson = False) -> None:
     """Show one fact."""
     from aegis.cli.render import pairs, show_json
@@ -86,9 +85,9 @@ def get(fact: FactId, namespace: Namespace = None, as_json: AsJson = False) -> N
         pairs(list(found.items()))
 
 
-@app.command("list")
+@app.add
 def list_(
-    concept: Annotated[str | None, typer.Option(help="This concept only.")] = None,
+    concept: Annotated[str | None, Option(help="This concept only.")] = None,
     category: Category = None,
     tags: Tags = None,
     limit: Limit = 20,
@@ -116,14 +115,14 @@ def list_(
         show_facts(page)
 
 
-@app.command()
+@app.add
 def update(
     fact: FactId,
-    concept: Annotated[str | None, typer.Option()] = None,
-    content: Annotated[str | None, typer.Option()] = None,
+    concept: Annotated[str | None, Option()] = None,
+    content: Annotated[str | None, Option()] = None,
     category: Category = None,
     source: Source = None,
-    confidence: Annotated[float | None, typer.Option(help="0 to 1.")] = None,
+    confidence: Annotated[float | None, Option(help="0 to 1.")] = None,
     tags: Tags = None,
     metadata: Json = None,
     namespace: Namespace = None,
@@ -153,7 +152,7 @@ def update(
         line(f"Updated fact {fact}.")
 
 
-@app.command()
+@app.add
 def delete(
     fact: FactId, namespace: Namespace = None, yes: Yes = False, as_json: AsJson = False
 ) -> None:

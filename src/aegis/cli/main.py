@@ -3,58 +3,35 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
 
-import typer
-from typer.exceptions import TyperException
+import click
 
-from aegis.cli import db, memory
+from aegis.cli.command import App
 from aegis.cli.exits import BROKEN_PIPE, INTERRUPTED, UNEXPECTED, USAGE, status_of
-from aegis.cli.mcp import mcp
-from aegis.cli.up import up
 from aegis.errors import AegisError
 
-__all__ = ["app", "main", "run"]
+__all__ = ["app", "main", "run", "version"]
 
-app = typer.Typer(
-    name="aegis",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="The database of an autonomous AI agent.",
-)
-app.add_typer(memory.app, name="memory")
-app.add_typer(db.app, name="db")
-app.command()(up)
-app.command()(mcp)
+app = App(help="Aegis: the database of an autonomous AI agent.")
+app.add_later("up", "aegis.cli.up:up")
+app.add_later("memory", "aegis.cli.memory:app")
+app.add_later("db", "aegis.cli.db:app")
+app.add_later("mcp", "aegis.cli.mcp:mcp")
+app.add_later("version", "aegis.cli.main:version")
+app.params += [
+    click.Option(["--version"], is_flag=True, help="Show the version."),
+    click.Option(
+        ["--debug"], is_flag=True, help="Show the traceback of an error; anywhere on the line."
+    ),
+]
 
 
-@app.command()
 def version() -> None:
     """Show the version."""
-    _show_version(True)
+    from aegis import __version__
+    from aegis.cli.render import line
 
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        from aegis import __version__
-        from aegis.cli.render import line
-
-        line(f"aegis {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def root(
-    show_version: Annotated[
-        bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
-    ] = False,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of an error; anywhere on the line.")
-    ] = False,
-) -> None:
-    """The database of an autonomous AI agent."""
+    line(f"aegis {__version__}")
 
 
 def main() -> None:
@@ -67,17 +44,22 @@ def run(argv: list[str]) -> int:
     options = argv[: argv.index("--")] if "--" in argv else argv
     debug = "--debug" in options
     arguments = [a for a in options if a != "--debug"] + argv[len(options) :]
+    if arguments[:1] == ["--version"]:
+        arguments = ["version"]
     try:
-        status = app(arguments, prog_name="aegis", standalone_mode=False)
+        status = app.main(arguments, prog_name="aegis", standalone_mode=False)
     except AegisError as error:
         return _failed(error, f"{error.message} [{error.code}]", status_of(error), debug)
-    except TyperException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return USAGE
+    except click.ClickException as error:
         return _usage(error)
-    except (typer.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except BrokenPipeError:
         return BROKEN_PIPE
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (the outermost edge)
         text = f"{type(error).__name__}: {error}. Run it with --debug and report it. [unexpected]"
         return _failed(error, " ".join(text.split()), UNEXPECTED, debug)
     return status if isinstance(status, int) else 0
@@ -92,11 +74,9 @@ def _failed(error: BaseException, text: str, status: int, debug: bool) -> int:
     return status
 
 
-def _usage(error: BaseException) -> int:
-    message = getattr(error, "format_message", lambda: str(error))()
-    path = getattr(getattr(error, "ctx", None), "command_path", "aegis")
-    if not message:
-        # No subcommand: the help has been shown.
-        return USAGE
+def _usage(error: click.ClickException) -> int:
+    context = getattr(error, "ctx", None)
+    path = "aegis" if context is None else context.command_path
+    message = " ".join(error.format_message().split())
     print(f"aegis: {message} See `{path} --help`. [usage]", file=sys.stderr)  # noqa: T201
     return USAGE

@@ -14,9 +14,10 @@ __all__ = ["mcp"]
 
 
 def mcp(namespace: Namespace = None) -> None:
-    """Serve MCP on standard input and output, for an agent that starts it.
+    """Serve MCP on standard input and output.
 
-    Standard output carries the protocol alone; logs go to standard error.
+    For an agent that starts it. Standard output carries the protocol alone; logs go to
+    standard error.
     """
 
     async def work(client: Aegis) -> None:

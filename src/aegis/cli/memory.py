@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import typer
-
-from aegis.cli import decisions, facts
+from aegis.cli.command import App, Argument, Option
 from aegis.cli.options import (
     AsJson,
     Cursor,
@@ -22,33 +20,35 @@ from aegis.cli.running import confirm, json_object, maybe_time, named, read_text
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="What the agent remembers.")
-app.add_typer(facts.app, name="facts")
-app.add_typer(decisions.app, name="decisions")
+app = App("What the agent remembers.")
+app.add_later("import", "aegis.cli.transfer:import_")
+app.add_later("export", "aegis.cli.transfer:export")
+app.add_later("facts", "aegis.cli.facts:app")
+app.add_later("decisions", "aegis.cli.decisions:app")
 
-Types = Annotated[list[str] | None, typer.Option("--type", help="A type; may be repeated.")]
+Types = Annotated[list[str] | None, Option("--type", help="A type; may be repeated.")]
 LeastImportance = Annotated[
-    str | None, typer.Option(help="At least this: low, medium, high or critical.")
+    str | None, Option(help="At least this: low, medium, high or critical.")
 ]
-Session = Annotated[str | None, typer.Option("--session", help="Conversation or run.")]
-Json = Annotated[str | None, typer.Option(metavar="JSON", help="A JSON object, or @FILE.")]
-EpisodeId = Annotated[int, typer.Argument(metavar="ID")]
+Session = Annotated[str | None, Option("--session", help="Conversation or run.")]
+Json = Annotated[str | None, Option(metavar="JSON", help="A JSON object, or @FILE.")]
+EpisodeId = Annotated[int, Argument(metavar="ID")]
 
 
-@app.command()
+@app.add
 def record(
-    event_type: Annotated[str, typer.Argument(help="Such as task_complete, error, learning.")],
-    summary: Annotated[str, typer.Argument(help="What happened; `-` reads standard input.")],
-    at: Annotated[str | None, typer.Option(help="When it happened; now otherwise.")] = None,
+    event_type: Annotated[str, Argument(help="Such as task_complete, error, learning.")],
+    summary: Annotated[str, Argument(help="What happened; `-` reads standard input.")],
+    at: Annotated[str | None, Option(help="When it happened; now otherwise.")] = None,
     importance: Importance = "medium",
     tags: Tags = None,
     details: Json = None,
     context: Json = None,
     metadata: Json = None,
-    related: Annotated[list[int] | None, typer.Option(help="Id of a related memory.")] = None,
-    decision: Annotated[str | None, typer.Option(help="What was decided.")] = None,
+    related: Annotated[list[int] | None, Option(help="Id of a related memory.")] = None,
+    decision: Annotated[str | None, Option(help="What was decided.")] = None,
     session: Session = None,
-    source_id: Annotated[str | None, typer.Option(help="Key; recorded once.")] = None,
+    source_id: Annotated[str | None, Option(help="Key; recorded once.")] = None,
     namespace: Namespace = None,
     as_json: AsJson = False,
 ) -> None:
@@ -81,14 +81,12 @@ def record(
         line(f"Recorded episode {episode['id']} ({event_type}, {when(episode['timestamp'])}).")
 
 
-@app.command()
+@app.add
 def recall(
-    query: Annotated[str | None, typer.Argument(help="A question, in words.")] = None,
-    k: Annotated[int, typer.Option("-k", help="How many.")] = 10,
-    mode: Annotated[str, typer.Option(help="hybrid, vector, text or time.")] = "hybrid",
-    metric: Annotated[
-        str, typer.Option(help="cosine, l2 or inner_product, for mode vector.")
-    ] = "cosine",
+    query: Annotated[str | None, Argument(help="A question, in words.")] = None,
+    k: Annotated[int, Option("-k", help="How many.")] = 10,
+    mode: Annotated[str, Option(help="hybrid, vector, text or time.")] = "hybrid",
+    metric: Annotated[str, Option(help="cosine, l2 or inner_product, for mode vector.")] = "cosine",
     since: Since = None,
     until: Until = None,
     types: Types = None,
@@ -129,7 +127,7 @@ def recall(
         show_hits(answer["results"])
 
 
-@app.command()
+@app.add
 def get(episode: EpisodeId, namespace: Namespace = None, as_json: AsJson = False) -> None:
     """Show one episode."""
     from aegis.cli.render import pairs, show_json
@@ -142,7 +140,7 @@ def get(episode: EpisodeId, namespace: Namespace = None, as_json: AsJson = False
         pairs(list(found.items()))
 
 
-@app.command("list")
+@app.add
 def list_(
     limit: Limit = 20,
     cursor: Cursor = None,
@@ -181,19 +179,19 @@ def list_(
         show_episodes(page)
 
 
-@app.command()
+@app.add
 def update(
     episode: EpisodeId,
-    summary: Annotated[str | None, typer.Option(help="Gets a new vector.")] = None,
-    event_type: Annotated[str | None, typer.Option("--type")] = None,
-    at: Annotated[str | None, typer.Option(help="When it happened.")] = None,
-    importance: Annotated[str | None, typer.Option(help="low … critical.")] = None,
+    summary: Annotated[str | None, Option(help="Gets a new vector.")] = None,
+    event_type: Annotated[str | None, Option("--type")] = None,
+    at: Annotated[str | None, Option(help="When it happened.")] = None,
+    importance: Annotated[str | None, Option(help="low … critical.")] = None,
     tags: Tags = None,
     details: Json = None,
     context: Json = None,
     metadata: Json = None,
-    related: Annotated[list[int] | None, typer.Option(help="Id of a related memory.")] = None,
-    decision: Annotated[str | None, typer.Option()] = None,
+    related: Annotated[list[int] | None, Option(help="Id of a related memory.")] = None,
+    decision: Annotated[str | None, Option()] = None,
     session: Session = None,
     namespace: Namespace = None,
     as_json: AsJson = False,
@@ -226,7 +224,7 @@ def update(
         line(f"Updated episode {episode}.")
 
 
-@app.command()
+@app.add
 def delete(
     episode: EpisodeId, namespace: Namespace = None, yes: Yes = False, as_json: AsJson = False
 ) -> None:
@@ -243,9 +241,9 @@ def delete(
         line(f"Deleted episode {episode}.")
 
 
-@app.command()
+@app.add
 def backfill(
-    limit: Annotated[int | None, typer.Option(help="At most so many rows.")] = None,
+    limit: Annotated[int | None, Option(help="At most so many rows.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Fill in the vectors that are missing."""

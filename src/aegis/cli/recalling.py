@@ -22,7 +22,7 @@ def _direct(question: dict[str, Any]) -> Any:
     from aegis.cli.running import maybe_time, with_client
     from aegis.wire.plain import plain
 
-    arguments = question | {
+    arguments: dict[str, Any] = question | {
         name: maybe_time(name, question[name]) for name in ("since", "until") if name in question
     }
     hits = with_client(lambda a: a.memory.recall(**arguments), namespace=question.get("namespace"))

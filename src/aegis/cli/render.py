@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from aegis.cli.exits import BROKEN_PIPE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Sequence
 
 __all__ = [
     "clip",
@@ -149,14 +149,14 @@ def _colours() -> bool:
 
 
 @contextmanager
-def _stdout() -> Iterator[None]:
+def _stdout() -> Generator[None]:
     """Write, and leave quietly if the reader has gone."""
     try:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        import typer
+        import click
 
         # Python flushes once more at its end; that must not complain again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(BROKEN_PIPE) from None
+        raise click.exceptions.Exit(BROKEN_PIPE) from None

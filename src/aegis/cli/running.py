@@ -43,18 +43,18 @@ def confirm(plan: str, *, yes: bool) -> None:
 
     Raises:
         InvalidInput: nobody can be asked, and `--yes` was not given.
-        typer.Exit: the answer was no.
+        click.exceptions.Exit: the answer was no.
     """
-    import typer
+    import click
 
     if yes:
         return
     print(plan, file=sys.stderr)  # noqa: T201
     if not sys.stdin.isatty():
         raise InvalidInput("Nothing was done: add --yes to do it.", code="confirmation_needed")
-    if not typer.confirm("Go on?", err=True):
+    if not click.confirm("Go on?", err=True):
         print("Nothing was done.", file=sys.stderr)  # noqa: T201
-        raise typer.Exit(1)
+        raise click.exceptions.Exit(1)
 
 
 def json_object(name: str, text: str | None) -> Any:

@@ -28,8 +28,8 @@ _KINDS = {
 }
 
 
-def ask(settings: Settings, path: str, body: dict[str, Any]) -> Any:
-    """POST `body` and return the answer; None where nobody serves, or does not answer.
+def ask(settings: Settings, path: str, body: dict[str, Any] | None = None) -> Any:
+    """POST `body`, or GET without one; None where nobody serves, or nobody answers.
 
     For questions only: one that was asked twice has done no harm.
 
@@ -47,7 +47,10 @@ def ask(settings: Settings, path: str, body: dict[str, Any]) -> Any:
         presence.url.removeprefix("http://"), timeout=_TIMEOUT_S
     )
     try:
-        connection.request("POST", path, json.dumps(body).encode(), headers)
+        if body is None:
+            connection.request("GET", path, headers=headers)
+        else:
+            connection.request("POST", path, json.dumps(body).encode(), headers)
         response = connection.getresponse()
         answer = json.loads(response.read())
     except (OSError, http.client.HTTPException, ValueError):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from aegis.cli.command import Option
 from aegis.cli.render import line, note, style
 
 if TYPE_CHECKING:
@@ -19,10 +18,12 @@ __all__ = ["up"]
 
 
 def up(
-    host: Annotated[str | None, typer.Option(help="Address to listen on; loopback.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    host: Annotated[str | None, Option(help="Address to listen on; loopback.")] = None,
+    port: Annotated[int | None, Option(help="Port to listen on; 0 takes a free one.")] = None,
 ) -> None:
-    """Start the database, bring its schema up to date, and serve the HTTP API and MCP.
+    """Serve the database, the HTTP API and MCP.
+
+    The embedded database is started if none is given, and the schema brought up to date.
 
     Ctrl-C stops: requests are finished, then the database is stopped if this started it.
     """

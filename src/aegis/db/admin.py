@@ -16,7 +16,7 @@ from aegis.db.translate import translate, translated
 from aegis.errors import OpsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 __all__ = ["admin_connection", "exclusive_connection", "read_status", "require_server"]
 
@@ -33,7 +33,7 @@ OLDEST_SERVER: Final = 16_00_00
 
 
 @contextmanager
-def admin_connection(dsn: str) -> Iterator[psycopg.Connection]:
+def admin_connection(dsn: str) -> Generator[psycopg.Connection]:
     """Lend a connection without a statement time-out, closed at the end."""
     with translated(dsn=dsn):
         conn = psycopg.connect(dsn, application_name="aegis-migrate", connect_timeout=10)
@@ -49,7 +49,7 @@ def admin_connection(dsn: str) -> Iterator[psycopg.Connection]:
 
 
 @contextmanager
-def exclusive_connection(dsn: str, *, wait_s: int = LOCK_WAIT_S) -> Iterator[psycopg.Connection]:
+def exclusive_connection(dsn: str, *, wait_s: int = LOCK_WAIT_S) -> Generator[psycopg.Connection]:
     """Lend a connection that alone may change the schema, outside of any transaction.
 
     Raises:

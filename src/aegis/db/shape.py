@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from psycopg import sql
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Sequence
 
     import psycopg
 
@@ -53,7 +53,7 @@ class TableShape:
 
 
 @contextmanager
-def scratch_schema(conn: psycopg.Connection) -> Iterator[str]:
+def scratch_schema(conn: psycopg.Connection) -> Generator[str]:
     """Yield the name of an empty schema where unqualified names are created; then undo it all.
 
     The caller's transaction goes on as if nothing had been.

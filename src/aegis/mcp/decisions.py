@@ -98,9 +98,9 @@ def _reading(memory: Memory) -> list[Tool]:
     ) -> CallToolResult:
         """Find earlier decisions of the same kind and how they turned out."""
         with told():
-            return answer(
-                {"results": await memory.decisions.recall(query, k=k, namespace=namespace)}
-            )
+            hits = await memory.decisions.recall(query, k=k, namespace=namespace)
+        results = [{"score": h.hit.score, "decision": h.decision} for h in hits]
+        return answer({"results": results})
 
     async def memory_decision_get(
         id: DecisionId, namespace: Namespace | None = None

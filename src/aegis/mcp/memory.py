@@ -30,14 +30,26 @@ from aegis.wire.cursor import before_episode, next_page
 if TYPE_CHECKING:
     from mcp.server.mcpserver.tools import Tool
 
-    from aegis.memory import Memory
+    from aegis.memory import Episode, Hit, Memory
 
 __all__ = ["memory_tools"]
+
+_SHORT = (
+    "id",
+    "timestamp",
+    "event_type",
+    "summary",
+    "importance",
+    "tags",
+    "related_memories",
+    "decision",
+    "session_id",
+)
 
 
 def memory_tools(memory: Memory) -> list[Tool]:
     """Return the tools that work on `memory`'s episodes."""
-    return [*_recording(memory), *_reading(memory), *_changing(memory)]
+    return [*_recording(memory), *_recalling(memory), *_reading(memory), *_changing(memory)]
 
 
 def _recording(memory: Memory) -> list[Tool]:
@@ -89,7 +101,7 @@ def _recording(memory: Memory) -> list[Tool]:
     return [make_tool(memory_record, ADDS, "Remember an episode")]
 
 
-def _reading(memory: Memory) -> list[Tool]:
+def _recalling(memory: Memory) -> list[Tool]:
     async def memory_recall(
         query: Annotated[str, Field(description="A question or description, in words.")],
         k: Limit = 10,
@@ -105,7 +117,8 @@ def _reading(memory: Memory) -> list[Tool]:
     ) -> CallToolResult:
         """Find the memories that answer a question best, by words, meaning and time.
 
-        Ask before you start on a task. Each result says why it was found (`parts`).
+        Ask before you start on a task. Each result says why it was found; memory_get shows one
+        in full, with its details.
         """
         with told():
             hits = await memory.recall(
@@ -121,8 +134,12 @@ def _reading(memory: Memory) -> list[Tool]:
                 session_id=session_id,
                 namespace=namespace,
             )
-        return answer({"results": hits})
+        return answer({"results": [_short_hit(hit) for hit in hits]})
 
+    return [make_tool(memory_recall, READS, "Recall memories")]
+
+
+def _reading(memory: Memory) -> list[Tool]:
     async def memory_get(id: EpisodeId, namespace: Namespace | None = None) -> CallToolResult:
         """Return one memory in full."""
         with told():
@@ -139,7 +156,7 @@ def _reading(memory: Memory) -> list[Tool]:
         session_id: str | None = None,
         namespace: Namespace | None = None,
     ) -> CallToolResult:
-        """List memories, newest first."""
+        """List memories, newest first; memory_get shows one in full, with its details."""
         with told():
             rows = await memory.list(
                 limit=limit,
@@ -152,10 +169,10 @@ def _reading(memory: Memory) -> list[Tool]:
                 session_id=session_id,
                 namespace=namespace,
             )
-        return answer({"items": rows, "next_cursor": next_page(rows, limit)})
+        items = [_short(row) for row in rows]
+        return answer({"items": items, "next_cursor": next_page(rows, limit)})
 
     return [
-        make_tool(memory_recall, READS, "Recall memories"),
         make_tool(memory_get, READS, "Read one memory"),
         make_tool(memory_list, READS, "List memories"),
     ]
@@ -204,3 +221,14 @@ def _changing(memory: Memory) -> list[Tool]:
         make_tool(memory_update, CHANGES, "Correct a memory"),
         make_tool(memory_delete, DELETES, "Delete a memory"),
     ]
+
+
+def _short(episode: Episode) -> dict[str, Any]:
+    """Return what a model needs to know whether to look closer; details can be long."""
+    return {name: getattr(episode, name) for name in _SHORT}
+
+
+def _short_hit(hit: Hit) -> dict[str, Any]:
+    parts = sorted(hit.parts, key=lambda part: -part.score)
+    why = [f"{p.arm} {p.score:.2f}" + (f" ({p.detail})" if p.detail else "") for p in parts]
+    return {"score": round(float(hit.score), 4), **_short(hit.episode), "why": "; ".join(why)}

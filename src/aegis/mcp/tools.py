@@ -1,4 +1,4 @@
-"""What every tool is made with: its annotations, its arguments' types, its answer and its errors."""
+"""What every tool is made with: annotations, types of arguments, its answer and its errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aegis.memory.validate import parse_time
 from aegis.wire.plain import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Generator
     from datetime import datetime
 
 __all__ = [
@@ -72,7 +72,7 @@ Limit = Annotated[int, Field(description="How many to return, 1 to 1000.")]
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def told() -> Generator[None]:
     """Run a block and let the model read an error of ours in one line."""
     try:
         yield

@@ -248,6 +248,9 @@ def _approximate(facts: QuestionFacts, asked: Asked) -> bool:
 
 
 def _candidates(found: Found, now: datetime) -> list[Candidate]:
+    if not found.ids:
+        # Aggregates over no row are NULL.
+        return []
     today = now.timestamp()
     return [
         Candidate(

@@ -101,7 +101,7 @@ async def fill_in_vectors(client: Aegis) -> None:
 
 
 def release_memory() -> None:
-    """Give back what loading left behind; what is loaded by now stays and is never looked at again."""
+    """Give back what loading left behind; what stays is no longer looked at by the collector."""
     gc.collect()
     gc.freeze()
     if sys.platform == "linux":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,8 @@ def _make_current(dsn: str, settings: Settings, say: Callable[[str], object]) ->
     status = migrate.status(dsn)
     if status.state == "empty":
         migrate.upgrade(dsn)
+        if settings.database_url is None:
+            asyncio.run(_take_extensions(dsn, settings))
     elif status.state == "behind":
         say(f"The schema is at revision {status.revision}; upgrading to {HEAD}.")
         kept = dump_before(dsn, settings.data_dir / "dumps", "upgrade")
@@ -59,3 +62,15 @@ def _make_current(dsn: str, settings: Settings, say: Callable[[str], object]) ->
         migrate.upgrade(dsn)
     else:
         require_current(status)
+
+
+async def _take_extensions(dsn: str, settings: Settings) -> None:
+    """Create the optional extensions that the embedded server has; elsewhere its owner decides."""
+    from aegis.db.database import Database
+    from aegis.db.extensions import ensure_extensions
+
+    async with (
+        await Database.open(dsn, settings, min_size=1) as db,
+        db.transaction() as conn,
+    ):
+        await ensure_extensions(conn)

@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import threading
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,19 +22,18 @@ from aegis.wire.presence import Presence, announce, find_presence, fingerprint
 from aegis.wire.token import ensure_token, token_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from aegis.client import Aegis
     from aegis.config import Settings
+    from aegis.serve.background import LateApp
     from aegis.serve.database import Prepared
+    from aegis.serve.web import Web
 
 __all__ = ["Serving", "serve"]
 
 _log = logging.getLogger("aegis.serve")
-
-#: Seconds that requests under way have to finish after a signal.
-GRACE_S = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,9 +78,9 @@ def serve(
 
 
 def _import_ahead() -> None:
-    import uvicorn  # noqa: F401
+    import importlib
 
-    import aegis.api.app  # noqa: F401
+    importlib.import_module("aegis.serve.web")
 
 
 class _Process:
@@ -98,7 +97,7 @@ class _Process:
         self._sock = sock
         self._on_ready = on_ready
         self._say = say
-        self._server: Any = None
+        self._server: Web | None = None
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -114,10 +113,8 @@ class _Process:
     def _stop(self, task: asyncio.Task[Any]) -> None:
         if self._server is None:
             task.cancel()
-        elif self._server.should_exit:
-            self._server.force_exit = True
         else:
-            self._server.should_exit = True
+            self._server.stop()
 
     async def _prepare(self, stack: AsyncExitStack) -> Prepared:
         from aegis.db import embedded
@@ -156,31 +153,13 @@ class _Process:
         return Aegis(db, embedder, self._settings)
 
     async def _serve(self, client: Aegis) -> None:
-        import uvicorn
-
-        from aegis.api.app import create_app
         from aegis.serve.background import LateApp
+        from aegis.serve.web import web_server
 
         late = LateApp()
         serving = await self._describe(client)
-        app = create_app(
-            client,
-            token=self._token,
-            names=(self._settings.api_host, *_own_names(self._sock)),
-            mounts={"/mcp": late},
-        )
-        config = uvicorn.Config(
-            app,
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            ws="none",
-            timeout_graceful_shutdown=GRACE_S,
-        )
-        server = uvicorn.Server(config)
-        # Signals are ours: the process ends with status 0 after a clean stop.
-        server.capture_signals = _no_signals  # pyright: ignore[reportAttributeAccessIssue]
+        names = (self._settings.api_host, *_own_names(self._sock))
+        server = web_server(client, token=self._token, names=names, mounts={"/mcp": late})
         self._server = server
         beside = [
             asyncio.create_task(self._tell(server, serving)),
@@ -193,9 +172,8 @@ class _Process:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
 
-    async def _tell(self, server: Any, serving: Serving) -> None:
-        while not server.started:
-            await asyncio.sleep(0.005)
+    async def _tell(self, server: Web, serving: Serving) -> None:
+        await server.ready.wait()
         presence = Presence(
             url=serving.url,
             pid=os.getpid(),
@@ -212,7 +190,7 @@ class _Process:
             if announcement is not None:
                 announcement.withdraw()
 
-    async def _beside(self, client: Aegis, late: Any) -> None:
+    async def _beside(self, client: Aegis, late: LateApp) -> None:
         from aegis.serve.background import fill_in_vectors, load_model, release_memory, serve_mcp
 
         async def load() -> None:
@@ -247,11 +225,6 @@ class _Process:
             embedded=self._settings.database_url is None,
             advice=report.advice,
         )
-
-
-@contextmanager
-def _no_signals() -> Iterator[None]:
-    yield
 
 
 def _own_names(sock: socket.socket) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from typing import Any
@@ -22,6 +23,8 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
     if is_dataclass(value):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     # A number of another library, such as numpy's, is still a number.
     return float(value)
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import (
+    REAL,
+    BigInteger,
     CheckConstraint,
     Column,
+    Computed,
     Double,
     ForeignKey,
     Index,
@@ -16,13 +19,26 @@ from sqlalchemy import (
     Text,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, ENUM, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, ENUM, JSONB, TSVECTOR
 
 from aegis.db.schema.types import TIMESTAMPTZ, Vector, metadata, serial_id, timestamp_now
 
-__all__ = ["decision_outcomes", "episodic_memory", "semantic_memory"]
+__all__ = [
+    "decision_outcomes",
+    "episodic_memory",
+    "memory_namespaces",
+    "memory_terms",
+    "semantic_memory",
+]
 
-memory_importance = ENUM("low", "medium", "high", "critical", name="memory_importance")
+# SQLAlchemy's own annotations leave the type of its values open.
+memory_importance: Any = ENUM("low", "medium", "high", "critical", name="memory_importance")
+
+#: How `search` is computed, as revision 0004 says it.
+SEARCH = (
+    r"array_to_tsvector(ARRAY[E'\x01' || namespace]) || to_tsvector('english', "
+    "left(summary || ' ' || coalesce(decision, ''), 100000))"
+)
 
 
 def namespace() -> Column[Any]:
@@ -82,10 +98,12 @@ episodic_memory = Table(
     Column("source_id", Text),
     Column("embedding_model", Text),
     timestamp_now("updated_at"),
+    Column("search", TSVECTOR, Computed(SEARCH, persisted=True)),
     *vector_indexes("idx_episodic_embedding"),
     Index("idx_episodic_namespace_timestamp", "namespace", text("timestamp DESC")),
     Index("idx_episodic_namespace_session", "namespace", "session_id", "timestamp", "id"),
     source_index("uq_episodic_source_id"),
+    Index("idx_episodic_search", "search", postgresql_using="gin"),
     Index("idx_episodic_timestamp", text("timestamp DESC")),
     Index("idx_episodic_event_type", "event_type"),
     Index("idx_episodic_importance", "importance"),
@@ -138,13 +156,30 @@ decision_outcomes = Table(
     Column("resolved_at", TIMESTAMPTZ),
     namespace(),
     CheckConstraint(
-        "outcome_status IN ('pending', 'success', 'partial', 'failure')",
+        "outcome_status::text IN ('pending', 'success', 'partial', 'failure')",
         name="ck_decision_outcomes_outcome_status",
     ),
     CheckConstraint(
-        "user_feedback IN ('positive', 'negative', 'neutral')",
+        "user_feedback::text IN ('positive', 'negative', 'neutral')",
         name="ck_decision_outcomes_user_feedback",
     ),
     Index("idx_decision_outcomes_namespace_created_at", "namespace", text("created_at DESC")),
     Index("idx_decision_outcomes_decision_id", "decision_id"),
+)
+
+memory_namespaces = Table(
+    "memory_namespaces",
+    metadata,
+    Column("namespace", Text, primary_key=True),
+    Column("episodes", BigInteger, nullable=False),
+    Column("mean_terms", REAL, nullable=False),
+    timestamp_now("refreshed_at", nullable=False),
+)
+
+memory_terms = Table(
+    "memory_terms",
+    metadata,
+    Column("namespace", Text, primary_key=True),
+    Column("term", Text, primary_key=True),
+    Column("share", REAL, nullable=False),
 )

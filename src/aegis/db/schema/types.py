@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import BigInteger, Column, Integer, MetaData, text
 from sqlalchemy.dialects.postgresql import TIMESTAMP, UUID
@@ -32,13 +32,14 @@ class Vector(UserDefinedType[str]):
     def __init__(self, dimensions: int | None = None) -> None:
         self.dimensions = dimensions
 
-    def get_col_spec(self, **kw: Any) -> str:
+    def get_col_spec(self, **_: Any) -> str:
         """Return the type as PostgreSQL prints it."""
         return "vector" if self.dimensions is None else f"vector({self.dimensions})"
 
 
 # Reflection asks this table what a column's type is; SQLAlchemy does not know pgvector.
-ischema_names["vector"] = Vector
+known: dict[str, Any] = cast("dict[str, Any]", ischema_names)
+known["vector"] = Vector
 
 
 def serial_id() -> Column[Any]:

@@ -248,15 +248,16 @@ COMMENTS = {
     ),
 }
 
-#: Name to (table, condition): the values that the tables were designed with.
+#: Name to (table, condition): the values that the tables were designed with. The cast makes the
+#: server print the same condition again after a dump and a restore; without it, it does not.
 CHECKS = {
     "ck_decision_outcomes_outcome_status": (
         "decision_outcomes",
-        "outcome_status IN ('pending', 'success', 'partial', 'failure')",
+        "outcome_status::text IN ('pending', 'success', 'partial', 'failure')",
     ),
     "ck_decision_outcomes_user_feedback": (
         "decision_outcomes",
-        "user_feedback IN ('positive', 'negative', 'neutral')",
+        "user_feedback::text IN ('positive', 'negative', 'neutral')",
     ),
 }
 

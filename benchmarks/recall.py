@@ -1,0 +1,224 @@
+"""How fast recall answers at N episodes in one namespace, and how near its vectors are to exact.
+
+The question's vector is given, so embedding is not counted. Beside it, in the same run: the same
+hybrid question answered by one pass over the table without any index (words, neighbours and
+vectors of every row), an exact scan of the vectors alone, and plain pgvector
+`ORDER BY embedding <=> q LIMIT 10` on the HNSW index.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from psycopg import sql
+
+from aegis.memory.ranking import FEATURES, load_weights
+from aegis.memory.service import Memory
+from benchmarks.baselines import exact_hybrid
+from benchmarks.corpus import Corpus, vector_literal
+from benchmarks.database import migrated_database
+from benchmarks.report import percentile, progress
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Awaitable, Callable
+
+    from aegis.db import Database
+
+__all__ = ["add_arguments", "run"]
+
+MINILM = "all-MiniLM-L6-v2-onnx-int8"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `run` reads."""
+    parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--dimensions", type=int, default=384)
+    parser.add_argument("--questions", type=int, default=200)
+
+
+def run(args: argparse.Namespace) -> dict[str, float]:
+    """Return the figures."""
+    corpus = Corpus(rows=args.rows, dimensions=args.dimensions)
+    return asyncio.run(_measure(corpus, args.questions))
+
+
+class _Known:
+    """Stands for the embedder whose vectors the corpus pretends to have; it is never asked."""
+
+    model = MINILM
+
+    def __init__(self, dimensions: int) -> None:
+        self.dimensions = dimensions
+        if dimensions != 384:
+            self.model = f"made-up-{dimensions}"
+
+    async def embed(self, texts: Any) -> Any:
+        raise AssertionError(f"{len(texts)} texts were to be embedded")
+
+    async def warm(self) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+
+async def _measure(corpus: Corpus, count: int) -> dict[str, float]:
+    figures: dict[str, float] = {"rows": corpus.rows}
+    embedder = _Known(corpus.dimensions)
+    async with migrated_database() as db:
+        figures |= await _load(db, corpus, embedder)
+        memory = Memory(db, embedder, namespace="default")
+        asked = [(text, vector.tolist()) for text, vector in corpus.questions(count)]
+        # The first question samples the namespace's words.
+        for text, vector in asked[:10]:
+            await memory.recall(text, vector=vector)
+        near: list[list[int]] = []
+
+        async def vector_arm(_text: str, vector: list[float]) -> list[int]:
+            hits = await memory.recall(mode="vector", vector=vector)
+            near.append([hit.episode.id for hit in hits])
+            return near[-1]
+
+        async def hybrid(text: str, vector: list[float]) -> list[int]:
+            return [hit.episode.id for hit in await memory.recall(text, vector=vector)]
+
+        async def text_arm(text: str, _vector: list[float]) -> list[int]:
+            return [hit.episode.id for hit in await memory.recall(text, mode="text")]
+
+        async def plain(_text: str, vector: list[float]) -> list[int]:
+            return await _plain(db, corpus.dimensions, vector, model=embedder.model)
+
+        async def scan(_text: str, vector: list[float]) -> list[int]:
+            return await _scan(db, vector)
+
+        async def one_pass(text: str, vector: list[float]) -> list[int]:
+            weights = load_weights().at(figures["mean_terms"])
+            return await exact_hybrid(
+                db, text, vector_literal_of(vector), dict(zip(FEATURES, weights, strict=True))
+            )
+
+        figures |= await _time("hybrid", hybrid, asked)
+        figures |= await _time("vector", vector_arm, asked)
+        figures |= await _time("text", text_arm, asked)
+        figures |= await _time("plain_pgvector", plain, asked)
+        few = asked[: max(10, count // 10)]
+        figures |= await _time("seqscan_vector", scan, few)
+        figures |= await _time("seqscan_hybrid", one_pass, few)
+        exact = [set(await scan(text, vector)) for text, vector in progress(asked, "Exact")]
+        figures["vector.recall_at_10"] = _overlap(near, exact)
+        figures["plain_pgvector.recall_at_10"] = _overlap([await plain(*q) for q in asked], exact)
+        whole = [set(await one_pass(*q)) for q in few]
+        figures["hybrid.overlap_with_one_pass"] = _overlap([await hybrid(*q) for q in few], whole)
+    hybrid_p50 = figures["hybrid.p50_ms"]
+    figures["speedup_over_seqscan_ratio"] = figures["seqscan_hybrid.p50_ms"] / hybrid_p50
+    figures["speedup_over_vector_seqscan_ratio"] = figures["seqscan_vector.p50_ms"] / hybrid_p50
+    return figures
+
+
+def vector_literal_of(vector: list[float]) -> str:
+    """Return a list of numbers in pgvector's text form."""
+    return "[" + ",".join(map(str, vector)) + "]"
+
+
+def _overlap(found: list[list[int]], exact: list[set[int]]) -> float:
+    shares = [len(set(f) & e) / max(len(e), 1) for f, e in zip(found, exact, strict=True)]
+    return sum(shares) / len(shares)
+
+
+async def _time(
+    name: str,
+    ask: Callable[[str, list[float]], Awaitable[list[int]]],
+    asked: list[tuple[str, list[float]]],
+) -> dict[str, float]:
+    taken: list[float] = []
+    for text, vector in progress(asked, name):
+        started = time.perf_counter()
+        await ask(text, vector)
+        taken.append((time.perf_counter() - started) * 1000)
+    return {f"{name}.p50_ms": percentile(taken, 50), f"{name}.p95_ms": percentile(taken, 95)}
+
+
+async def _load(db: Database, corpus: Corpus, embedder: _Known) -> dict[str, float]:
+    """Copy the corpus and build the vector index once, which is many times quicker than row by row."""
+    dimensions = sql.Literal(corpus.dimensions)
+    async with db.connection() as conn:
+        await conn.execute("SET statement_timeout = 0")
+        await conn.execute("DROP INDEX idx_episodic_embedding_minilm")
+        async with conn.cursor() as cursor, cursor.copy(_COPY) as copy:
+            for number, (session, text, vector) in enumerate(
+                progress(list(corpus.episodes()), "Loading")
+            ):
+                await copy.write_row(
+                    (_moment(number), "message", text, "default", session,
+                     vector_literal(vector), embedder.model)
+                )  # fmt: skip
+        started = time.perf_counter()
+        await conn.execute("SET maintenance_work_mem = '512MB'")
+        await conn.execute(
+            sql.SQL(
+                "CREATE INDEX idx_episodic_embedding_minilm ON episodic_memory USING hnsw "
+                "((embedding::halfvec({})) halfvec_cosine_ops) WHERE embedding_model = {}"
+            ).format(dimensions, sql.Literal(embedder.model))
+        )
+        built = time.perf_counter() - started
+        await conn.execute("VACUUM (ANALYZE) episodic_memory")
+        cursor = await conn.execute(
+            """
+            SELECT pg_total_relation_size('episodic_memory')::float8,
+                   avg(length(search) - 1)::float8,
+                   avg(length(summary))::float8
+            FROM episodic_memory
+            """
+        )
+        row: Any = await cursor.fetchone()
+        await conn.execute("RESET statement_timeout")
+    return {
+        "hnsw_build_s": built,
+        "bytes_per_episode": row[0] / corpus.rows,
+        "mean_terms": row[1],
+        "mean_characters": row[2],
+    }
+
+
+_COPY = """
+COPY episodic_memory (
+    timestamp, event_type, summary, namespace, session_id, embedding, embedding_model
+) FROM STDIN
+"""
+
+
+def _moment(number: int) -> str:
+    """Return a time of its own for each episode, a minute after the one before."""
+    from datetime import UTC, datetime, timedelta
+
+    return (datetime(2024, 1, 1, tzinfo=UTC) + timedelta(minutes=number)).isoformat()
+
+
+async def _plain(db: Database, dimensions: int, vector: list[float], *, model: str) -> list[int]:
+    statement = sql.SQL(
+        """
+        SELECT id
+        FROM episodic_memory
+        WHERE embedding_model = {model}
+        ORDER BY embedding::halfvec({dimensions}) <=> %(vector)s::halfvec({dimensions})
+        LIMIT 10
+        """
+    ).format(model=sql.Literal(model), dimensions=sql.Literal(dimensions))
+    async with db.transaction() as conn:
+        cursor = await conn.execute(statement, {"vector": vector_literal_of(vector)})
+        return [row[0] for row in await cursor.fetchall()]
+
+
+async def _scan(db: Database, vector: list[float]) -> list[int]:
+    async with db.transaction() as conn:
+        cursor = await conn.execute(
+            """
+            SELECT id
+            FROM episodic_memory
+            ORDER BY embedding <=> %(vector)s::vector
+            LIMIT 10
+            """,
+            {"vector": vector_literal_of(vector)},
+        )
+        return [row[0] for row in await cursor.fetchall()]

@@ -1,0 +1,190 @@
+"""`aegis db upgrade|downgrade|current|revision|check|adopt`: the schema."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from aegis.cli.command import Argument, Option
+from aegis.cli.options import AsJson, Yes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from aegis.cli.command import App
+    from aegis.db.adopt import AdoptionReport
+
+__all__ = ["add_to"]
+
+
+def add_to(app: App) -> None:
+    """Give `app` the commands of this module."""
+    for command in (upgrade, downgrade, current, revision, check, adopt):
+        app.add(command)
+
+
+def upgrade(
+    target: Annotated[str, Argument(metavar="[REVISION]")] = "head",
+    dump: Annotated[bool, Option(help="Dump first if there are rows.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the schema up to date, or up to REVISION."""
+    from aegis.cli.render import line, show_json
+    from aegis.db import migrate
+
+    dsn = _dsn()
+    status = migrate.status(dsn)
+    kept = _dump(dsn, "upgrade") if dump and status.state == "behind" else None
+    before = migrate.upgrade(dsn, target)
+    after = migrate.current(dsn)
+    if as_json:
+        show_json({"before": before, "after": after, "dump": _path(kept)})
+    elif before == after:
+        line(f"The schema is at revision {after} already.")
+    else:
+        line(f"Upgraded from {before or 'nothing'} to revision {after}.")
+
+
+def downgrade(
+    target: Annotated[str, Argument(metavar="REVISION", help="`base` drops everything.")],
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take the schema back to REVISION; the database is dumped first."""
+    from aegis.cli.render import line, show_json
+    from aegis.cli.running import confirm
+    from aegis.db import migrate
+    from aegis.db.translate import redact
+
+    dsn = _dsn()
+    what = "every table of Aegis is dropped" if target == "base" else "newer tables and columns go"
+    confirm(
+        f"{redact(dsn)} goes back from revision {migrate.current(dsn)} to {target}: {what}. "
+        "It is dumped first.",
+        yes=yes,
+    )
+    kept = _dump(dsn, "downgrade")
+    before = migrate.downgrade(dsn, target)
+    after = migrate.current(dsn)
+    if as_json:
+        show_json({"before": before, "after": after, "dump": _path(kept)})
+    else:
+        line(f"Downgraded from {before} to {after or 'nothing'}.")
+
+
+def current(as_json: AsJson = False) -> None:
+    """Show the database's revision, and the one that this Aegis needs."""
+    from aegis.cli.render import line, show_json
+    from aegis.db import migrate
+    from aegis.db.revision import HEAD
+
+    status = migrate.status(_dsn())
+    if as_json:
+        show_json({"revision": status.revision, "head": HEAD, "state": status.state})
+    else:
+        line(f"{status.revision or 'none'} ({status.state}; this Aegis needs {HEAD})")
+
+
+def revision(
+    message: Annotated[str, Option("--message", "-m", help="What it changes.")],
+    autogenerate: Annotated[
+        bool, Option("--autogenerate", help="Fill in what differs from db/schema.")
+    ] = False,
+) -> None:
+    """Write a new revision file; for those who develop Aegis."""
+    from aegis.cli.render import line
+    from aegis.db import migrate
+
+    line(str(migrate.revision(message, autogenerate=autogenerate, dsn=_dsn())))
+
+
+def check(as_json: AsJson = False) -> None:
+    """Compare the database with the schema that this Aegis expects; status 9 if they differ."""
+    from aegis.cli.render import line, show_json
+    from aegis.db import migrate
+    from aegis.errors import OpsError
+
+    differences = migrate.check(_dsn())
+    if as_json:
+        show_json({"differences": differences})
+    elif not differences:
+        line("The database is as this Aegis expects it.")
+    for difference in differences if not as_json else ():
+        line(difference)
+    if differences:
+        raise OpsError(
+            f"The schema differs in {len(differences)} places; undo what was changed by hand.",
+            code="schema_drift",
+        )
+
+
+def adopt(
+    set_aside: Annotated[
+        bool,
+        Option(help="Move a different infra_anomaly_alerts to the schema aegis_set_aside."),
+    ] = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take over a database that has Aegis's tables already; it is dumped first.
+
+    Without --yes it shows what it found and asks; on a table that differs it changes nothing.
+    """
+    from aegis.cli.render import line, show_json
+    from aegis.cli.running import confirm
+    from aegis.db import adopt as adoption
+    from aegis.db import migrate
+
+    dsn = _dsn()
+    report = adoption.inspect(dsn)
+    if report.adoptable or set_aside:
+        confirm(_plan(report), yes=yes)
+        kept = _dump(dsn, "adopt")
+    else:
+        # It is refused below, in the words of who refuses; there is nothing to lose.
+        kept = None
+    report = adoption.adopt(dsn, set_aside=set_aside)
+    after = migrate.current(dsn)
+    if as_json:
+        show_json({"report": report, "after": after, "dump": _path(kept)})
+    else:
+        line(f"Adopted: {len(report.tables)} tables, now at revision {after}.")
+
+
+def _plan(report: AdoptionReport) -> str:
+    lines = [f"{len(report.tables)} tables were looked at:"]
+    for table in report.tables:
+        lines.append(f"  {table.name}: {_STATES[table.state]}")
+        lines += [f"    differs: {text}" for text in table.differences]
+        lines += [f"    {text}" for text in table.notes]
+    lines += [f"  {text}" for text in (*report.differences, *report.notes)]
+    if report.extra_tables:
+        lines.append(f"Left alone: {', '.join(report.extra_tables)}.")
+    lines.append("The database will be dumped, stamped and upgraded; every row stays.")
+    return "\n".join(lines)
+
+
+_STATES = {"same": "as expected", "missing": "will be created", "differs": "DIFFERS"}
+
+
+def _dsn() -> str:
+    from aegis.config import load_settings
+    from aegis.db.server import endpoint
+
+    return endpoint(load_settings())
+
+
+def _dump(dsn: str, what: str) -> Path | None:
+    from aegis.cli.progress import working
+    from aegis.cli.render import note
+    from aegis.config import load_settings
+    from aegis.db.dump import dump_before
+
+    with working("Dumping the database"):
+        kept = dump_before(dsn, load_settings().data_dir / "dumps", what)
+    if kept is not None:
+        note(f"Dumped to {kept}.")
+    return kept
+
+
+def _path(path: Path | None) -> Any:
+    return None if path is None else str(path)

@@ -1,0 +1,104 @@
+"""Facts and decisions over HTTP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aegis.api import answers
+
+if TYPE_CHECKING:
+    import httpx2
+
+FACTS = "/v1/memory/facts"
+DECISIONS = "/v1/memory/decisions"
+DECISION: dict[str, Any] = {
+    "task_context": "Which queue?",
+    "alternatives": ["postgres", {"name": "redis", "cost": 3}],
+    "chosen_option": "postgres",
+    "reasoning": "one server to back up",
+}
+
+
+async def test_fact_lives_its_life(http: httpx2.AsyncClient) -> None:
+    made = (await http.post(FACTS, json={"concept": "tea", "content": "no sugar"})).json()
+    answers.Fact.model_validate(made)
+    place = f"{FACTS}/{made['id']}"
+    assert (await http.get(place)).json() == made
+    changed = (await http.patch(place, json={"confidence": 0.5})).json()
+    assert (changed["confidence"], changed["content"]) == (0.5, "no sugar")
+    found = (await http.post(f"{FACTS}/recall", json={"query": "sugar in tea"})).json()
+    answers.FactHits.model_validate(found)
+    assert found["results"][0]["fact"]["id"] == made["id"]
+    page = (await http.get(FACTS, params={"concept": "tea"})).json()
+    answers.FactPage.model_validate(page)
+    assert (await http.delete(place)).status_code == 204
+    assert (await http.get(place)).status_code == 404
+
+
+async def test_pages_of_facts_lead_to_every_fact_once(http: httpx2.AsyncClient) -> None:
+    for n in range(5):
+        await http.post(FACTS, json={"concept": f"c{n}", "content": "x"})
+    first = (await http.get(FACTS, params={"limit": 3})).json()
+    rest = (await http.get(FACTS, params={"limit": 3, "cursor": first["next_cursor"]})).json()
+    concepts = {fact["concept"] for fact in first["items"] + rest["items"]}
+    assert (concepts, rest["next_cursor"]) == ({f"c{n}" for n in range(5)}, None)
+
+
+async def test_decision_is_resolved_once(http: httpx2.AsyncClient) -> None:
+    made = (await http.post(DECISIONS, json=DECISION)).json()
+    answers.Decision.model_validate(made)
+    assert (made["outcome_status"], made["alternatives"]) == ("pending", DECISION["alternatives"])
+    place = f"{DECISIONS}/{made['id']}"
+    outcome = {"outcome": "success", "lessons": "keep it simple", "feedback": "positive"}
+    resolved = (await http.post(f"{place}/outcome", json=outcome)).json()
+    assert (resolved["outcome_status"], resolved["user_feedback"]) == ("success", "positive")
+    again = await http.post(f"{place}/outcome", json={"outcome": "failure"})
+    assert (again.status_code, again.json()["code"]) == (409, "decision_resolved")
+    found = (await http.post(f"{DECISIONS}/recall", json={"query": "queue"})).json()
+    answers.DecisionHits.model_validate(found)
+    assert found["results"][0]["decision"] == resolved
+    listed = (await http.get(DECISIONS, params={"outcome": "success"})).json()
+    answers.DecisionPage.model_validate(listed)
+    changed = (await http.patch(place, json={"lessons_learned": "simpler"})).json()
+    assert changed["lessons_learned"] == "simpler"
+    assert (await http.delete(place)).status_code == 204
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"alternatives": []},
+        {"alternatives": "postgres"},
+        {"alternatives": [3]},
+        {"chosen_option": "kafka"},
+        {"reasoning": ""},
+        {"episode_id": -1},
+    ],
+)
+async def test_decision_that_makes_no_sense_is_refused(
+    http: httpx2.AsyncClient, fields: dict[str, Any]
+) -> None:
+    response = await http.post(DECISIONS, json=DECISION | fields)
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_input")
+
+
+async def test_decision_of_an_unknown_episode_is_refused(http: httpx2.AsyncClient) -> None:
+    response = await http.post(DECISIONS, json=DECISION | {"episode_id": 999})
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize("outcome", ["pending", "great", ""])
+async def test_outcome_that_is_none_is_refused(http: httpx2.AsyncClient, outcome: str) -> None:
+    made = (await http.post(DECISIONS, json=DECISION)).json()
+    response = await http.post(f"{DECISIONS}/{made['id']}/outcome", json={"outcome": outcome})
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_input")
+
+
+@pytest.mark.parametrize("confidence", [-0.1, 1.5, "high", None])
+async def test_confidence_outside_of_its_range_is_refused(
+    http: httpx2.AsyncClient, confidence: Any
+) -> None:
+    body = {"concept": "c", "content": "x", "confidence": confidence}
+    assert (await http.post(FACTS, json=body)).status_code == 422
