@@ -188,7 +188,11 @@ def http_page() -> str:
 
     description = create_routes().openapi()
     rows = [
-        (f"`{method.upper()} {path}`", operation.get("summary", ""), _body_of(operation))
+        (
+            f"`{method.upper()} {path}`",
+            (operation.get("description") or operation["summary"]).split("\n")[0],
+            _body_of(operation),
+        )
         for path, methods in sorted(description["paths"].items())
         for method, operation in methods.items()
     ]
