@@ -76,11 +76,14 @@ async def run(
                     code="import_broken",
                 )
             if on_progress is not None:
-                on_progress(run.progress(chunk[-1], source))
+                on_progress(run.progress(chunk[-1].position, source))
     finally:
         # A generator that is not exhausted holds a file or a subprocess.
-        await anyio.to_thread.run_sync(getattr(source.events, "close", lambda: None))
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(getattr(source.events, "close", lambda: None))
     await run.link_forward()
+    if on_progress is not None and run.position < source.total:
+        on_progress(run.progress(source.total, source))
     return ImportReport(
         kind=kind,
         path=path,
@@ -155,13 +158,17 @@ class _Run:
         self._facts: list[Item] = []
         self._decisions: list[ImportedDecision] = []
         self.namespaces: set[str] = set()
+        self.position = 0
         self.recorded = self.skipped = self.broken_count = self.dangling = 0
         self.broken: list[BrokenItem] = []
         self.passed_over: dict[str, int] = {}
 
-    def progress(self, last: Event, source: Source) -> Progress:
+    def progress(self, position: int, source: Source) -> Progress:
+        # An answer in a transcript is handed on after lines that stand behind it; and a file that
+        # grows is read further than it was long.
+        self.position = min(max(self.position, position), source.total)
         return Progress(
-            done=min(last.position, source.total),
+            done=self.position,
             total=source.total,
             unit=source.unit,
             recorded=self.recorded,
