@@ -113,7 +113,7 @@ def test_server_killed_under_a_question_is_said_and_survived(embedded_dir: Path)
         embedded.stop(settings, "immediate")
         assert asked.result(timeout=30).status_code == 503
         done = typed.result(timeout=30)
-        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (7, "", 1)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (7, "", 1), done.stderr
         assert http.get("/readyz").status_code == 503
         embedded.start(settings)
         assert http.get("/readyz").status_code == 200

@@ -34,10 +34,16 @@ def log_to_stderr(level: int = logging.INFO, *, libraries: int = logging.WARNING
     """Send logs to standard error in this form: ours from `level` on, others from `libraries`."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Lines())
+    # Not by their own levels, which libraries set as they please.
+    handler.addFilter(lambda record: record.levelno >= libraries or _is_ours(record.name))
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(libraries)
+    root.setLevel(min(level, libraries))
     logging.getLogger("aegis").setLevel(level)
+
+
+def _is_ours(name: str) -> bool:
+    return name == "aegis" or name.startswith("aegis.")
 
 
 def _one_line(text: str) -> str:
