@@ -9,7 +9,7 @@ import socket
 import stat
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -99,8 +99,8 @@ def test_server_killed_under_a_question_is_said_and_survived(embedded_dir: Path)
     settings = load_settings({}, data_dir=embedded_dir)
     with (
         serving(embedded_dir, embedder="none") as served,
-        psycopg.connect(embedded.dsn(settings)) as conn,
-        psycopg.connect(embedded.dsn(settings), autocommit=True) as watch,
+        closing(psycopg.connect(embedded.dsn(settings))) as conn,
+        closing(psycopg.connect(embedded.dsn(settings), autocommit=True)) as watch,
         ThreadPoolExecutor() as pool,
         served.http() as http,
     ):
