@@ -30,13 +30,13 @@ class Lines(logging.Formatter):
         return line
 
 
-def log_to_stderr(level: int = logging.INFO) -> None:
-    """Send every log to standard error in this form; libraries from warnings on."""
+def log_to_stderr(level: int = logging.INFO, *, libraries: int = logging.WARNING) -> None:
+    """Send logs to standard error in this form: ours from `level` on, others from `libraries`."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Lines())
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)
+    root.setLevel(libraries)
     logging.getLogger("aegis").setLevel(level)
 
 
