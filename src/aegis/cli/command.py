@@ -109,6 +109,8 @@ def _parameter(parameter: inspect.Parameter) -> click.Parameter:
     kind = _kind(annotation)
     required = parameter.default is inspect.Parameter.empty
     default = None if required else parameter.default
+    # click tells "no default" from a default of None.
+    given: dict[str, Any] = {"required": True} if required else {"default": default}
     if isinstance(note, Argument):
         if note.rest:
             return click.Argument(
@@ -117,9 +119,8 @@ def _parameter(parameter: inspect.Parameter) -> click.Parameter:
         return click.Argument(
             [parameter.name],
             type=kind.type,
-            required=required,
-            default=default,
             metavar=note.metavar,
+            **({**given, "required": False} if not required else given),
         )
     flags = note.flags or (f"--{parameter.name.replace('_', '-')}",)
     if kind.type is bool:
@@ -132,8 +133,7 @@ def _parameter(parameter: inspect.Parameter) -> click.Parameter:
         [parameter.name, *flags],
         type=kind.type,
         multiple=kind.many,
-        required=required,
-        default=default,
+        **given,
         show_default=default is not None,
         help=note.help,
         metavar=note.metavar,

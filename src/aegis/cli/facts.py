@@ -34,10 +34,11 @@ def record(
     """Remember a fact."""
     from aegis.cli.render import line, show_json
 
+    text = read_text("content", content)
     fact = with_client(
         lambda a: a.memory.facts.record(
             concept,
-            read_text("content", content),
+            text,
             category=category,
             source=source,
             confidence=confidence,

@@ -56,11 +56,12 @@ def record(
     from aegis.cli.render import line, show_json, when
     from aegis.wire.plain import plain
 
+    text = read_text("summary", summary)
     episode = plain(
         with_client(
             lambda a: a.memory.record(
                 event_type,
-                read_text("summary", summary),
+                text,
                 timestamp=maybe_time("at", at),
                 importance=importance,  # pyright: ignore[reportArgumentType]
                 tags=tags or [],

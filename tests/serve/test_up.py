@@ -1,0 +1,244 @@
+"""`aegis up` as people run it: real processes, real signals, a real port."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import httpx2
+import psycopg
+import pytest
+
+from aegis.config import load_settings
+from aegis.db import embedded
+from aegis.wire.presence import find_presence
+from tests.cluster import embedded_folder
+from tests.serving import aegis, answer, free_port, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def embedded_dir() -> Iterator[Path]:
+    """A data folder whose embedded server is gone at the end."""
+    with embedded_folder() as folder:
+        yield folder
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_ends_it_cleanly(data_dir: Path, dsn: str, number: signal.Signals) -> None:
+    with serving(data_dir, database_url=dsn, embedder="none") as served:
+        assert httpx2.get(f"{served.url}/healthz").json() == {"status": "ok"}
+        served.process.send_signal(number)
+        _, err = served.process.communicate(timeout=30)
+        assert (served.process.returncode, err) == (0, "Aegis has stopped.\n")
+    assert find_presence(data_dir) is None
+    assert not (data_dir / "serve.json").exists()
+    with psycopg.connect(dsn) as conn:
+        left = conn.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'aegis'"
+        ).fetchone()
+    assert left == (0,)
+
+
+def test_request_under_way_is_finished_before_the_end(data_dir: Path, dsn: str) -> None:
+    with (
+        serving(data_dir, database_url=dsn, embedder="none") as served,
+        psycopg.connect(dsn) as conn,
+        psycopg.connect(dsn, autocommit=True) as watch,
+        ThreadPoolExecutor() as pool,
+        served.http() as http,
+    ):
+        conn.execute("LOCK TABLE episodic_memory IN ACCESS EXCLUSIVE MODE")
+        asked = pool.submit(http.get, "/v1/memory/episodes")
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        while watch.execute(waits).fetchone() == (0,):
+            watch.execute("SELECT pg_sleep(0.02)")
+        served.process.terminate()
+        conn.rollback()
+        assert asked.result(timeout=20).json() == {"items": [], "next_cursor": None}
+        assert served.process.wait(timeout=30) == 0
+
+
+def test_embedded_server_that_it_started_ends_with_it(embedded_dir: Path) -> None:
+    with serving(embedded_dir, embedder="none") as served:
+        assert "embedded in" in served.said
+        with served.http() as http:
+            body = {"event_type": "note", "summary": "kept"}
+            assert http.post("/v1/memory/episodes", json=body).status_code == 201
+        served.process.terminate()
+        assert served.process.wait(timeout=30) == 0
+    assert embedded.status(load_settings({}, data_dir=embedded_dir)).state == "stopped"
+    # kill -9 of what serves, and of the database beside it: nothing is lost.
+    with serving(embedded_dir, embedder="none") as served:
+        server = embedded.status(load_settings({}, data_dir=embedded_dir))
+        assert server.pid is not None
+        served.process.kill()
+        served.process.wait()
+        psycopg_pid_killed(server.pid)
+    with serving(embedded_dir, embedder="none") as served, served.http() as http:
+        (episode,) = http.get("/v1/memory/episodes").json()["items"]
+    assert episode["summary"] == "kept"
+
+
+def psycopg_pid_killed(pid: int) -> None:
+    import os
+
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_second_one_on_the_port_is_told_who_is_there(data_dir: Path, dsn: str) -> None:
+    with serving(data_dir, database_url=dsn, embedder="none") as served:
+        port = served.url.rpartition(":")[2]
+        more = {"database_url": dsn, "embedder": "none"}
+        second = aegis(data_dir, "up", "--port", port, **more)
+        assert (second.returncode, second.stdout) == (9, "")
+        assert f"process {served.process.pid}" in second.stderr
+        assert second.stderr.endswith("[port_taken]\n")
+        assert second.stderr.count("\n") == 1
+        assert httpx2.get(f"{served.url}/healthz").status_code == 200
+
+
+def test_port_of_another_program_is_named(data_dir: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        done = aegis(data_dir, "up", "--port", port)
+    assert done.returncode == 9
+    assert f"Port {port} on 127.0.0.1 is taken by another program" in done.stderr
+    # Nothing was started for it.
+    assert not (data_dir / "postgres").exists()
+
+
+def test_address_that_is_not_this_machines_is_refused(data_dir: Path) -> None:
+    done = aegis(data_dir, "up", "--host", "203.0.113.7", "--port", "0")
+    assert (done.returncode, done.stderr.count("\n")) == (8, 1)
+    assert "[api_host_invalid]" in done.stderr
+
+
+def test_server_that_does_not_answer_is_said_in_one_line(data_dir: Path) -> None:
+    url = f"postgresql://u:hidden@127.0.0.1:{free_port()}/x"
+    done = aegis(data_dir, "up", "--port", "0", database_url=url)
+    assert (done.returncode, done.stderr.count("\n")) == (7, 1)
+    assert "[db_unreachable]" in done.stderr
+    assert "hidden" not in done.stderr
+
+
+def test_empty_database_gets_its_tables(data_dir: Path, empty_dsn: str) -> None:
+    with serving(data_dir, database_url=empty_dsn, embedder="none") as served:
+        assert httpx2.get(f"{served.url}/readyz").json()["status"] == "ok"
+
+
+def test_database_that_is_behind_is_dumped_and_upgraded(data_dir: Path, dsn: str) -> None:
+    more = {"database_url": dsn, "embedder": "none"}
+    answer(aegis(data_dir, "memory", "record", "note", "kept", "--json", **more))
+    assert aegis(data_dir, "db", "downgrade", "0001", "--yes", **more).returncode == 0
+    with serving(data_dir, **more) as served, served.http() as http:
+        (episode,) = http.get("/v1/memory/episodes").json()["items"]
+    assert episode["summary"] == "kept"
+    assert len(list((data_dir / "dumps").glob("*before-upgrade*"))) == 1
+
+
+def test_what_is_private_is_its_owners_alone(data_dir: Path, dsn: str) -> None:
+    with serving(data_dir, database_url=dsn, embedder="none") as served:
+        for name in ("operator-token", "serve.json"):
+            assert stat.S_IMODE((data_dir / name).stat().st_mode) == 0o600
+        assert served.token not in served.said
+        assert served.token not in (data_dir / "serve.json").read_text()
+        # Nobody finds the token, or the address with a password, among the processes' arguments.
+        assert served.token not in " ".join(map(str, served.process.args))  # pyright: ignore[reportArgumentType]
+
+
+def test_token_stays_the_same(data_dir: Path, dsn: str) -> None:
+    tokens: list[str] = []
+    for _ in range(2):
+        with serving(data_dir, database_url=dsn, embedder="none") as served:
+            tokens.append(served.token)
+    assert tokens[0] == tokens[1]
+
+
+def test_missing_vectors_are_filled_in(data_dir: Path, dsn: str) -> None:
+    more = {"database_url": dsn}
+    made = answer(
+        aegis(data_dir, "memory", "record", "note", "later", "--json", embedder="none", **more)
+    )
+    assert isinstance(made, dict)
+    assert not made["embedded"]
+    with serving(data_dir, **more), psycopg.connect(dsn, autocommit=True) as watch:
+        missing = "SELECT count(*) FROM episodic_memory WHERE embedding IS NULL"
+        for _ in range(1000):
+            if watch.execute(missing).fetchone() == (0,):
+                return
+            watch.execute("SELECT pg_sleep(0.02)")
+    raise AssertionError("the vector is still missing")
+
+
+RECALLS = [
+    ("where did the cat sit?",),
+    ("cat", "-k", "1", "--json"),
+    ("cat", "--mode", "text", "--json"),
+    ("cat", "--since", "2026-05-01T00:00:00Z", "--tag", "pets", "--json"),
+    ("cat", "--since", "2026-05-01"),
+    ("cat", "--min-importance", "urgent"),
+    ("cat", "--mode", "magic"),
+    ("",),
+    ("cat", "-k", "0"),
+    ("cat", "--namespace", "nobody"),
+]
+
+
+def test_served_recall_is_the_direct_one(data_dir: Path, dsn: str) -> None:
+    more = {"database_url": dsn}
+    for summary in ("The cat sat on the mat.", "Lunch was — wie immer — good.", "Rain again."):
+        at = "2026-05-01T09:00:00+02:00"
+        done = aegis(
+            data_dir, "memory", "record", "note", summary, "--tag", "pets", "--at", at, **more
+        )
+        assert done.returncode == 0, done.stderr
+    direct = [aegis(data_dir, "memory", "recall", *r, **more) for r in RECALLS]
+    with serving(data_dir, **more):
+        served = [aegis(data_dir, "memory", "recall", *r, **more) for r in RECALLS]
+    for asked, one, other in zip(RECALLS, direct, served, strict=True):
+        assert (asked, one.returncode, without_age(one.stdout), one.stderr) == (
+            asked,
+            other.returncode,
+            without_age(other.stdout),
+            other.stderr,
+        )
+
+
+def without_age(text: str) -> object:
+    """Return an answer without what the passing of time changes in it."""
+    if not text.startswith("{"):
+        return [line.split("  ")[2:] for line in text.splitlines()]
+    document = json.loads(text)
+    return [(hit["episode"], [part["arm"] for part in hit["parts"]]) for hit in document["results"]]
+
+
+def test_recall_asks_who_serves_and_nobody_else(data_dir: Path, dsn: str, empty_dsn: str) -> None:
+    with serving(data_dir, database_url=dsn, embedder="none") as served:
+        status = answer(
+            aegis(data_dir, "db", "status", "--json", database_url=dsn, embedder="none")
+        )
+        assert isinstance(status, dict)
+        assert status["serving"]["pid"] == served.process.pid
+        assert status["serving"]["pool"]["max_size"] == 10
+        # The same folder with another database is another matter.
+        other = aegis(data_dir, "memory", "recall", "cat", database_url=empty_dsn)
+        assert other.returncode == 9
+        served.process.kill()
+        served.process.wait()
+        # What a killed process left behind leads nobody astray.
+        assert (data_dir / "serve.json").exists()
+        found = aegis(data_dir, "memory", "recall", "cat", database_url=dsn, embedder="none")
+        assert found.returncode == 0
