@@ -50,6 +50,11 @@ _CONDITIONS: dict[str, LiteralString] = {
 }
 
 
+#: Says what `e.namespace = …` says, but no index knows it: the words have one of their own, and
+#: reading the whole namespace again for each word is never quicker.
+_IN_NAMESPACE: LiteralString = "(e.namespace || '') = %(namespace)s"
+
+
 def asked_for(where: EpisodeFilter) -> tuple[str, ...]:
     """Return the names of the filters that are set, beside the namespace."""
     return tuple(name for name in _CONDITIONS if getattr(where, name) not in (None, (), []))
@@ -66,7 +71,7 @@ def candidates_sql(
         .format(
             eligible=conditions,
             # Counting words is for the namespace; looking for memories is for the filter.
-            inside=sql.SQL("true") if exactly else conditions,
+            inside=conditions if filters and not exactly else sql.SQL(_IN_NAMESPACE),
             near=_nearest(conditions, space, approximate=approximate),
         )
         .as_bytes(None)
@@ -139,8 +144,7 @@ matches AS MATERIALIZED (
                length(e.search) - 1 AS terms
         FROM episodic_memory e
         WHERE e.search @@ w.seek
-          AND e.namespace = %(namespace)s
-          AND ({inside})
+          AND {inside}
         LIMIT w.cap
     ) AS m
 ),

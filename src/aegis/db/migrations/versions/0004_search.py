@@ -33,7 +33,11 @@ STATEMENTS = (
             || to_tsvector('english', left(summary || ' ' || coalesce(decision, ''), 100000))
         ) STORED
     """,
-    "CREATE INDEX idx_episodic_search ON episodic_memory USING gin (search)",
+    # What was written last is kept in a list that every search reads: keep it short.
+    """
+    CREATE INDEX idx_episodic_search
+        ON episodic_memory USING gin (search) WITH (gin_pending_list_limit = 256)
+    """,
     """
     CREATE TABLE memory_namespaces (
         namespace TEXT PRIMARY KEY,
