@@ -54,7 +54,8 @@ _POSTINGS = 400
 #: Share of a word that the sample of a large namespace did not list.
 _RARE_SHARE = 0.0004
 _SAMPLE_AGAIN_DAYS = 1.0
-_EF_SEARCH = 120
+#: How wide HNSW is searched: a fused answer does not hang on the last neighbour, a pure one does.
+_EF_FUSED, _EF_VECTOR = 80, 120
 
 _log = logging.getLogger("aegis.memory")
 
@@ -159,7 +160,10 @@ async def _answer(db: Database, asked: Asked) -> tuple[list[Hit], bool]:
     """Return the hits, and whether the namespace's words ought to be sampled again."""
     async with db.transaction() as conn:
         facts = await search.read_question(
-            conn, query=asked.query, namespace=asked.where.namespace or "", ef_search=_EF_SEARCH
+            conn,
+            query=asked.query,
+            namespace=asked.where.namespace or "",
+            ef_search=_EF_VECTOR if asked.mode == "vector" else _EF_FUSED,
         )
         if asked.mode == "vector":
             ranked = await _nearest(conn, asked, facts)
