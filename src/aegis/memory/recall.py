@@ -46,15 +46,16 @@ _MAX_WORDS = 24
 #: How many memories the words and the vector hand to the ranking, at least, and how many of their
 #: neighbours on either side come with each.
 _SMALL_ARMS = (60, 40, 2)
-_LARGE_ARMS = (30, 24, 1)
+_LARGE_ARMS = (24, 40, 1)
 #: Results beyond k, to put in the place of what is said twice.
 _SPARE = 10
 #: Postings that are read in a large namespace, in all: the rarest words first.
-_POSTINGS = 600
+_POSTINGS = 400
 #: Share of a word that the sample of a large namespace did not list.
 _RARE_SHARE = 0.0004
 _SAMPLE_AGAIN_DAYS = 1.0
-_EF_SEARCH = 60
+#: How wide HNSW is searched: a fused answer does not hang on the last neighbour, a pure one does.
+_EF_FUSED, _EF_VECTOR = 80, 120
 
 _log = logging.getLogger("aegis.memory")
 
@@ -159,7 +160,10 @@ async def _answer(db: Database, asked: Asked) -> tuple[list[Hit], bool]:
     """Return the hits, and whether the namespace's words ought to be sampled again."""
     async with db.transaction() as conn:
         facts = await search.read_question(
-            conn, query=asked.query, namespace=asked.where.namespace or "", ef_search=_EF_SEARCH
+            conn,
+            query=asked.query,
+            namespace=asked.where.namespace or "",
+            ef_search=_EF_VECTOR if asked.mode == "vector" else _EF_FUSED,
         )
         if asked.mode == "vector":
             ranked = await _nearest(conn, asked, facts)
