@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import threading
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -60,7 +61,8 @@ def wait_for_a_waiting_backend(conn: psycopg.Connection) -> int:
 def test_server_killed_in_the_middle_of_a_recall(own: Settings, victim: str) -> None:
     assert run(own.data_dir, "memory", "record", "note", "the hull is red").returncode == 0
     endpoint = embedded.start(own)
-    with psycopg.connect(endpoint.dsn) as holder:
+    # Only closed in the end: its server is dead by then.
+    with closing(psycopg.connect(endpoint.dsn)) as holder:
         hold(holder)
         with subprocess.Popen(
             [*CALL, "memory", "recall", "hull"],
@@ -87,7 +89,7 @@ def test_server_killed_in_the_middle_of_a_recall(own: Settings, victim: str) -> 
 
 def test_serving_process_survives_the_death_of_its_server(own: Settings) -> None:
     with serving(own.data_dir, embedder="none") as served, served.http() as http:
-        answer = http.post("/v1/memory", json={"event_type": "note", "summary": "kept"})
+        answer = http.post("/v1/memory/episodes", json={"event_type": "note", "summary": "kept"})
         assert answer.status_code == 201, answer.text
         pid = embedded.status(own).pid
         assert pid is not None
@@ -109,7 +111,7 @@ def test_killed_process_and_server_come_back_with_every_row(own: Settings) -> No
     with serving(own.data_dir, embedder="none") as served:
         with served.http() as http:
             assert http.post(
-                "/v1/memory", json={"event_type": "note", "summary": "kept"}
+                "/v1/memory/episodes", json={"event_type": "note", "summary": "kept"}
             ).status_code == 201
         pid = embedded.status(own).pid
         assert pid is not None
@@ -117,7 +119,7 @@ def test_killed_process_and_server_come_back_with_every_row(own: Settings) -> No
         os.kill(pid, signal.SIGKILL)
         served.process.wait(timeout=30)
     with serving(own.data_dir, embedder="none") as served, served.http() as http:
-        items = http.get("/v1/memory").json()["items"]
+        items = http.get("/v1/memory/episodes").json()["items"]
         assert [item["summary"] for item in items] == ["kept"]
 
 

@@ -75,7 +75,7 @@ def test_broken_line_can_be_passed_over_and_is_reported(tmp_path: Path, dsn: str
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert (report["recorded"], report["broken_count"]) == (5, 1)
-    assert "line 3" in report["broken"][0]["place"]
+    assert report["broken"][0]["place"]["number"] == 3
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "git", "transcripts", "conversations"])

@@ -29,6 +29,8 @@ def with_client(work: Callable[[Aegis], Awaitable[T]], *, namespace: str | None 
     from aegis.wire.log import log_to_stderr
 
     log_to_stderr(logging.WARNING)
+    # A connection that breaks under a command is that command's error, and said once.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     settings = load_settings(namespace=namespace)
 
     async def run() -> T:
