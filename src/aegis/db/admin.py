@@ -34,10 +34,16 @@ OLDEST_SERVER: Final = 16_00_00
 
 @contextmanager
 def admin_connection(dsn: str) -> Generator[psycopg.Connection]:
-    """Lend a connection without a statement time-out, closed at the end."""
+    """Lend a connection without a statement time-out, closed at the end.
+
+    Raises:
+        ConfigError, Unavailable: the address is wrong, or nobody answers there.
+        OpsError: `server_too_old`.
+    """
     with translated(dsn=dsn):
         conn = psycopg.connect(dsn, application_name="aegis-migrate", connect_timeout=10)
     try:
+        _require_version(conn)
         with translated():
             conn.execute("SET statement_timeout = 0")
             conn.execute("SET idle_in_transaction_session_timeout = 0")
@@ -70,6 +76,15 @@ def exclusive_connection(dsn: str, *, wait_s: int = LOCK_WAIT_S) -> Generator[ps
         yield conn
 
 
+def _require_version(conn: psycopg.Connection) -> None:
+    if conn.info.server_version < OLDEST_SERVER:
+        raise OpsError(
+            f"The server is PostgreSQL {conn.info.server_version // 10000}; Aegis needs 16 or "
+            "later. Upgrade it with pg_upgrade, or point AEGIS_DATABASE_URL at another.",
+            code="server_too_old",
+        )
+
+
 def _set_lock_timeout(conn: psycopg.Connection, seconds: int) -> None:
     conn.execute("SELECT set_config('lock_timeout', %s, false)", (f"{seconds}s",))
 
@@ -85,14 +100,10 @@ def require_server(conn: psycopg.Connection) -> None:
     """Look for what the first revision needs, so that its absence is one clear line.
 
     Raises:
-        OpsError: `server_too_old` or `pgvector_missing`.
+        OpsError: `pgvector_missing`.
         Unavailable: `db_read_only`.
     """
     major = conn.info.server_version // 10000
-    if conn.info.server_version < OLDEST_SERVER:
-        raise OpsError(
-            f"PostgreSQL {major} is too old; Aegis needs 16 or later.", code="server_too_old"
-        )
     row: Any = conn.execute(
         """
         SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'vector'),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
@@ -61,9 +62,9 @@ class Database:
             Unavailable: the server does not answer.
             ConfigError: the DSN is malformed, or its database, user or password is wrong.
         """
-        kwargs = connection_arguments(settings)
         # The pool reports a failed first connection only by time-out; ask once, to say why.
         with translated(dsn=dsn):
+            kwargs = connection_arguments(settings, dsn)
             first = await psycopg.AsyncConnection.connect(dsn, **kwargs)
             await first.close()
         pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
@@ -139,12 +140,16 @@ class Database:
                 ) from None
 
 
-def connection_arguments(settings: Settings) -> dict[str, Any]:
-    """Return what every connection of ours is opened with, psycopg's keyword arguments."""
+def connection_arguments(settings: Settings, dsn: str = "") -> dict[str, Any]:
+    """Return what every connection of ours is opened with, psycopg's keyword arguments.
+
+    Options in `dsn` stay, and win: a keyword argument would replace them.
+    """
+    given = conninfo_to_dict(dsn).get("options") or ""
     options = (
         f"-c statement_timeout={settings.statement_timeout_ms} "
         f"-c lock_timeout={settings.lock_timeout_ms} "
-        "-c TimeZone=UTC"
+        f"-c TimeZone=UTC {given}"
     )
     return {
         "application_name": settings.application_name,

@@ -89,7 +89,7 @@ async def ready(settings: Settings) -> str:
     dsn = await anyio.to_thread.run_sync(endpoint, settings)
     with translated(dsn=dsn):
         async with await psycopg.AsyncConnection.connect(
-            dsn, **connection_arguments(settings)
+            dsn, **connection_arguments(settings, dsn)
         ) as conn:
             await check_server(conn)
             status = await schema_state(conn)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import psycopg
 from psycopg import errors as pg
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 __all__ = ["redact", "translate", "translated"]
+
+#: How libpq says that a part of the address is wrong; the last is the resolver, of a port.
+_BAD_OPTION: Final = re.compile(
+    r'for connection option "(\w+)"|invalid (\w+) value: "|invalid port number|Servname not supp'
+)
 
 
 @contextmanager
@@ -53,10 +58,11 @@ def redact(dsn: str) -> str:
 def translate(error: psycopg.Error, *, dsn: str | None = None) -> AegisError:
     """Return the `AegisError` that says what `error` means to a person."""
     line = _first_line(error)
-    bad_option = re.search(r'for connection option "(\w+)"', line)
+    bad_option = _BAD_OPTION.search(line)
     if dsn is not None and (bad_option or isinstance(error, psycopg.ProgrammingError)):
         # The driver's own line may repeat the address, password included.
-        where = f" (its {bad_option[1]} is wrong)" if bad_option else ""
+        option = bad_option and (bad_option[1] or bad_option[2] or "port")
+        where = f" (its {option} is wrong)" if option else ""
         return ConfigError(
             f"AEGIS_DATABASE_URL is not a PostgreSQL address{where}. "
             "Use postgresql://user:password@host:5432/database.",
@@ -71,11 +77,27 @@ def translate(error: psycopg.Error, *, dsn: str | None = None) -> AegisError:
     return AegisError(f"PostgreSQL refused a statement ({error.sqlstate}): {line}", code="db_error")
 
 
+#: A refusal to connect carries no SQLSTATE, only these words.
+_LOGIN_REFUSED: Final = (
+    "authentication failed",
+    "no password supplied",
+    "no pg_hba.conf entry",
+    "not permitted to log in",
+    "permission denied for database",
+)
+
+
 def _unreachable(line: str, where: str) -> AegisError:
     text = line.lower()
-    if "authentication failed" in text or "no password supplied" in text:
+    if "too many c" in text or "remaining connection slots" in text:
+        return Unavailable(
+            f"PostgreSQL{where} has no free connection slot ({line}). Raise its max_connections, "
+            "or try again.",
+            code="db_too_many_connections",
+        )
+    if any(sign in text for sign in _LOGIN_REFUSED):
         return ConfigError(
-            f"PostgreSQL{where} refused the user or password. Check AEGIS_DATABASE_URL.",
+            f"PostgreSQL{where} refused the user or password ({line}). Check AEGIS_DATABASE_URL.",
             code="db_login_refused",
         )
     if "does not exist" in text and ("database" in text or "role" in text):

@@ -26,7 +26,7 @@ def find_token(data_dir: Path) -> str | None:
     path = token_path(data_dir)
     try:
         text = path.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, UnicodeError) as error:
         raise ConfigError(
