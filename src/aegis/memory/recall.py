@@ -46,7 +46,7 @@ _MAX_WORDS = 24
 #: How many memories the words and the vector hand to the ranking, at least, and how many of their
 #: neighbours on either side come with each.
 _SMALL_ARMS = (60, 40, 2)
-_LARGE_ARMS = (24, 40, 1)
+_LARGE_ARMS = (24, 36, 1)
 #: Results beyond k, to put in the place of what is said twice.
 _SPARE = 10
 #: Postings that are read in a large namespace, in all: the rarest words first.
@@ -148,7 +148,8 @@ async def _vector(
     if vector is not None:
         ours = embedder is not None and embedder.dimensions == len(vector)
         model = embedder.model if embedder is not None and ours else None
-        literal = "[" + ",".join(str(float(x)) for x in vector) + "]"
+        # Nine digits are what a float32 has.
+        literal = "[" + ",".join([f"{x:.9g}" for x in vector]) + "]"
         return literal, search.Space(model=model, dimensions=len(vector))
     literals, model = await embed_or_none(embedder, [text])
     if embedder is None or literals[0] is None:
