@@ -149,7 +149,7 @@ async def _vector(
         ours = embedder is not None and embedder.dimensions == len(vector)
         model = embedder.model if embedder is not None and ours else None
         # Nine digits are what a float32 has.
-        literal = "[" + ",".join([f"{x:.9g}" for x in vector]) + "]"
+        literal = "[" + ",".join([f"{float(x):.9g}" for x in vector]) + "]"
         return literal, search.Space(model=model, dimensions=len(vector))
     literals, model = await embed_or_none(embedder, [text])
     if embedder is None or literals[0] is None:
