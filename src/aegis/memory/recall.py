@@ -46,16 +46,16 @@ _MAX_WORDS = 24
 #: How many memories the words and the vector hand to the ranking, at least, and how many of their
 #: neighbours on either side come with each.
 _SMALL_ARMS = (60, 40, 2)
-_LARGE_ARMS = (24, 36, 1)
+_LARGE_ARMS = (20, 30, 1)
 #: Results beyond k, to put in the place of what is said twice.
 _SPARE = 10
 #: Postings that are read in a large namespace, in all: the rarest words first.
-_POSTINGS = 400
+_POSTINGS = 300
 #: Share of a word that the sample of a large namespace did not list.
 _RARE_SHARE = 0.0004
 _SAMPLE_AGAIN_DAYS = 1.0
 #: How wide HNSW is searched: a fused answer does not hang on the last neighbour, a pure one does.
-_EF_FUSED, _EF_VECTOR = 80, 120
+_EF_FUSED, _EF_VECTOR = 64, 120
 
 _log = logging.getLogger("aegis.memory")
 
