@@ -46,16 +46,16 @@ _MAX_WORDS = 24
 #: How many memories the words and the vector hand to the ranking, at least, and how many of their
 #: neighbours on either side come with each.
 _SMALL_ARMS = (60, 40, 2)
-_LARGE_ARMS = (24, 40, 1)
+_LARGE_ARMS = (20, 30, 1)
 #: Results beyond k, to put in the place of what is said twice.
 _SPARE = 10
 #: Postings that are read in a large namespace, in all: the rarest words first.
-_POSTINGS = 400
+_POSTINGS = 300
 #: Share of a word that the sample of a large namespace did not list.
 _RARE_SHARE = 0.0004
 _SAMPLE_AGAIN_DAYS = 1.0
 #: How wide HNSW is searched: a fused answer does not hang on the last neighbour, a pure one does.
-_EF_FUSED, _EF_VECTOR = 80, 120
+_EF_FUSED, _EF_VECTOR = 64, 120
 
 _log = logging.getLogger("aegis.memory")
 
@@ -148,7 +148,8 @@ async def _vector(
     if vector is not None:
         ours = embedder is not None and embedder.dimensions == len(vector)
         model = embedder.model if embedder is not None and ours else None
-        literal = "[" + ",".join(str(float(x)) for x in vector) + "]"
+        # Nine digits are what a float32 has.
+        literal = "[" + ",".join([f"{float(x):.9g}" for x in vector]) + "]"
         return literal, search.Space(model=model, dimensions=len(vector))
     literals, model = await embed_or_none(embedder, [text])
     if embedder is None or literals[0] is None:
