@@ -6,6 +6,7 @@ leave here as the kinds of `aegis.errors`, translated in one place (`errors.py` 
 
 from __future__ import annotations
 
+import select
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
@@ -75,7 +76,7 @@ class Database:
             max_idle=settings.pool_max_idle_s,
             timeout=settings.pool_timeout_s,
             name=settings.application_name,
-            check=AsyncConnectionPool.check_connection,
+            check=_check,
             open=False,
         )
         await pool.open()
@@ -138,6 +139,15 @@ class Database:
                 raise Unavailable(
                     f"The pool takes no requests: {error}", code="pool_closed"
                 ) from None
+
+
+async def _check(conn: Connection) -> None:
+    """Refuse a connection that broke while nobody used it; a quiet socket costs no round trip."""
+    poll = select.poll()
+    poll.register(conn.fileno(), select.POLLIN)
+    # A server that ends says so, or closes: either way there is something to read.
+    if poll.poll(0):
+        await AsyncConnectionPool.check_connection(conn)
 
 
 def connection_arguments(settings: Settings, dsn: str = "") -> dict[str, Any]:

@@ -226,15 +226,27 @@ def check_vector(name: str, vector: Sequence[float], *, dimensions: int | None =
     """Accept finite numbers, as many as `dimensions` where that is known."""
     if isinstance(vector, str) or len(vector) == 0 or len(vector) > MAX_DIMENSIONS:
         raise InvalidInput(f"{name} must be a list of 1 to {MAX_DIMENSIONS:,} numbers.")
-    for position, value in enumerate(vector):
-        if isinstance(value, bool) or not hasattr(value, "__float__") or not math.isfinite(value):
-            raise InvalidInput(
-                f"{name}[{position}] is {_short(value)}; it must be a finite number."
-            )
+    if not _finite(vector):
+        _refuse_first(name, vector)
     if dimensions is not None and len(vector) != dimensions:
         raise InvalidInput(
             f"{name} has {len(vector)} numbers; this model's vectors have {dimensions}."
         )
+
+
+def _finite(vector: Sequence[float]) -> bool:
+    try:
+        return all(map(math.isfinite, vector)) and bool not in set(map(type, vector))
+    except TypeError:
+        return False
+
+
+def _refuse_first(name: str, vector: Sequence[Any]) -> None:
+    for position, value in enumerate(vector):
+        if not _finite([value]):
+            raise InvalidInput(
+                f"{name}[{position}] is {_short(value)}; it must be a finite number."
+            )
 
 
 def check_namespace(value: Any) -> None:

@@ -209,8 +209,9 @@ async def find_candidates(
 
     A word with cap 0 finds nothing. `idf` None: counted here, exactly, over the namespace.
     """
+    filters = asked_for(where)
     statement = candidates_sql(
-        asked_for(where),
+        filters,
         space,
         approximate=approximate,
         exactly=any(weight is None for weight in idf),
@@ -232,7 +233,8 @@ async def find_candidates(
         "vector": vector,
     }
     async with conn.cursor(binary=True) as cursor:
-        await cursor.execute(statement, params, prepare=False)
+        # Without filters a large namespace has one good plan: the graph and the words.
+        await cursor.execute(statement, params, prepare=approximate and not filters)
         row: Any = await cursor.fetchone()
     return Found(ids=row[0], word_counts=row[1], near=row[2])
 

@@ -72,7 +72,12 @@ def candidates_sql(
             eligible=conditions,
             # Counting words is for the namespace; looking for memories is for the filter.
             inside=conditions if filters and not exactly else sql.SQL(_IN_NAMESPACE),
-            near=_nearest(conditions, space, approximate=approximate),
+            near=_nearest(
+                # One plan for every namespace: the graph, whatever else an index could do.
+                sql.SQL(_IN_NAMESPACE) if approximate and not filters else conditions,
+                space,
+                approximate=approximate,
+            ),
         )
         .as_bytes(None)
     )
