@@ -110,9 +110,12 @@ def test_serving_process_survives_the_death_of_its_server(own: Settings) -> None
 def test_killed_process_and_server_come_back_with_every_row(own: Settings) -> None:
     with serving(own.data_dir, embedder="none") as served:
         with served.http() as http:
-            assert http.post(
-                "/v1/memory/episodes", json={"event_type": "note", "summary": "kept"}
-            ).status_code == 201
+            assert (
+                http.post(
+                    "/v1/memory/episodes", json={"event_type": "note", "summary": "kept"}
+                ).status_code
+                == 201
+            )
         pid = embedded.status(own).pid
         assert pid is not None
         served.process.kill()
@@ -145,8 +148,14 @@ def test_pool_without_a_free_connection_says_so_and_recovers(tmp_path: Path, dsn
             assert other.get("/healthz").status_code == 200
         # The command asks the process that serves, and passes on what it says.
         line = refused(
-            tmp_path, "memory", "recall", "x", status=7, code="pool_exhausted",
-            database_url=dsn, **small,
+            tmp_path,
+            "memory",
+            "recall",
+            "x",
+            status=7,
+            code="pool_exhausted",
+            database_url=dsn,
+            **small,
         )
         assert "AEGIS_POOL_MAX_SIZE" in line
         holder.rollback()
@@ -171,12 +180,25 @@ def test_lock_that_is_not_to_be_had_ends_in_a_line(tmp_path: Path, dsn: str) -> 
     with psycopg.connect(dsn) as holder:
         hold(holder)
         refused(
-            tmp_path, "memory", "record", "note", "x", status=7, code="db_lock_timeout",
-            database_url=dsn, lock_timeout_ms="200",
+            tmp_path,
+            "memory",
+            "record",
+            "note",
+            "x",
+            status=7,
+            code="db_lock_timeout",
+            database_url=dsn,
+            lock_timeout_ms="200",
         )
         refused(
-            tmp_path, "memory", "recall", "x", status=7, code="db_statement_timeout",
-            database_url=dsn, statement_timeout_ms="200",
+            tmp_path,
+            "memory",
+            "recall",
+            "x",
+            status=7,
+            code="db_statement_timeout",
+            database_url=dsn,
+            statement_timeout_ms="200",
         )
     done = run(tmp_path, "memory", "list", "--json", database_url=dsn)
     assert json.loads(done.stdout)["items"] == []

@@ -39,9 +39,7 @@ def write(path: Path, third: str) -> Path:
     ],
     ids=range(10),
 )
-def test_broken_line_ends_the_import_with_its_place(
-    tmp_path: Path, dsn: str, broken: str
-) -> None:
+def test_broken_line_ends_the_import_with_its_place(tmp_path: Path, dsn: str, broken: str) -> None:
     file = write(tmp_path / "history.jsonl", broken)
     command = ("memory", "import", "jsonl", str(file))
     line = refused(tmp_path, *command, status=2, code="import_broken", database_url=dsn)
@@ -51,9 +49,7 @@ def test_broken_line_ends_the_import_with_its_place(
     assert value(dsn, "SELECT count(*) FROM episodic_memory") == 2
 
 
-def test_corrected_file_is_imported_to_its_end_and_nothing_twice(
-    tmp_path: Path, dsn: str
-) -> None:
+def test_corrected_file_is_imported_to_its_end_and_nothing_twice(tmp_path: Path, dsn: str) -> None:
     file = write(tmp_path / "history.jsonl", "{")
     command = ("memory", "import", "jsonl", str(file))
     refused(tmp_path, *command, status=2, code="import_broken", database_url=dsn)
@@ -69,8 +65,15 @@ def test_corrected_file_is_imported_to_its_end_and_nothing_twice(
 def test_broken_line_can_be_passed_over_and_is_reported(tmp_path: Path, dsn: str) -> None:
     file = write(tmp_path / "history.jsonl", "{")
     done = run(
-        tmp_path, "memory", "import", "jsonl", str(file), "--skip-broken", "--json",
-        database_url=dsn, embedder="none",
+        tmp_path,
+        "memory",
+        "import",
+        "jsonl",
+        str(file),
+        "--skip-broken",
+        "--json",
+        database_url=dsn,
+        embedder="none",
     )
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
@@ -79,9 +82,7 @@ def test_broken_line_can_be_passed_over_and_is_reported(tmp_path: Path, dsn: str
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "git", "transcripts", "conversations"])
-def test_path_without_anything_of_the_kind_is_refused(
-    tmp_path: Path, dsn: str, kind: str
-) -> None:
+def test_path_without_anything_of_the_kind_is_refused(tmp_path: Path, dsn: str, kind: str) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     for path in (empty, tmp_path / "nothing"):

@@ -103,9 +103,7 @@ async def test_python_says_the_same(dsn: str) -> None:
         assert caught.value.code == code
 
 
-def test_serving_process_says_not_ready_once_the_schema_moves_on(
-    tmp_path: Path, dsn: str
-) -> None:
+def test_serving_process_says_not_ready_once_the_schema_moves_on(tmp_path: Path, dsn: str) -> None:
     with serving(tmp_path, database_url=dsn, embedder="none") as served, served.http() as http:
         assert http.get("/readyz").status_code == 200
         execute(dsn, "UPDATE alembic_version SET version_num = '0999'")

@@ -181,8 +181,16 @@ def test_read_only_server_is_refused_and_unchanged(
     name = value(dsn, "SELECT current_database()")
     execute(dsn, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     refused(tmp_path, *command, status=7, code="db_read_only", database_url=dsn)
-    refused(tmp_path, "db", "downgrade", "0001", "--yes", status=7, code="db_read_only",
-            database_url=dsn)
+    refused(
+        tmp_path,
+        "db",
+        "downgrade",
+        "0001",
+        "--yes",
+        status=7,
+        code="db_read_only",
+        database_url=dsn,
+    )
     assert value(dsn, "SELECT count(*) FROM episodic_memory") == 0
     assert migrate.state(dsn) == "current"
 
@@ -249,11 +257,14 @@ def _converse(client: socket.socket) -> None:
             if version >> 16 == 3:
                 break
             client.sendall(b"N")
-        parameters = {"server_version": "15.8", "client_encoding": "UTF8", "TimeZone": "UTC",
-                      "standard_conforming_strings": "on", "server_encoding": "UTF8"}
-        told = b"".join(
-            _message(b"S", f"{k}\0{v}\0".encode()) for k, v in parameters.items()
-        )
+        parameters = {
+            "server_version": "15.8",
+            "client_encoding": "UTF8",
+            "TimeZone": "UTC",
+            "standard_conforming_strings": "on",
+            "server_encoding": "UTF8",
+        }
+        told = b"".join(_message(b"S", f"{k}\0{v}\0".encode()) for k, v in parameters.items())
         client.sendall(_message(b"R", struct.pack("!i", 0)) + told + _READY)
         while kind := stream.read(1):
             (length,) = struct.unpack("!i", stream.read(4))
@@ -265,8 +276,13 @@ def _message(kind: bytes, body: bytes) -> bytes:
 
 
 _READY = _message(b"Z", b"I")
-_FACTS = {"version": (25, "15.8"), "version_num": (23, "150008"), "read_only": (16, "f"),
-          "database": (25, "aegis"), "user_name": (25, "someone")}
+_FACTS = {
+    "version": (25, "15.8"),
+    "version_num": (23, "150008"),
+    "read_only": (16, "f"),
+    "database": (25, "aegis"),
+    "user_name": (25, "someone"),
+}
 
 
 def _answer(kind: bytes, body: bytes) -> bytes:
@@ -285,7 +301,5 @@ def _answer(kind: bytes, body: bytes) -> bytes:
 
 
 def _row() -> bytes:
-    cells = b"".join(
-        struct.pack("!i", len(text)) + text.encode() for _, text in _FACTS.values()
-    )
+    cells = b"".join(struct.pack("!i", len(text)) + text.encode() for _, text in _FACTS.values())
     return _message(b"D", struct.pack("!h", len(_FACTS)) + cells) + _message(b"C", b"SELECT 1\0")
