@@ -14,7 +14,7 @@ from aegis.config import load_settings
 from aegis.db import Database
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncGenerator, Generator
 
 __all__ = ["migrated_database", "server"]
 
@@ -30,7 +30,7 @@ _DURABLE = {
 
 
 @contextmanager
-def server() -> Iterator[str]:
+def server() -> Generator[str]:
     """Start a server of its own and yield the DSN of an empty database."""
     from tests.cluster import throwaway_cluster, wheel_bin_dir
 
@@ -39,7 +39,7 @@ def server() -> Iterator[str]:
 
 
 @asynccontextmanager
-async def migrated_database() -> AsyncIterator[Database]:
+async def migrated_database() -> AsyncGenerator[Database]:
     """Yield a `Database` at the newest revision, on a server of its own."""
     from aegis.db import migrate
 

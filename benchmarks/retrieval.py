@@ -2,7 +2,7 @@
 
 Every message is an episode, one namespace a conversation; every question is asked through
 `Memory.recall` with the default embedder. Beside it, on the same rows: vectors alone, BM25 alone
-(recall's own word arm, without neighbours and vectors), and PostgreSQL's `ts_rank` over OR-ed words.
+(exact, without neighbours), and PostgreSQL's `ts_rank` over OR-ed words.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import argparse
 
     from aegis.db import Database
+    from aegis.memory.embedding import Embedder
 
 __all__ = ["add_arguments", "run"]
 
@@ -68,7 +69,7 @@ async def _measure(conversations: list[Conversation], *, by_category: bool) -> d
             stored += len(await record(memory, conversation))
             seconds += time.perf_counter() - started
         for conversation in progress(conversations, "Asking"):
-            await _ask(db, memory, conversation, tally, timings, by_category=by_category)
+            await _ask(db, memory, embedder, conversation, tally, timings, by_category=by_category)
     await embedder.aclose()
     figures = tally.means()
     for name, values in timings.items():
@@ -80,14 +81,13 @@ async def _measure(conversations: list[Conversation], *, by_category: bool) -> d
 async def _ask(
     db: Database,
     memory: Memory,
+    embedder: Embedder,
     conversation: Conversation,
     tally: _Tally,
     timings: dict[str, list[float]],
     *,
     by_category: bool,
 ) -> None:
-    embedder = memory.embedder
-    assert embedder is not None
     name, deepest = conversation.name, max(CUTS)
     for question in conversation.questions:
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Learn the weights of recall's ranking from labelled conversations, and say how well they carry over.
+"""Learn the weights of recall's ranking from labels, and say how well they carry over.
 
     python -m benchmarks.train_fusion --data DIR [--write]
 
@@ -113,7 +113,7 @@ def fit(examples: Sequence[Example]) -> Weights:
             gradient -= weight * (x[example.gold].mean(axis=0) - mean)
             curvature += weight * ((x * p[:, None]).T @ x - np.outer(mean, mean))
         step = np.linalg.solve(curvature, gradient)
-        # Far from the optimum a full step may overshoot; the loss is convex, so shorter ones get there.
+        # A full step may overshoot far from the optimum; the loss is convex.
         theta -= step * min(1.0, 2.0 / np.abs(step).max())
         if np.abs(step).max() < 1e-6:
             break

@@ -23,7 +23,7 @@ async def test_request_without_the_token_is_refused(
     http: httpx2.AsyncClient, header: str | None
 ) -> None:
     del http.headers["Authorization"]
-    headers = {} if header is None else {"Authorization": header.encode("latin-1")}
+    headers = [] if header is None else [(b"Authorization", header.encode("latin-1"))]
     response = await http.post(RECALL, json={"query": "x"}, headers=headers)
     assert response.status_code == 401
     assert response.json()["code"] == "unauthenticated"

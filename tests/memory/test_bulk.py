@@ -71,3 +71,44 @@ async def test_two_runs_at_once_record_each_source_once(plain_memory: Memory) ->
         for _ in range(3):
             group.start_soon(lambda: plain_memory.record_many(some(200), batch_size=20))
     assert await plain_memory.count() == 200
+
+
+async def test_every_character_survives_the_copy(plain_memory: Memory) -> None:
+    odd = 'tab\t line\n return\r \\ \\N \\. "quoted" {brace},comma NULL \x01\x7f\u2028 🐘'
+    episode = NewEpisode(
+        event_type=odd,
+        summary=odd,
+        details={odd: [odd, {"deep": odd}], "number": 1.5},
+        context={},
+        tags=[odd, "NULL", "a,b", '"', "\\"],
+        decision=odd,
+        metadata={"backslash": "\\", "escape": "\\u0041"},
+        session_id=odd,
+        source_id=odd,
+    )
+    one, last = NewEpisode(event_type="n", summary="\\."), NewEpisode(event_type="n", summary="x")
+    (row_id, *_) = (await plain_memory.record_many([episode, one, last])).ids
+    stored = await plain_memory.get(row_id)
+    assert (stored.event_type, stored.summary, stored.decision) == (odd, odd, odd)
+    assert (stored.details, stored.context) == (episode.details, {})
+    assert (stored.tags, stored.metadata) == (list(episode.tags), episode.metadata)
+    assert (stored.session_id, stored.source_id) == (odd, odd)
+    assert await plain_memory.count() == 3
+
+
+async def test_related_sources_become_ids_within_and_across_batches(plain_memory: Memory) -> None:
+    chain = [
+        NewEpisode(
+            event_type="n", summary=f"{i}", source_id=f"k{i}", related_sources=[f"k{i - 1}", "none"]
+        )
+        for i in range(30)
+    ]
+    ids = (await plain_memory.record_many(chain, batch_size=7)).ids
+    related = [(await plain_memory.get(row_id)).related_memories for row_id in ids]
+    assert related == [[], *([row_id] for row_id in ids[:-1])]
+
+
+async def test_large_texts_of_rare_words_are_recorded(plain_memory: Memory) -> None:
+    words = " ".join(f"{i:x}木{i * 7919:x}" for i in range(60_000))[:900_000]
+    (row_id,) = (await plain_memory.record_many([NewEpisode(event_type="n", summary=words)])).ids
+    assert (await plain_memory.get(row_id)).summary == words.strip()

@@ -137,10 +137,11 @@ async def test_export_is_ordered_and_counted(plain_memory: Memory) -> None:
         for i in range(1_200)
     )
     seen: list[tuple[int, int]] = []
-    lines = [
-        json.loads(line)
-        async for line in export(plain_memory, on_progress=lambda *done: seen.append(done))
-    ]
+
+    def note(done: int, total: int) -> None:
+        seen.append((done, total))
+
+    lines = [json.loads(line) async for line in export(plain_memory, on_progress=note)]
     assert (lines[0]["kind"], lines[0]["items"], len(lines)) == ("header", 1_200, 1_201)
     assert [line["summary"] for line in lines[1:]] == [str(i) for i in range(1_200)]
     assert seen[-1] == (1_200, 1_200)

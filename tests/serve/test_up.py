@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import stat
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -17,7 +20,7 @@ from aegis.config import load_settings
 from aegis.db import embedded
 from aegis.wire.presence import find_presence
 from tests.cluster import embedded_folder
-from tests.serving import aegis, answer, free_port, serving
+from tests.serving import CALL, aegis, answer, environment, free_port, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,16 +89,72 @@ def test_embedded_server_that_it_started_ends_with_it(embedded_dir: Path) -> Non
         assert server.pid is not None
         served.process.kill()
         served.process.wait()
-        psycopg_pid_killed(server.pid)
+        os.kill(server.pid, signal.SIGKILL)
     with serving(embedded_dir, embedder="none") as served, served.http() as http:
         (episode,) = http.get("/v1/memory/episodes").json()["items"]
     assert episode["summary"] == "kept"
 
 
-def psycopg_pid_killed(pid: int) -> None:
-    import os
+def test_server_killed_under_a_question_is_said_and_survived(embedded_dir: Path) -> None:
+    settings = load_settings({}, data_dir=embedded_dir)
+    with (
+        serving(embedded_dir, embedder="none") as served,
+        closing(psycopg.connect(embedded.dsn(settings))) as conn,
+        closing(psycopg.connect(embedded.dsn(settings), autocommit=True)) as watch,
+        ThreadPoolExecutor() as pool,
+        served.http() as http,
+    ):
+        conn.execute("LOCK TABLE episodic_memory IN ACCESS EXCLUSIVE MODE")
+        asked = pool.submit(http.get, "/v1/memory/episodes")
+        typed = pool.submit(aegis, embedded_dir, "memory", "list", embedder="none")
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        while watch.execute(waits).fetchone() != (2,):
+            watch.execute("SELECT pg_sleep(0.02)")
+        embedded.stop(settings, "immediate")
+        assert asked.result(timeout=30).status_code == 503
+        done = typed.result(timeout=30)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (7, "", 1), done.stderr
+        assert http.get("/readyz").status_code == 503
+        embedded.start(settings)
+        assert http.get("/readyz").status_code == 200
+        embedded.stop(settings)
 
-    os.kill(pid, signal.SIGKILL)
+
+def test_stopping_the_server_under_it_wants_to_be_told_twice(embedded_dir: Path) -> None:
+    with serving(embedded_dir, embedder="none") as served:
+        refused = aegis(embedded_dir, "db", "stop")
+        assert refused.returncode == 4
+        assert f"process {served.process.pid}" in refused.stderr
+        assert aegis(embedded_dir, "db", "stop", "--yes").stdout == "Stopped.\n"
+
+
+def test_listening_beyond_this_machine_is_advised_against(data_dir: Path, dsn: str) -> None:
+    more = {"database_url": dsn, "embedder": "none"}
+    with serving(data_dir, "--host", "0.0.0.0", "--port", "0", **more) as served:
+        assert "without TLS" in served.said
+        assert httpx2.get(f"{served.url}/v1/status").status_code == 401
+
+
+@pytest.mark.parametrize("delay_s", [0.3, 0.6, 0.9])
+def test_signal_in_the_middle_of_the_start_leaves_nothing(
+    embedded_dir: Path, delay_s: float
+) -> None:
+    process = subprocess.Popen(
+        [*CALL, "up", "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(embedded_dir, embedder="none"),
+    )
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=delay_s)
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    # Before Python has come as far as to listen, the signal itself ends it.
+    assert (process.returncode, err) in [(-signal.SIGTERM, ""), (0, "Aegis has stopped.\n")]
+    settings = load_settings({}, data_dir=embedded_dir)
+    assert embedded.status(settings).state in ("absent", "stopped")
+    assert find_presence(embedded_dir) is None
 
 
 def test_second_one_on_the_port_is_told_who_is_there(data_dir: Path, dsn: str) -> None:

@@ -31,7 +31,7 @@ def test_token_is_made_once_and_owners_alone(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "data"
     assert find_token(folder) is None
     with ThreadPoolExecutor(8) as pool:
-        tokens = set(pool.map(lambda _: ensure_token(folder), range(16)))
+        tokens = set(pool.map(ensure_token, [folder] * 16))
     assert len(tokens) == 1
     (token,) = tokens
     assert token.startswith(PREFIX)

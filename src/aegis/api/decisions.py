@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from aegis.api import answers
-from aegis.api.schemas import DecisionBody, DecisionChanges, FactRecall, OutcomeBody
+from aegis.api.schemas import DecisionBody, DecisionChanges, OutcomeBody, QuestionBody
 from aegis.api.state import MemoryOf, answer
 from aegis.wire.cursor import after_offset, next_offset
 
@@ -42,7 +42,7 @@ async def list_decisions(
 
 
 @router.post("/recall", response_model=answers.DecisionHits)
-async def recall_decisions(memory: MemoryOf, body: FactRecall) -> Any:
+async def recall_decisions(memory: MemoryOf, body: QuestionBody) -> Any:
     """Return the decisions whose episodes answer the question best."""
     return answer({"results": await memory.decisions.recall(**body.given())})
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 
 from aegis.api import answers
-from aegis.api.schemas import FactBody, FactChanges, FactRecall
+from aegis.api.schemas import FactBody, FactChanges, QuestionBody
 from aegis.api.state import MemoryOf, answer
 from aegis.wire.cursor import after_offset, next_offset
 
@@ -46,7 +46,7 @@ async def list_facts(
 
 
 @router.post("/recall", response_model=answers.FactHits)
-async def recall_facts(memory: MemoryOf, body: FactRecall) -> Any:
+async def recall_facts(memory: MemoryOf, body: QuestionBody) -> Any:
     """Return the facts that answer the question best, by meaning and words."""
     return answer({"results": await memory.facts.recall(**body.given())})
 

@@ -22,8 +22,8 @@ __all__ = [
     "EpisodeChanges",
     "FactBody",
     "FactChanges",
-    "FactRecall",
     "OutcomeBody",
+    "QuestionBody",
     "RecallBody",
     "Time",
 ]
@@ -143,7 +143,7 @@ class FactChanges(_Body):
     tags: list[str] | None = None
 
 
-class FactRecall(_Body):
+class QuestionBody(_Body):
     """What to look for among facts, or among decisions."""
 
     query: str

@@ -108,37 +108,35 @@ def _parameter(parameter: inspect.Parameter) -> click.Parameter:
     annotation, note = _split(parameter.annotation)
     kind = _kind(annotation)
     required = parameter.default is inspect.Parameter.empty
-    default = None if required else parameter.default
     # click tells "no default" from a default of None.
-    given: dict[str, Any] = {"required": True} if required else {"default": default}
+    given: Any = {"required": True} if required else {"default": parameter.default}
     if isinstance(note, Argument):
-        if note.rest:
-            return click.Argument(
-                [parameter.name], nargs=-1, type=click.UNPROCESSED, metavar=note.metavar
-            )
-        return click.Argument(
-            [parameter.name],
-            type=kind.type,
-            metavar=note.metavar,
-            **({**given, "required": False} if not required else given),
-        )
+        return _argument(parameter, kind, note, given)
     flags = note.flags or (f"--{parameter.name.replace('_', '-')}",)
     if kind.type is bool:
-        if default:
+        if parameter.default is True:
             flags = (f"{flags[0]}/--no-{flags[0].removeprefix('--')}",)
-        return click.Option(
-            [parameter.name, *flags], is_flag=True, default=bool(default), help=note.help
-        )
+        return click.Option([parameter.name, *flags], is_flag=True, help=note.help, **given)
     return click.Option(
         [parameter.name, *flags],
         type=kind.type,
         multiple=kind.many,
-        **given,
-        show_default=default is not None,
+        show_default=given.get("default") is not None,
         help=note.help,
         metavar=note.metavar,
         callback=_as_list if kind.many else None,
+        **given,
     )
+
+
+def _argument(
+    parameter: inspect.Parameter, kind: _Kind, note: Argument, given: dict[str, Any]
+) -> click.Argument:
+    if note.rest:
+        return click.Argument(
+            [parameter.name], nargs=-1, type=click.UNPROCESSED, metavar=note.metavar
+        )
+    return click.Argument([parameter.name], type=kind.type, metavar=note.metavar, **given)
 
 
 def _as_list(_: click.Context, __: click.Parameter, value: Any) -> list[Any] | None:

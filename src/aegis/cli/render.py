@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "clip",
+    "flat",
     "importance",
     "line",
     "note",
@@ -86,8 +87,14 @@ def width() -> int:
 
 def clip(text: str, columns: int) -> str:
     """Return `text` on one line of at most `columns` characters."""
-    text = " ".join(text.split())
+    text = flat(text)
     return text if len(text) <= columns else text[: max(columns - 1, 0)].rstrip() + "…"
+
+
+def flat(text: str) -> str:
+    """Return `text` on one line, its paragraphs set off by dashes."""
+    paragraphs = (" ".join(part.split()) for part in text.split("\n\n"))
+    return " — ".join(part for part in paragraphs if part)
 
 
 def pairs(rows: Sequence[tuple[str, Any]]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-from aegis.cli.render import clip, importance, line, note, style, table, when, width
+from aegis.cli.render import clip, flat, importance, line, note, style, table, when, width
 
 __all__ = [
     "show_decision_hits",
@@ -75,15 +75,15 @@ def show_decision_hits(results: list[dict[str, Any]]) -> None:
         _reasons(hit["parts"], digits)
 
 
-def why(parts: list[dict[str, Any]]) -> str:
-    """Return the parts of a score in one line, the largest first."""
-    shown = sorted(parts, key=lambda part: -part["score"])
+def why(parts: list[dict[str, Any]], *, details: int | None = None) -> str:
+    """Return the parts of a score in one line, the largest first; `details` have theirs told."""
     texts: list[str] = []
-    for part in shown:
-        if part["score"] <= 0 and not part["detail"]:
+    for part in sorted(parts, key=lambda part: -part["score"]):
+        if part["score"] == 0 and not part["detail"]:
             continue
-        text = f"{part['arm']} {part['score']:.3f}"
-        texts.append(f"{text} ({part['detail']})" if part["detail"] else text)
+        text = f"{part['arm']} {part['score']:.2f}"
+        told = part["detail"] and (details is None or len(texts) < details)
+        texts.append(f"{text} ({part['detail']})" if told else text)
     return " · ".join(texts)
 
 
@@ -151,7 +151,7 @@ def _entry(rank: int, digits: int, score: float, facts: list[str], row_id: int, 
     indent, columns = " " * (digits + 2), _columns(digits)
     head = [style(str(rank).rjust(digits), "bold"), style(f"{score:.3f}", "green"), *facts]
     line("  ".join([*head, style(f"id {row_id}", "dim")]))
-    lines = textwrap.wrap(" ".join(text.split()), columns) or [""]
+    lines = textwrap.wrap(flat(text), columns) or [""]
     for part in lines[: _LINES - 1]:
         line(indent + part)
     if len(lines) >= _LINES:
@@ -159,9 +159,13 @@ def _entry(rank: int, digits: int, score: float, facts: list[str], row_id: int, 
 
 
 def _reasons(parts: list[dict[str, Any]], digits: int) -> None:
+    columns = _columns(digits)
+    # Where there is no room for every detail, the largest part keeps its own.
     reasons = why(parts)
+    if len(reasons) > columns:
+        reasons = why(parts, details=1)
     if reasons:
-        line(" " * (digits + 2) + style(clip(reasons, _columns(digits)), "dim"))
+        line(" " * (digits + 2) + style(clip(reasons, columns), "dim"))
 
 
 def _columns(digits: int) -> int:

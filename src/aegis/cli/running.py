@@ -28,9 +28,8 @@ def with_client(work: Callable[[Aegis], Awaitable[T]], *, namespace: str | None 
     from aegis.client import connect
     from aegis.wire.log import log_to_stderr
 
-    log_to_stderr(logging.WARNING)
-    # A connection that breaks under a command is that command's error, and said once.
-    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+    # What a driver grumbles about ends as the command's one line.
+    log_to_stderr(logging.WARNING, libraries=logging.CRITICAL)
     settings = load_settings(namespace=namespace)
 
     async def run() -> T:

@@ -12,8 +12,10 @@ from aegis.mcp.tools import (
     CHANGES,
     DELETES,
     READS,
-    FeedbackText,
+    Cursor,
     Limit,
+    MaybeFeedback,
+    MaybeOutcome,
     Namespace,
     OutcomeText,
     answer,
@@ -50,7 +52,7 @@ def _recording(memory: Memory) -> list[Tool]:
         episode_id: Annotated[
             int | None, Field(description="The episode it belongs to; its own if left out.")
         ] = None,
-        namespace: Namespace | None = None,
+        namespace: Namespace = None,
     ) -> CallToolResult:
         """Record a decision with its options and reasons; resolve it when the outcome is known."""
         with told():
@@ -69,8 +71,8 @@ def _recording(memory: Memory) -> list[Tool]:
         outcome: OutcomeText,
         lessons: Annotated[str | None, Field(description="What to do next time.")] = None,
         details: dict[str, Any] | None = None,
-        feedback: FeedbackText | None = None,
-        namespace: Namespace | None = None,
+        feedback: MaybeFeedback = None,
+        namespace: Namespace = None,
     ) -> CallToolResult:
         """Record how a pending decision turned out. An outcome is recorded once."""
         with told():
@@ -94,7 +96,7 @@ def _reading(memory: Memory) -> list[Tool]:
     async def memory_decision_recall(
         query: Annotated[str, Field(description="What is to be decided now, in words.")],
         k: Limit = 5,
-        namespace: Namespace | None = None,
+        namespace: Namespace = None,
     ) -> CallToolResult:
         """Find earlier decisions of the same kind and how they turned out."""
         with told():
@@ -102,18 +104,16 @@ def _reading(memory: Memory) -> list[Tool]:
         results = [{"score": h.hit.score, "decision": h.decision} for h in hits]
         return answer({"results": results})
 
-    async def memory_decision_get(
-        id: DecisionId, namespace: Namespace | None = None
-    ) -> CallToolResult:
+    async def memory_decision_get(id: DecisionId, namespace: Namespace = None) -> CallToolResult:
         """Return one decision."""
         with told():
             return answer(await memory.decisions.get(id, namespace=namespace))
 
     async def memory_decision_list(
-        outcome: OutcomeText | None = None,
+        outcome: MaybeOutcome = None,
         limit: Limit = 20,
-        cursor: str | None = None,
-        namespace: Namespace | None = None,
+        cursor: Cursor = None,
+        namespace: Namespace = None,
     ) -> CallToolResult:
         """List decisions, newest first; outcome=pending for those that wait for their outcome."""
         with told():
@@ -139,9 +139,9 @@ def _changing(memory: Memory) -> list[Tool]:
         task_context: str | None = None,
         reasoning: str | None = None,
         lessons_learned: str | None = None,
-        user_feedback: FeedbackText | None = None,
+        user_feedback: MaybeFeedback = None,
         outcome_details: dict[str, Any] | None = None,
-        namespace: Namespace | None = None,
+        namespace: Namespace = None,
     ) -> CallToolResult:
         """Correct a decision's words; what was chosen and how it ended stay."""
         with told():
@@ -154,9 +154,7 @@ def _changing(memory: Memory) -> list[Tool]:
             )
             return answer(await memory.decisions.update(id, namespace=namespace, **changes))
 
-    async def memory_decision_delete(
-        id: DecisionId, namespace: Namespace | None = None
-    ) -> CallToolResult:
+    async def memory_decision_delete(id: DecisionId, namespace: Namespace = None) -> CallToolResult:
         """Delete a decision for ever; its episode stays."""
         with told():
             await memory.decisions.delete(id, namespace=namespace)

@@ -12,6 +12,7 @@ from aegis.mcp.tools import (
     CHANGES,
     DELETES,
     READS,
+    Cursor,
     Limit,
     Namespace,
     answer,
@@ -47,7 +48,7 @@ def _recording(memory: Memory) -> list[Tool]:
         tags: list[str] = [],  # noqa: B006 (pydantic copies it)
         metadata: dict[str, Any] | None = None,
         source_id: str | None = None,
-        namespace: Namespace | None = None,
+        namespace: Namespace = None,
     ) -> CallToolResult:
         """Remember a fact: something that holds, not something that happened."""
         with told():
@@ -71,13 +72,13 @@ def _reading(memory: Memory) -> list[Tool]:
     async def memory_fact_recall(
         query: Annotated[str, Field(description="A question or description, in words.")],
         k: Limit = 10,
-        namespace: Namespace | None = None,
+        namespace: Namespace = None,
     ) -> CallToolResult:
         """Find the facts that answer a question best."""
         with told():
             return answer({"results": await memory.facts.recall(query, k=k, namespace=namespace)})
 
-    async def memory_fact_get(id: FactId, namespace: Namespace | None = None) -> CallToolResult:
+    async def memory_fact_get(id: FactId, namespace: Namespace = None) -> CallToolResult:
         """Return one fact."""
         with told():
             return answer(await memory.facts.get(id, namespace=namespace))
@@ -87,8 +88,8 @@ def _reading(memory: Memory) -> list[Tool]:
         category: str | None = None,
         tags: list[str] = [],  # noqa: B006 (pydantic copies it)
         limit: Limit = 20,
-        cursor: str | None = None,
-        namespace: Namespace | None = None,
+        cursor: Cursor = None,
+        namespace: Namespace = None,
     ) -> CallToolResult:
         """List facts, last updated first."""
         with told():
@@ -120,7 +121,7 @@ def _changing(memory: Memory) -> list[Tool]:
         confidence: Confidence | None = None,
         tags: list[str] | None = None,
         metadata: dict[str, Any] | None = None,
-        namespace: Namespace | None = None,
+        namespace: Namespace = None,
     ) -> CallToolResult:
         """Correct a fact: the fields you name are replaced, the others stay."""
         with told():
@@ -135,7 +136,7 @@ def _changing(memory: Memory) -> list[Tool]:
             )
             return answer(await memory.facts.update(id, namespace=namespace, **changes))
 
-    async def memory_fact_delete(id: FactId, namespace: Namespace | None = None) -> CallToolResult:
+    async def memory_fact_delete(id: FactId, namespace: Namespace = None) -> CallToolResult:
         """Delete a fact for ever."""
         with told():
             await memory.facts.delete(id, namespace=namespace)

@@ -12,13 +12,16 @@ from aegis.mcp.tools import (
     CHANGES,
     DELETES,
     READS,
+    Cursor,
     EpisodeId,
     ImportanceText,
+    LeastImportance,
     Limit,
+    MaybeImportance,
+    MaybeTime,
     MetricText,
     ModeText,
     Namespace,
-    TimeText,
     answer,
     make_tool,
     maybe_time,
@@ -63,7 +66,7 @@ def _recording(memory: Memory) -> list[Tool]:
         ],
         importance: ImportanceText = "medium",
         tags: list[str] = [],  # noqa: B006 (pydantic copies it)
-        timestamp: TimeText | None = None,
+        timestamp: MaybeTime = None,
         details: dict[str, Any] | None = None,
         context: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
@@ -73,7 +76,7 @@ def _recording(memory: Memory) -> list[Tool]:
         source_id: Annotated[
             str | None, Field(description="A key of your own; the same key is recorded once.")
         ] = None,
-        namespace: Namespace | None = None,
+        namespace: Namespace = None,
     ) -> CallToolResult:
         """Remember something that happened, so that you can recall it in a later session.
 
@@ -107,13 +110,13 @@ def _recalling(memory: Memory) -> list[Tool]:
         k: Limit = 10,
         mode: ModeText = "hybrid",
         metric: MetricText = "cosine",
-        since: TimeText | None = None,
-        until: TimeText | None = None,
+        since: MaybeTime = None,
+        until: MaybeTime = None,
         event_types: list[str] = [],  # noqa: B006 (pydantic copies it)
         tags: Annotated[list[str], Field(description="Episodes with all of these.")] = [],  # noqa: B006
-        min_importance: ImportanceText | None = None,
+        min_importance: LeastImportance = None,
         session_id: str | None = None,
-        namespace: Namespace | None = None,
+        namespace: Namespace = None,
     ) -> CallToolResult:
         """Find the memories that answer a question best, by words, meaning and time.
 
@@ -140,21 +143,21 @@ def _recalling(memory: Memory) -> list[Tool]:
 
 
 def _reading(memory: Memory) -> list[Tool]:
-    async def memory_get(id: EpisodeId, namespace: Namespace | None = None) -> CallToolResult:
+    async def memory_get(id: EpisodeId, namespace: Namespace = None) -> CallToolResult:
         """Return one memory in full."""
         with told():
             return answer(await memory.get(id, namespace=namespace))
 
     async def memory_list(
         limit: Limit = 20,
-        cursor: Annotated[str | None, Field(description="next_cursor of the page before.")] = None,
-        since: TimeText | None = None,
-        until: TimeText | None = None,
+        cursor: Cursor = None,
+        since: MaybeTime = None,
+        until: MaybeTime = None,
         event_types: list[str] = [],  # noqa: B006 (pydantic copies it)
         tags: list[str] = [],  # noqa: B006
-        min_importance: ImportanceText | None = None,
+        min_importance: LeastImportance = None,
         session_id: str | None = None,
-        namespace: Namespace | None = None,
+        namespace: Namespace = None,
     ) -> CallToolResult:
         """List memories, newest first; memory_get shows one in full, with its details."""
         with told():
@@ -183,16 +186,16 @@ def _changing(memory: Memory) -> list[Tool]:
         id: EpisodeId,
         summary: str | None = None,
         event_type: str | None = None,
-        importance: ImportanceText | None = None,
+        importance: MaybeImportance = None,
         tags: list[str] | None = None,
-        timestamp: TimeText | None = None,
+        timestamp: MaybeTime = None,
         details: dict[str, Any] | None = None,
         context: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
         related_memories: list[int] | None = None,
         decision: str | None = None,
         session_id: str | None = None,
-        namespace: Namespace | None = None,
+        namespace: Namespace = None,
     ) -> CallToolResult:
         """Correct a memory: the fields you name are replaced, the others stay."""
         with told():
@@ -211,7 +214,7 @@ def _changing(memory: Memory) -> list[Tool]:
             )
             return answer(await memory.update(id, namespace=namespace, **changes))
 
-    async def memory_delete(id: EpisodeId, namespace: Namespace | None = None) -> CallToolResult:
+    async def memory_delete(id: EpisodeId, namespace: Namespace = None) -> CallToolResult:
         """Delete a memory for ever."""
         with told():
             await memory.delete(id, namespace=namespace)

@@ -25,15 +25,19 @@ __all__ = [
     "CHANGES",
     "DELETES",
     "READS",
+    "Cursor",
     "EpisodeId",
-    "FeedbackText",
     "ImportanceText",
+    "LeastImportance",
     "Limit",
+    "MaybeFeedback",
+    "MaybeImportance",
+    "MaybeOutcome",
+    "MaybeTime",
     "MetricText",
     "ModeText",
     "Namespace",
     "OutcomeText",
-    "TimeText",
     "answer",
     "make_tool",
     "maybe_time",
@@ -56,17 +60,28 @@ DELETES = ToolAnnotations(
 )
 
 
-def _choice(choices: tuple[str, ...], description: str) -> Any:
-    return Field(description=description, json_schema_extra={"enum": list(choices)})
+def _choice(choices: tuple[str, ...], description: str, *, optional: bool = False) -> Any:
+    allowed: Any = [*choices, None] if optional else [*choices]
+    return Field(description=description, json_schema_extra={"enum": allowed})
 
 
+# A choice is text here and an enumeration in the schema: what it may be is the domain's to say,
+# in one line. Optional ones are described at their outside, where a model reads.
 ImportanceText = Annotated[str, _choice(IMPORTANCE, "How important it is.")]
+MaybeImportance = Annotated[str | None, _choice(IMPORTANCE, "Its importance.", optional=True)]
+LeastImportance = Annotated[
+    str | None, _choice(IMPORTANCE, "At least this important.", optional=True)
+]
 ModeText = Annotated[str, _choice(MODES, "hybrid unless you know better.")]
 MetricText = Annotated[str, _choice(METRICS, "Distance of mode vector.")]
-OutcomeText = Annotated[str, _choice(OUTCOMES, "How it turned out.")]
-FeedbackText = Annotated[str, _choice(FEEDBACK, "What the user said to it.")]
-TimeText = Annotated[str, Field(description="ISO 8601 with a zone: 2026-05-01T09:00:00+00:00.")]
-Namespace = Annotated[str, Field(description="Whose memory; leave out for the default.")]
+OutcomeText = Annotated[str, _choice(OUTCOMES[1:], "How it turned out.")]
+MaybeOutcome = Annotated[str | None, _choice(OUTCOMES, "How it turned out.", optional=True)]
+MaybeFeedback = Annotated[str | None, _choice(FEEDBACK, "What the user said to it.", optional=True)]
+MaybeTime = Annotated[
+    str | None, Field(description="ISO 8601 with a zone: 2026-05-01T09:00:00+00:00.")
+]
+Namespace = Annotated[str | None, Field(description="Whose memory; leave out for the default.")]
+Cursor = Annotated[str | None, Field(description="next_cursor of the page before.")]
 EpisodeId = Annotated[int, Field(description="Id of the episode.")]
 Limit = Annotated[int, Field(description="How many to return, 1 to 1000.")]
 

@@ -8,16 +8,18 @@ was cut off is run again and goes on where it stopped.
 from __future__ import annotations
 
 from collections.abc import AsyncIterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
+import anyio.lowlevel
 
 from aegis.errors import AegisError, Conflict, InvalidInput
 from aegis.memory import validate
 from aegis.memory.embedding_text import embed_or_none
 from aegis.memory.store import episodes as store
+from aegis.memory.store.copying import copy_episodes, render_episode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -32,9 +34,13 @@ if TYPE_CHECKING:
 
 __all__ = ["BATCH_SIZE", "Recorded", "check", "record_many", "vectors_for"]
 
+#: Episodes a transaction: with vectors a second or two of embedding, without them a tenth.
 BATCH_SIZE = 500
+BATCH_SIZE_PLAIN = 2_000
 #: Two imports of the same source can collide on a row; the loser looks again.
 _TRIES = 3
+#: After so many episodes the batch being written gets its turn, so that its server never waits.
+_STRIDE = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +65,10 @@ class _Batch:
     #: How many were given; `episodes` are those of them that were not there.
     given: int
     episodes: Sequence[NewEpisode]
-    vectors: Sequence[str | None]
-    models: Sequence[str | None]
+    #: Each episode as COPY takes it.
+    rendered: Sequence[str]
+    #: Whether each has a vector.
+    embedded: Sequence[bool]
 
 
 def check(episode: NewEpisode, embedder: Embedder | None) -> None:
@@ -100,10 +108,12 @@ async def record_many(
     episodes: Iterable[NewEpisode] | AsyncIterable[NewEpisode],
     *,
     namespace: str,
-    batch_size: int,
+    batch_size: int | None,
     on_progress: Callable[[int], object] | None,
 ) -> Recorded:
     """Record `episodes`; see `Memory.record_many`."""
+    if batch_size is None:
+        batch_size = BATCH_SIZE_PLAIN if embedder is None else BATCH_SIZE
     validate.check_limit("batch_size", batch_size, most=100_000)
     ids: list[int] = []
     skipped = embedded = 0
@@ -130,17 +140,42 @@ async def record_many(
             group.start_soon(drain)
             try:
                 async for chunk in _chunks(episodes, batch_size, embedder):
-                    new = await _new(db, chunk, namespace)
-                    vectors, models = await vectors_for(embedder, new)
-                    batch = _Batch(given=len(chunk), episodes=new, vectors=vectors, models=models)
-                    await send.send(batch)
+                    await send.send(await _batch(db, embedder, chunk, namespace))
             except AegisError as error:
                 failure = error  # raised once what came before it is written
     except BaseExceptionGroup as group_error:
-        raise _only(group_error) from None
+        raise _only(cast("BaseExceptionGroup[Any]", group_error)) from None
     if failure is not None:
         raise failure
     return Recorded(ids=ids, skipped=skipped, embedded=embedded)
+
+
+async def _batch(
+    db: Database, embedder: Embedder | None, chunk: Sequence[NewEpisode], namespace: str
+) -> _Batch:
+    """Make a chunk ready to be written, while the one before it is."""
+    new = chunk
+    if any(episode.source_id for episode in chunk):
+        # What is there already is left out now, so that it is not embedded in vain.
+        async with db.transaction() as conn:
+            known = await _known(conn, chunk, namespace)
+        new = [e for e in chunk if (e.namespace or namespace, e.source_id) not in known]
+    vectors, models = await vectors_for(embedder, new)
+    now = datetime.now(UTC)
+    rendered: list[str] = []
+    for episode, vector, model in zip(new, vectors, models, strict=True):
+        place = episode.namespace or namespace
+        rendered.append(
+            render_episode(episode, namespace=place, vector=vector, embedding_model=model, now=now)
+        )
+        if len(rendered) % _STRIDE == 0:
+            await anyio.lowlevel.checkpoint()
+    return _Batch(
+        given=len(chunk),
+        episodes=new,
+        rendered=rendered,
+        embedded=[vector is not None for vector in vectors],
+    )
 
 
 async def _write(db: Database, batch: _Batch, namespace: str) -> tuple[list[int], int]:
@@ -167,25 +202,25 @@ async def _copy(conn: Connection, batch: _Batch, namespace: str) -> tuple[list[i
     if not keep:
         return [], 0
     ids = await store.reserve_ids(conn, len(keep))
-    rows: list[store.Row] = []
+    rows: list[tuple[int, Sequence[int], str]] = []
+    known.update(
+        ((batch.episodes[at].namespace or namespace, batch.episodes[at].source_id), row_id)
+        for row_id, at in zip(ids, keep, strict=True)
+    )
     for row_id, at in zip(ids, keep, strict=True):
-        episode = batch.episodes[at]
-        place = episode.namespace or namespace
-        if episode.source_id is not None:
-            known[place, episode.source_id] = row_id
-        rows.append((row_id, place, episode, batch.vectors[at], batch.models[at]))
-    await store.copy_episodes(conn, (_related(row, known) for row in rows), now=datetime.now(UTC))
-    return ids, sum(batch.vectors[at] is not None for at in keep)
+        related = _related(batch.episodes[at], known, namespace)
+        rows.append((row_id, related, batch.rendered[at]))
+    await copy_episodes(conn, rows)
+    return ids, sum(batch.embedded[at] for at in keep)
 
 
-def _related(row: store.Row, known: Mapping[_Key, int]) -> store.Row:
-    """Return the row with its `related_sources` turned into ids."""
-    row_id, place, episode, vector, model = row
+def _related(episode: NewEpisode, known: Mapping[_Key, int], namespace: str) -> Sequence[int]:
+    """Return the related memories, those named by their source included."""
     if not episode.related_sources:
-        return row
+        return episode.related_memories
+    place = episode.namespace or namespace
     found = (known.get((place, source)) for source in episode.related_sources)
-    related = [*episode.related_memories, *(other for other in found if other)]
-    return (row_id, place, replace(episode, related_memories=related), vector, model)
+    return [*episode.related_memories, *(other for other in found if other)]
 
 
 async def _known(
@@ -206,15 +241,6 @@ async def _known(
     return known
 
 
-async def _new(db: Database, episodes: list[NewEpisode], namespace: str) -> list[NewEpisode]:
-    """Leave out what is there already, so that nothing is embedded in vain."""
-    if not any(episode.source_id for episode in episodes):
-        return episodes
-    async with db.transaction() as conn:
-        known = await _known(conn, episodes, namespace)
-    return [e for e in episodes if (e.namespace or namespace, e.source_id) not in known]
-
-
 async def _chunks(
     episodes: Iterable[NewEpisode] | AsyncIterable[NewEpisode], size: int, embedder: Embedder | None
 ) -> AsyncIterator[list[NewEpisode]]:
@@ -225,6 +251,8 @@ async def _chunks(
         async for episode in _each(episodes):
             check(episode, embedder)
             chunk.append(episode)
+            if len(chunk) % _STRIDE == 0:
+                await anyio.lowlevel.checkpoint()
             if len(chunk) == size:
                 yield chunk
                 chunk = []
@@ -247,7 +275,9 @@ async def _each(
             yield episode
 
 
-def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def _only(group: BaseExceptionGroup[Any]) -> BaseException:
     """Return the error that a person should see: the first that is no group."""
-    first = group.exceptions[0]
-    return _only(first) if isinstance(first, BaseExceptionGroup) else first
+    first: BaseException = group.exceptions[0]
+    if isinstance(first, BaseExceptionGroup):
+        return _only(cast("BaseExceptionGroup[Any]", first))
+    return first

@@ -1,8 +1,8 @@
 """Recall: find what answers a question, rank it, say why.
 
-Three statements in one transaction: the question in the terms of the namespace, what the arms find,
-the winners' rows. Between them plain arithmetic (`ranking`). The embedder is asked before the
-transaction, and when it fails the other arms answer.
+Four statements in one transaction: the question in the terms of the namespace, what the arms find,
+what the ranking needs to know of it, the winners' rows. Between them plain arithmetic (`ranking`).
+The embedder is asked before the transaction, and when it fails the other arms answer.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from aegis.db import Connection, Database
     from aegis.memory.embedding import Embedder
     from aegis.memory.models import EpisodeFilter, Metric, Mode
-    from aegis.memory.store.search import Found, QuestionFacts, Space
+    from aegis.memory.store.search import Described, QuestionFacts, Space
 
 __all__ = ["MAX_K", "Asked", "gather", "plan_words", "recall"]
 
@@ -46,15 +46,16 @@ _MAX_WORDS = 24
 #: How many memories the words and the vector hand to the ranking, at least, and how many of their
 #: neighbours on either side come with each.
 _SMALL_ARMS = (60, 40, 2)
-_LARGE_ARMS = (30, 24, 1)
+_LARGE_ARMS = (24, 40, 1)
 #: Results beyond k, to put in the place of what is said twice.
 _SPARE = 10
 #: Postings that are read in a large namespace, in all: the rarest words first.
-_POSTINGS = 600
+_POSTINGS = 400
 #: Share of a word that the sample of a large namespace did not list.
 _RARE_SHARE = 0.0004
 _SAMPLE_AGAIN_DAYS = 1.0
-_EF_SEARCH = 60
+#: How wide HNSW is searched: a fused answer does not hang on the last neighbour, a pure one does.
+_EF_FUSED, _EF_VECTOR = 80, 120
 
 _log = logging.getLogger("aegis.memory")
 
@@ -159,7 +160,10 @@ async def _answer(db: Database, asked: Asked) -> tuple[list[Hit], bool]:
     """Return the hits, and whether the namespace's words ought to be sampled again."""
     async with db.transaction() as conn:
         facts = await search.read_question(
-            conn, query=asked.query, namespace=asked.where.namespace or "", ef_search=_EF_SEARCH
+            conn,
+            query=asked.query,
+            namespace=asked.where.namespace or "",
+            ef_search=_EF_VECTOR if asked.mode == "vector" else _EF_FUSED,
         )
         if asked.mode == "vector":
             ranked = await _nearest(conn, asked, facts)
@@ -203,7 +207,6 @@ async def gather(
             approximate=approximate,
             worded_limit=worded,
             near_limit=near,
-            depth=depth,
         )
         if not approximate or asked.space is None or found.near >= near:
             break
@@ -211,9 +214,18 @@ async def gather(
         approximate = False
     if small:
         idf = idf_of_counts(found.word_counts, facts.episodes)
+    described = await search.describe(
+        conn,
+        found.ids,
+        where=asked.where,
+        words=words,
+        vector=asked.vector,
+        space=asked.space,
+        depth=depth,
+    )
     question = Question(words=words, idf=idf, mean_terms=facts.mean_terms)
-    runs = [[i for i in run if i is not None] for run in found.runs]
-    return _candidates(found, asked.now), runs, question
+    runs = [[i for i in run if i is not None] for run in described.runs]
+    return _candidates(described, asked.now), runs, question
 
 
 def plan_words(facts: QuestionFacts, *, small: bool) -> tuple[list[str], list[float], list[int]]:
@@ -247,10 +259,7 @@ def _approximate(facts: QuestionFacts, asked: Asked) -> bool:
     return 3 * visits < facts.episodes
 
 
-def _candidates(found: Found, now: datetime) -> list[Candidate]:
-    if not found.ids:
-        # Aggregates over no row are NULL.
-        return []
+def _candidates(found: Described, now: datetime) -> list[Candidate]:
     today = now.timestamp()
     return [
         Candidate(

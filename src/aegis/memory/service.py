@@ -119,13 +119,14 @@ class Memory:
         episodes: Iterable[NewEpisode] | AsyncIterable[NewEpisode],
         *,
         embed: bool = True,
-        batch_size: int = bulk.BATCH_SIZE,
+        batch_size: int | None = None,
         on_progress: Callable[[int], object] | None = None,
     ) -> Recorded:
         """Record many episodes through COPY, each batch in one transaction, in the order given.
 
         Episodes whose `source_id` the namespace holds already are skipped. `embed=False` leaves
-        the vectors to the backfill. `on_progress` is told how many have been dealt with so far.
+        the vectors to the backfill. A batch is 500 episodes, or 2,000 without vectors.
+        `on_progress` is told how many have been dealt with so far.
 
         Raises:
             InvalidInput: an episode cannot be accepted; those before it are recorded.

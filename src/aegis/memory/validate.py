@@ -27,6 +27,7 @@ __all__ = [
     "check_episode",
     "check_fact",
     "check_json_object",
+    "check_key",
     "check_limit",
     "check_namespace",
     "check_tags",
@@ -48,9 +49,14 @@ MAX_JSON_BYTES = 16 * 2**20
 MAX_JSON_DEPTH = 100
 MAX_TAGS = 200
 MAX_KEY = 200
+#: With a namespace beside it, below the 2,704 bytes that a B-tree entry may take.
+MAX_SOURCE_KEY_BYTES = 1_000
 #: pgvector's limit for the type `vector`.
 MAX_DIMENSIONS = 16_000
 _PREVIEW = 60
+
+# `json.dumps` with options makes an encoder for every call.
+_encode_json = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 
 
 def check_episode(episode: NewEpisode) -> None:
@@ -71,7 +77,7 @@ def check_episode(episode: NewEpisode) -> None:
         check_json_object(name, getattr(episode, name))
     _check_ids("related_memories", episode.related_memories)
     for source in episode.related_sources:
-        check_text("related_sources", source, most=1000)
+        check_key("related_sources", source)
     if episode.decision is not None:
         check_text("decision", episode.decision, most=MAX_SUMMARY)
     _check_keys(episode)
@@ -181,7 +187,7 @@ def check_json_object(name: str, value: Any) -> None:
     if not isinstance(value, Mapping):
         raise InvalidInput(f"{name} is {_short(value)}; it must be a JSON object.")
     try:
-        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text = _encode_json(value)
         text.encode()
     except (TypeError, ValueError, RecursionError, UnicodeEncodeError) as error:
         raise InvalidInput(f"{name} cannot be stored as JSON: {error}.") from None
@@ -286,13 +292,23 @@ def check_outcome(status: Any, feedback: Any) -> None:
         check_choice("feedback", feedback, FEEDBACK)
 
 
+def check_key(name: str, value: Any) -> None:
+    """Accept a key of at most `MAX_SOURCE_KEY_BYTES`, so that it fits into an index."""
+    check_text(name, value, most=MAX_SOURCE_KEY_BYTES)
+    if len(value.encode()) > MAX_SOURCE_KEY_BYTES:
+        raise InvalidInput(
+            f"{name} has {len(value.encode()):,} bytes; at most {MAX_SOURCE_KEY_BYTES:,} "
+            "are accepted."
+        )
+
+
 def _check_keys(item: NewEpisode | NewFact) -> None:
     if item.namespace is not None:
         check_namespace(item.namespace)
     for name in ("session_id", "source_id"):
         value = getattr(item, name, None)
         if value is not None:
-            check_text(name, value, most=1000)
+            check_key(name, value)
 
 
 def _check_ids(name: str, values: Any) -> None:

@@ -35,6 +35,11 @@ __all__ = ["Serving", "serve"]
 
 _log = logging.getLogger("aegis.serve")
 
+_EXPOSED = (
+    "It can be reached from other machines, without TLS, and the token is all that guards it. "
+    "Put a proxy that speaks TLS before it, or leave AEGIS_API_HOST at 127.0.0.1."
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Serving:
@@ -223,7 +228,7 @@ class _Process:
             pgvector=report.pgvector,
             schema=status.revision or "",
             embedded=self._settings.database_url is None,
-            advice=report.advice,
+            advice=report.advice if is_loopback(self._sock) else (*report.advice, _EXPOSED),
         )
 
 

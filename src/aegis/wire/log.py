@@ -30,14 +30,20 @@ class Lines(logging.Formatter):
         return line
 
 
-def log_to_stderr(level: int = logging.INFO) -> None:
-    """Send every log to standard error in this form; libraries from warnings on."""
+def log_to_stderr(level: int = logging.INFO, *, libraries: int = logging.WARNING) -> None:
+    """Send logs to standard error in this form: ours from `level` on, others from `libraries`."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Lines())
+    # Not by their own levels, which libraries set as they please.
+    handler.addFilter(lambda record: record.levelno >= libraries or _is_ours(record.name))
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)
+    root.setLevel(min(level, libraries))
     logging.getLogger("aegis").setLevel(level)
+
+
+def _is_ours(name: str) -> bool:
+    return name == "aegis" or name.startswith("aegis.")
 
 
 def _one_line(text: str) -> str:

@@ -103,6 +103,7 @@ async def test_facts_and_decisions_are_recorded_once(plain_memory: Memory, tmp_p
         (b'{"text": "x", "metadata": [1]}', "must be a JSON object"),
         (b'{"kind": "episode", "event_type": 5, "summary": "x"}', "must be text"),
         (b'{"kind": "episode", "event_type": "a"}', "summary is missing"),
+        (b'{"text": "x", "session": "' + "木".encode() * 900 + b'"}', "session_id has 2,700 bytes"),
         (b'{"kind": "episode", "event_type": "a", "summary": "x", "source_id": 7}', "source_id"),
         (
             b'{"kind": "episode", "event_type": "a", "summary": "x", "related_memories": ["a"]}',

@@ -135,3 +135,19 @@ async def test_embed_false_leaves_vectors_to_the_backfill(memory: Memory, tmp_pa
     await import_path(memory, "jsonl", numbered(tmp_path / "a.jsonl", 3), embed=False)
     assert not any(e.embedded for e in await memory.list())
     assert await memory.backfill() == 3
+
+
+async def test_value_that_only_postgresql_refuses_is_named_too(
+    plain_memory: Memory, memory: Memory, tmp_path: Path
+) -> None:
+    assert memory.embedder is not None
+    short = {"embedding": [0.5, 0.5], "embedding_model": memory.embedder.model}
+    lines = [{"kind": "episode", "event_type": "n", "summary": f"{i}"} for i in range(5)]
+    file = tmp_path / "a.jsonl"
+    file.write_text("".join(json.dumps(e | (short if i == 2 else {})) + "\n"
+                            for i, e in enumerate(lines)))  # fmt: skip
+    with pytest.raises(InvalidInput, match=r"a\.jsonl, line 3: .*2 before it"):
+        await import_path(plain_memory, "jsonl", file)
+    assert await plain_memory.count() == 2
+    report = await import_path(plain_memory, "jsonl", file, skip_broken=True)
+    assert (report.recorded, report.skipped, report.broken_count) == (2, 2, 1)

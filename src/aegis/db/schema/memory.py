@@ -103,7 +103,12 @@ episodic_memory = Table(
     Index("idx_episodic_namespace_timestamp", "namespace", text("timestamp DESC")),
     Index("idx_episodic_namespace_session", "namespace", "session_id", "timestamp", "id"),
     source_index("uq_episodic_source_id"),
-    Index("idx_episodic_search", "search", postgresql_using="gin"),
+    Index(
+        "idx_episodic_search",
+        "search",
+        postgresql_using="gin",
+        postgresql_with={"gin_pending_list_limit": "256"},
+    ),
     Index("idx_episodic_timestamp", text("timestamp DESC")),
     Index("idx_episodic_event_type", "event_type"),
     Index("idx_episodic_importance", "importance"),

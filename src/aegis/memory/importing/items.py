@@ -84,7 +84,7 @@ class BrokenItem:
 
     place: Place
     reason: str
-    position: int = 0
+    position: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

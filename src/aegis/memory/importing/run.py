@@ -64,23 +64,22 @@ async def run(
 ) -> ImportReport:
     """Import a source; see `aegis.memory.importing.import_path`."""
     source = await anyio.to_thread.run_sync(open_source)
-    run = _Run(memory, namespace or memory.namespace, embed=embed)
+    run = _Run(memory, namespace or memory.namespace, embed=embed, skip_broken=skip_broken)
     try:
         while chunk := await anyio.to_thread.run_sync(_take, source.events, memory):
-            broken = run.sort(chunk, skip_broken=skip_broken)
+            broken = run.sort(chunk)
             await run.record()
             if broken is not None:
-                raise InvalidInput(
-                    f"{broken.place}: {broken.reason.rstrip('.')}. {run.recorded + run.skipped} "
-                    "before it are recorded; correct it and import again, or skip what is broken.",
-                    code="import_broken",
-                )
+                raise run.stopped_by(broken)
             if on_progress is not None:
-                on_progress(run.progress(chunk[-1], source))
+                on_progress(run.progress(chunk[-1].position, source))
     finally:
         # A generator that is not exhausted holds a file or a subprocess.
-        await anyio.to_thread.run_sync(getattr(source.events, "close", lambda: None))
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(getattr(source.events, "close", lambda: None))
     await run.link_forward()
+    if on_progress is not None and run.position < source.total:
+        on_progress(run.progress(source.total, source))
     return ImportReport(
         kind=kind,
         path=path,
@@ -145,23 +144,28 @@ def _check_decision(decision: ImportedDecision) -> None:
 class _Run:
     """What an import has done so far, and the items of the chunk in hand."""
 
-    def __init__(self, memory: Memory, namespace: str, *, embed: bool) -> None:
+    def __init__(self, memory: Memory, namespace: str, *, embed: bool, skip_broken: bool) -> None:
         self._memory = memory
         self._namespace = namespace
         self._embed = embed
+        self._skip_broken = skip_broken
         self._ids = _IdMap()
         self._forward: list[tuple[int, tuple[int, ...]]] = []
         self._episodes: list[Item] = []
         self._facts: list[Item] = []
         self._decisions: list[ImportedDecision] = []
         self.namespaces: set[str] = set()
+        self.position = 0
         self.recorded = self.skipped = self.broken_count = self.dangling = 0
         self.broken: list[BrokenItem] = []
         self.passed_over: dict[str, int] = {}
 
-    def progress(self, last: Event, source: Source) -> Progress:
+    def progress(self, position: int, source: Source) -> Progress:
+        # An answer in a transcript is handed on after lines that stand behind it; and a file that
+        # grows is read further than it was long.
+        self.position = min(max(self.position, position), source.total)
         return Progress(
-            done=min(last.position, source.total),
+            done=self.position,
             total=source.total,
             unit=source.unit,
             recorded=self.recorded,
@@ -169,7 +173,15 @@ class _Run:
             broken=self.broken_count,
         )
 
-    def sort(self, chunk: Sequence[Event], *, skip_broken: bool) -> BrokenItem | None:
+    def stopped_by(self, broken: BrokenItem) -> InvalidInput:
+        """Return the error that ends the import."""
+        return InvalidInput(
+            f"{broken.place}: {broken.reason.rstrip('.')}. {self.recorded + self.skipped} "
+            "before it are recorded; correct it and import again, or skip what is broken.",
+            code="import_broken",
+        )
+
+    def sort(self, chunk: Sequence[Event]) -> BrokenItem | None:
         """Sort a chunk by what is to be done; return the broken item that ends the import."""
         self._episodes, self._facts, self._decisions = [], [], []
         for event in chunk:
@@ -183,14 +195,17 @@ class _Run:
                 case PassedOver(what=what):
                     self.passed_over[what] = self.passed_over.get(what, 0) + 1
                 case BrokenItem():
-                    if not skip_broken:
+                    if not self._skip_broken:
                         return event
-                    self.broken_count += 1
-                    if len(self.broken) < MAX_LISTED:
-                        self.broken.append(event)
+                    self._pass_over(event)
                 case _:
                     raise AssertionError(event)
         return None
+
+    def _pass_over(self, broken: BrokenItem) -> None:
+        self.broken_count += 1
+        if len(self.broken) < MAX_LISTED:
+            self.broken.append(broken)
 
     async def record(self) -> None:
         """Record the chunk in hand: episodes first, decisions refer to them."""
@@ -209,6 +224,19 @@ class _Run:
         for old_id in sorted(old for old in left_out if old is not None):
             self._ids.add(old_id, old_id)
         sources = {item.old_id: _episode(item).source_id for item in items if item.old_id}
+        try:
+            await self._record_together(items, sources)
+        except InvalidInput:
+            # PostgreSQL refused what the checks let through: find out which one it was.
+            for item in items:
+                await self._record_alone(item, sources)
+        self.namespaces |= {_episode(item).namespace or self._namespace for item in items}
+        if sources:
+            await self._remember(items)
+
+    async def _record_together(
+        self, items: Sequence[Item], sources: Mapping[int, str | None]
+    ) -> None:
         result = await self._memory.record_many(
             [self._resolved(item, sources) for item in items],
             embed=self._embed,
@@ -216,9 +244,15 @@ class _Run:
         )
         self.recorded += result.recorded
         self.skipped += result.skipped
-        self.namespaces |= {_episode(item).namespace or self._namespace for item in items}
-        if sources:
-            await self._remember(items)
+
+    async def _record_alone(self, item: Item, sources: Mapping[int, str | None]) -> None:
+        try:
+            await self._record_together([item], sources)
+        except InvalidInput as error:
+            broken = BrokenItem(place=item.place, reason=error.message, position=item.position)
+            if not self._skip_broken:
+                raise self.stopped_by(broken) from None
+            self._pass_over(broken)
 
     async def _without_originals(self, items: list[Item], list_originals: _Originals) -> list[Item]:
         """Leave out those that are the very rows that were exported."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any, LiteralString, TypeAlias
+from typing import TYPE_CHECKING, Any, LiteralString
 
 from psycopg.types.json import Jsonb
 
@@ -11,7 +10,7 @@ from aegis.db import execute, fetch_all, fetch_one, fetch_optional, fetch_value,
 from aegis.memory.models import IMPORTANCE, Episode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from aegis.db import Connection
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 __all__ = [
     "COLUMNS",
     "CONDITIONS",
-    "Row",
-    "copy_episodes",
     "count_episodes",
     "delete_episode",
     "filter_params",
@@ -35,9 +32,6 @@ __all__ = [
     "set_embedding",
     "update_episode",
 ]
-
-#: An episode to copy: id, namespace, episode, vector in text form, model.
-Row: TypeAlias = "tuple[int, str, NewEpisode, str | None, str | None]"
 
 #: The columns of `Episode`, in its order; `details` and the like keep NULL apart from `{}`.
 COLUMNS: LiteralString = """
@@ -146,51 +140,6 @@ async def reserve_ids(conn: Connection, count: int) -> list[int]:
         {"count": count},
     )
     return sorted(row[0] for row in await cursor.fetchall())
-
-
-async def copy_episodes(
-    conn: Connection,
-    rows: Iterable[Row],
-    *,
-    now: datetime,
-) -> None:
-    """Write rows of (id, namespace, episode, vector text, model) through COPY, in this order."""
-    async with (
-        conn.cursor() as cursor,
-        cursor.copy(
-            """
-            COPY episodic_memory (
-                id, timestamp, event_type, summary, details, context, importance, embedding,
-                tags, related_memories, decision, metadata, namespace, session_id, source_id,
-                embedding_model, created_at, updated_at
-            ) FROM STDIN
-            """
-        ) as copy,
-    ):
-        for row_id, namespace, episode, vector, model in rows:
-            await copy.write_row(
-                (
-                    row_id,
-                    episode.timestamp or now,
-                    episode.event_type,
-                    episode.summary,
-                    _json_text(episode.details),
-                    _json_text(episode.context),
-                    episode.importance,
-                    vector,
-                    list(episode.tags),
-                    list(episode.related_memories),
-                    episode.decision,
-                    _json_text(episode.metadata),
-                    namespace,
-                    episode.session_id,
-                    episode.source_id,
-                    model,
-                    episode.created_at or now,
-                    # A row that was exported keeps both times, also one that never changed.
-                    now if episode.created_at is None else episode.updated_at,
-                )
-            )
 
 
 async def list_known_sources(
@@ -373,7 +322,3 @@ async def set_embedding(
 
 def _jsonb(value: Mapping[str, Any] | None) -> Jsonb | None:
     return None if value is None else Jsonb(dict(value))
-
-
-def _json_text(value: Mapping[str, Any] | None) -> str | None:
-    return None if value is None else json.dumps(value, ensure_ascii=False)

@@ -1,8 +1,8 @@
 """SQL of recall: which memories the arms find, and what the ranking has to know about them.
 
 Plans depend on sizes, so `find_candidates` and `find_nearest` are planned anew each time with the
-values in sight (`prepare=False`). They run in the transaction of `read_question`, which sets how
-HNSW is searched.
+values in sight (`prepare=False`); `describe` looks up keys, and one plan serves. They run in the
+transaction of `read_question`, which sets how HNSW is searched.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from aegis.memory.store.search_sql import (
     Space,
     asked_for,
     candidates_sql,
+    descriptions_sql,
     nearest_sql,
     newest_sql,
     undated_sql,
@@ -29,9 +30,11 @@ if TYPE_CHECKING:
     from aegis.memory.models import EpisodeFilter, Metric
 
 __all__ = [
+    "Described",
     "Found",
     "QuestionFacts",
     "Space",
+    "describe",
     "find_candidates",
     "find_nearest",
     "find_newest",
@@ -73,7 +76,18 @@ class QuestionFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What the arms found, and its neighbours: parallel lists, one item an episode."""
+    """What the arms found."""
+
+    ids: list[int]
+    #: Episodes that hold each word, as far as they were looked at.
+    word_counts: list[int]
+    #: How many the vector arm found.
+    near: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """What was found, with its neighbours: parallel lists, one item an episode."""
 
     ids: list[int]
     #: Per word, in the order of the question.
@@ -86,10 +100,6 @@ class Found:
     eligible: list[bool]
     #: Ids that follow one another in a session, five at most, None where there is none.
     runs: list[list[int | None]]
-    #: Episodes that hold each word, as far as they were looked at.
-    word_counts: list[int]
-    #: How many the vector arm found.
-    near: int
 
 
 def lexeme_query(lexeme: str) -> str:
@@ -194,17 +204,13 @@ async def find_candidates(
     approximate: bool,
     worded_limit: int,
     near_limit: int,
-    depth: int,
 ) -> Found:
-    """Return the best by words and the nearest by vector, each with its neighbours.
+    """Return the best by words and the nearest by vector.
 
-    Neighbours are up to `depth` (1 or 2) episodes before and after it in the session. A word with
-    cap 0 finds nothing, and still counts in what others found. `idf` None: counted
-    here, exactly, over the namespace.
+    A word with cap 0 finds nothing. `idf` None: counted here, exactly, over the namespace.
     """
     statement = candidates_sql(
         asked_for(where),
-        len(words),
         space,
         approximate=approximate,
         exactly=any(weight is None for weight in idf),
@@ -223,21 +229,50 @@ async def find_candidates(
         "mean_terms": facts.mean_terms,
         "worded_limit": worded_limit,
         "near_limit": near_limit,
-        "depth": depth,
         "vector": vector,
     }
-    params |= {f"word_{i}": lexeme for i, lexeme in enumerate(lexemes)}
     async with conn.cursor(binary=True) as cursor:
         await cursor.execute(statement, params, prepare=False)
         row: Any = await cursor.fetchone()
-    found = dict(zip(_FOUND, row, strict=True))
-    return Found(**{**found, "counts": found["counts"] if words else [[] for _ in found["ids"]]})
+    return Found(ids=row[0], word_counts=row[1], near=row[2])
 
 
-_FOUND = (
-    "ids", "counts", "terms", "similarities", "times", "importances", "eligible", "runs",
-    "word_counts", "near",
-)  # fmt: skip
+async def describe(
+    conn: Connection,
+    ids: Sequence[int],
+    *,
+    where: EpisodeFilter,
+    words: Sequence[str],
+    vector: str | None,
+    space: Space | None,
+    depth: int,
+) -> Described:
+    """Return what the ranking needs to know about these episodes and their neighbours.
+
+    Neighbours are up to `depth` (1 or 2) episodes before and after each in its session.
+    """
+    params = filter_params(where) | {
+        "ids": list(ids),
+        "words": [lexeme_query(word) for word in words],
+        "unit": _TS_RANK_UNIT,
+        "depth": depth,
+        "vector": vector,
+    }
+    async with conn.cursor(binary=True) as cursor:
+        await cursor.execute(descriptions_sql(asked_for(where), len(words), space), params)
+        row: Any = await cursor.fetchone()
+    # array_agg of arrays has no empty result, and a question without words has no counts.
+    counts: list[list[float]] = (row[1] or []) if words else [[] for _ in row[0]]
+    return Described(
+        ids=row[0],
+        counts=counts,
+        terms=row[2],
+        similarities=row[3],
+        times=row[4],
+        importances=row[5],
+        eligible=row[6],
+        runs=row[7],
+    )
 
 
 async def find_nearest(

@@ -16,7 +16,15 @@ from psycopg import sql
 if TYPE_CHECKING:
     from aegis.memory.models import EpisodeFilter, Metric
 
-__all__ = ["Space", "asked_for", "candidates_sql", "nearest_sql", "newest_sql", "undated_sql"]
+__all__ = [
+    "Space",
+    "asked_for",
+    "candidates_sql",
+    "descriptions_sql",
+    "nearest_sql",
+    "newest_sql",
+    "undated_sql",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +50,11 @@ _CONDITIONS: dict[str, LiteralString] = {
 }
 
 
+#: Says what `e.namespace = …` says, but no index knows it: the words have one of their own, and
+#: reading the whole namespace again for each word is never quicker.
+_IN_NAMESPACE: LiteralString = "(e.namespace || '') = %(namespace)s"
+
+
 def asked_for(where: EpisodeFilter) -> tuple[str, ...]:
     """Return the names of the filters that are set, beside the namespace."""
     return tuple(name for name in _CONDITIONS if getattr(where, name) not in (None, (), []))
@@ -49,24 +62,34 @@ def asked_for(where: EpisodeFilter) -> tuple[str, ...]:
 
 @lru_cache(maxsize=256)
 def candidates_sql(
-    filters: tuple[str, ...], words: int, space: Space | None, *, approximate: bool, exactly: bool
+    filters: tuple[str, ...], space: Space | None, *, approximate: bool, exactly: bool
 ) -> bytes:
     """Return the statement of `find_candidates`; `exactly` counts words over the namespace."""
     conditions = _conditions(filters)
-    counts = sql.SQL(", ").join(
-        sql.SQL("ts_rank(e.search, {}::tsquery) * %(unit)s::float8").format(
-            sql.Placeholder(f"word_{i}")
-        )
-        for i in range(words)
-    )
     return (
         sql.SQL(_one_line(_CANDIDATES))
         .format(
             eligible=conditions,
             # Counting words is for the namespace; looking for memories is for the filter.
-            inside=sql.SQL("true") if exactly else conditions,
-            counts=counts if words else sql.SQL("0"),
+            inside=conditions if filters and not exactly else sql.SQL(_IN_NAMESPACE),
             near=_nearest(conditions, space, approximate=approximate),
+        )
+        .as_bytes(None)
+    )
+
+
+@lru_cache(maxsize=256)
+def descriptions_sql(filters: tuple[str, ...], words: int, space: Space | None) -> bytes:
+    """Return the statement of `describe`."""
+    counts = sql.SQL(", ").join(
+        sql.SQL("ts_rank(e.search, a.words[{}]) * %(unit)s::float8").format(sql.Literal(i + 1))
+        for i in range(words)
+    )
+    return (
+        sql.SQL(_one_line(_DESCRIPTIONS))
+        .format(
+            eligible=_conditions(filters),
+            counts=counts if words else sql.SQL("0"),
             similarity=_similarity(space),
         )
         .as_bytes(None)
@@ -121,8 +144,7 @@ matches AS MATERIALIZED (
                length(e.search) - 1 AS terms
         FROM episodic_memory e
         WHERE e.search @@ w.seek
-          AND e.namespace = %(namespace)s
-          AND ({inside})
+          AND {inside}
         LIMIT w.cap
     ) AS m
 ),
@@ -152,15 +174,22 @@ worded AS (
 ),
 near AS MATERIALIZED (
     {near}
-),
-core AS (
-    SELECT id FROM worded
-    UNION
-    SELECT id FROM near
+)
+SELECT (SELECT coalesce(array_agg(f.id), '{{}}')
+        FROM (SELECT id FROM worded UNION SELECT id FROM near) AS f),
+       (SELECT coalesce(array_agg(c.episodes ORDER BY c.place), '{{}}') FROM counted c),
+       (SELECT count(*) FROM near)
+"""
+
+# Only primary keys and sessions are looked up here, so one plan serves every call.
+_DESCRIPTIONS: LiteralString = """
+WITH asked AS MATERIALIZED (
+    SELECT %(vector)s::text::vector AS vector,
+           %(words)s::text[]::tsquery[] AS words
 ),
 runs AS MATERIALIZED (
     SELECT ARRAY[before.ids[2], before.ids[1], e.id, after.ids[1], after.ids[2]] AS run
-    FROM core c
+    FROM unnest(%(ids)s::int[]) AS c (id)
     JOIN episodic_memory e ON e.id = c.id
     CROSS JOIN LATERAL (
         SELECT ARRAY(
@@ -203,6 +232,7 @@ described AS (
            ({eligible}) AS eligible
     FROM members m
     JOIN episodic_memory e ON e.id = m.id
+    CROSS JOIN asked a
 )
 SELECT coalesce(array_agg(d.id), '{{}}'),
        array_agg(d.counts),
@@ -211,9 +241,7 @@ SELECT coalesce(array_agg(d.id), '{{}}'),
        coalesce(array_agg(d.time), '{{}}'),
        coalesce(array_agg(d.importance), '{{}}'),
        coalesce(array_agg(d.eligible), '{{}}'),
-       (SELECT coalesce(array_agg(r.run), '{{}}') FROM runs r),
-       (SELECT coalesce(array_agg(c.episodes ORDER BY c.place), '{{}}') FROM counted c),
-       (SELECT count(*) FROM near)
+       (SELECT coalesce(array_agg(r.run), '{{}}') FROM runs r)
 FROM described d
 """
 
@@ -260,7 +288,10 @@ def _one_line(text: LiteralString) -> LiteralString:
 
 
 def _conditions(filters: tuple[str, ...]) -> sql.Composable:
-    parts = ["e.namespace = %(namespace)s", *(_CONDITIONS[name] for name in filters)]
+    parts: list[LiteralString] = [
+        "e.namespace = %(namespace)s",
+        *(_CONDITIONS[name] for name in filters),
+    ]
     return sql.SQL(" AND ").join(map(sql.SQL, parts))
 
 
@@ -309,6 +340,6 @@ def _nearest(
 def _similarity(space: Space | None) -> sql.Composable:
     if space is None:
         return sql.SQL("NULL")
-    return sql.SQL(
-        "CASE WHEN {comparable} THEN 1 - (e.embedding <=> %(vector)s::vector) END"
-    ).format(comparable=_comparable(space))
+    return sql.SQL("CASE WHEN {comparable} THEN 1 - (e.embedding <=> a.vector) END").format(
+        comparable=_comparable(space)
+    )

@@ -40,7 +40,27 @@ async def sample_namespace(conn: Connection, namespace: str, *, small: int) -> b
         await execute(conn, "DELETE FROM memory_namespaces WHERE namespace = %(namespace)s", params)
         return True
     await _insert(conn, params | {"episodes": episodes})
+    await _analyze_if_new(conn, episodes)
     return True
+
+
+async def _analyze_if_new(conn: Connection, episodes: int) -> None:
+    """Tell the planner about a table that was filled a moment ago, before autovacuum does.
+
+    Without it a large namespace counts as a small one, and is scanned.
+    """
+    believed = await fetch_value(
+        conn, "SELECT reltuples FROM pg_class WHERE oid = 'episodic_memory'::regclass"
+    )
+    if believed * 2 < episodes:
+        await execute(
+            conn,
+            """
+            ANALYZE episodic_memory (
+                namespace, session_id, timestamp, event_type, importance, tags, embedding_model
+            )
+            """,
+        )
 
 
 async def _insert(conn: Connection, params: dict[str, Any]) -> None:

@@ -33,7 +33,11 @@ STATEMENTS = (
             || to_tsvector('english', left(summary || ' ' || coalesce(decision, ''), 100000))
         ) STORED
     """,
-    "CREATE INDEX idx_episodic_search ON episodic_memory USING gin (search)",
+    # What was written last is kept in a list that every search reads: keep it short.
+    """
+    CREATE INDEX idx_episodic_search
+        ON episodic_memory USING gin (search) WITH (gin_pending_list_limit = 256)
+    """,
     """
     CREATE TABLE memory_namespaces (
         namespace TEXT PRIMARY KEY,
@@ -52,19 +56,19 @@ STATEMENTS = (
     """,
     """
     COMMENT ON COLUMN episodic_memory.search IS
-        'Stems of summary and decision with their positions, and the namespace as a lexeme; generated.'
+        'Stems of summary and decision with their positions, and the namespace; generated.'
     """,
     """
     COMMENT ON TABLE memory_namespaces IS
-        'Size of each large namespace as of its last sample; rows may be deleted, recall makes them again.'
+        'Size of each large namespace as sampled; recall makes deleted rows again.'
     """,
     "COMMENT ON COLUMN memory_namespaces.namespace IS 'The namespace.'",
     "COMMENT ON COLUMN memory_namespaces.episodes IS 'Episodes in it when it was sampled.'",
-    "COMMENT ON COLUMN memory_namespaces.mean_terms IS 'Mean number of distinct stems of an episode.'",
+    "COMMENT ON COLUMN memory_namespaces.mean_terms IS 'Mean number of stems of an episode.'",
     "COMMENT ON COLUMN memory_namespaces.refreshed_at IS 'When it was sampled.'",
     """
     COMMENT ON TABLE memory_terms IS
-        'Words that are common in a large namespace, from a sample; a word that is not here is rare.'
+        'Words that are common in a large namespace, from a sample; others are rare.'
     """,
     "COMMENT ON COLUMN memory_terms.namespace IS 'The namespace.'",
     "COMMENT ON COLUMN memory_terms.term IS 'The stem, as in episodic_memory.search.'",

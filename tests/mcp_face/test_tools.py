@@ -1,0 +1,246 @@
+"""Every tool, through the SDK's own client: over stdio, over HTTP and in this process."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import pytest
+from mcp import Client
+from mcp.client.stdio import StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
+
+from aegis.mcp.server import create_server
+from aegis.memory import Memory
+from tests.serving import environment, serving
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+    from pathlib import Path
+
+    from mcp_types import CallToolResult
+
+    from aegis.db import Database
+
+TOOLS = {
+    *(
+        [
+            "memory_record",
+            "memory_recall",
+            "memory_get",
+            "memory_list",
+            "memory_update",
+            "memory_delete",
+        ]
+    ),
+    *(f"memory_fact_{verb}" for verb in ("record", "recall", "get", "list", "update", "delete")),
+    *(
+        f"memory_decision_{verb}"
+        for verb in ("record", "resolve", "recall", "get", "list", "update", "delete")
+    ),
+}
+READS = {name for name in TOOLS if name.rpartition("_")[2] in ("recall", "get", "list")}
+DESTROYS = {name for name in TOOLS if name.rpartition("_")[2] in ("update", "delete")}
+
+
+@pytest.fixture
+async def agent(db: Database) -> AsyncIterator[Client]:
+    """A client of a server in this process."""
+    async with Client(create_server(Memory(db, None, namespace="default"))) as client:
+        yield client
+
+
+async def call(client: Client, name: str, **arguments: Any) -> dict[str, Any]:
+    result = await client.call_tool(name, arguments)
+    assert not result.is_error, text_of(result)
+    assert result.structured_content is not None
+    return result.structured_content
+
+
+async def refused(client: Client, name: str, **arguments: Any) -> str:
+    result = await client.call_tool(name, arguments)
+    assert result.is_error
+    return text_of(result)
+
+
+def text_of(result: CallToolResult) -> str:
+    return "".join(block.text for block in result.content if block.type == "text")
+
+
+@asynccontextmanager
+async def over_stdio(data_dir: Path, dsn: str, mode: Any) -> AsyncGenerator[Client]:
+    server = StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "aegis.cli", "mcp"],
+        env=environment(data_dir, database_url=dsn, embedder="none"),
+    )
+    async with Client(server, mode=mode) as client:
+        yield client
+
+
+@asynccontextmanager
+async def over_http(data_dir: Path, dsn: str, mode: Any) -> AsyncGenerator[Client]:
+    with serving(data_dir, database_url=dsn, embedder="none") as served:
+        headers = {"Authorization": f"Bearer {served.token}"}
+        async with httpx2.AsyncClient(headers=headers, timeout=30) as http:
+            transport = streamable_http_client(f"{served.url}/mcp", http_client=http)
+            async with Client(transport, mode=mode) as client:
+                yield client
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+@pytest.mark.parametrize("connect", [over_stdio, over_http])
+async def test_agent_records_and_recalls_over_both_transports(
+    tmp_path: Path, dsn: str, connect: Any, mode: str
+) -> None:
+    async with connect(tmp_path / "data", dsn, mode) as client:
+        assert {tool.name for tool in (await client.list_tools()).tools} == TOOLS
+        made = await call(client, "memory_record", event_type="note", summary="The cat sat.")
+        found = await call(client, "memory_recall", query="where is the cat?")
+        assert [hit["id"] for hit in found["results"]] == [made["id"]]
+        assert "[not_found]" in await refused(client, "memory_get", id=999)
+
+
+async def test_http_without_the_token_or_from_elsewhere_is_refused(
+    tmp_path: Path, dsn: str
+) -> None:
+    with serving(tmp_path / "data", database_url=dsn, embedder="none") as served:
+        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+        token = {"Authorization": f"Bearer {served.token}"}
+        evil = token | {"Host": "evil.example"}
+        foreign = token | {"Origin": "https://evil.example", "Accept": "application/json"}
+        url = f"{served.url}/mcp"
+        assert httpx2.post(url, json=body).status_code == 401
+        assert httpx2.post(url, json=body, headers=evil).status_code == 421
+        assert httpx2.post(url, json=body, headers=foreign).status_code == 403
+
+
+async def test_annotations_are_honest(agent: Client) -> None:
+    for tool in (await agent.list_tools()).tools:
+        notes = tool.annotations
+        assert notes is not None
+        assert notes.read_only_hint is (tool.name in READS), tool.name
+        assert notes.destructive_hint is (tool.name in DESTROYS), tool.name
+        assert notes.idempotent_hint is (tool.name in READS | DESTROYS), tool.name
+        assert notes.open_world_hint is False
+        assert tool.title
+        assert tool.description
+        assert tool.input_schema["additionalProperties"] is False
+
+
+async def test_tools_keep_their_order(agent: Client) -> None:
+    first = [tool.name for tool in (await agent.list_tools()).tools]
+    assert first == [tool.name for tool in (await agent.list_tools()).tools]
+    assert first[:2] == ["memory_record", "memory_recall"]
+
+
+async def test_server_says_what_it_is_for(agent: Client) -> None:
+    assert "memory_recall" in (agent.instructions or "")
+
+
+async def test_episode_lives_its_life(agent: Client) -> None:
+    made = await call(
+        agent,
+        "memory_record",
+        event_type="error",
+        summary="Deploy failed",
+        importance="high",
+        tags=["deploy"],
+        timestamp="2026-05-01T09:00:00+02:00",
+        details={"exit": 3},
+    )
+    assert made["timestamp"] == "2026-05-01T07:00:00+00:00"
+    (hit,) = (await call(agent, "memory_recall", query="deploy", tags=["deploy"]))["results"]
+    assert (hit["id"], "why" in hit, "details" in hit) == (made["id"], True, False)
+    assert (await call(agent, "memory_get", id=made["id"]))["details"] == {"exit": 3}
+    changed = await call(agent, "memory_update", id=made["id"], importance="low")
+    assert (changed["importance"], changed["tags"]) == ("low", ["deploy"])
+    assert await call(agent, "memory_delete", id=made["id"]) == {"deleted": made["id"]}
+    assert "[not_found]" in await refused(agent, "memory_delete", id=made["id"])
+
+
+async def test_pages_lead_to_everything(agent: Client) -> None:
+    for n in range(5):
+        await call(agent, "memory_record", event_type="note", summary=f"number {n}")
+    first = await call(agent, "memory_list", limit=3)
+    rest = await call(agent, "memory_list", limit=3, cursor=first["next_cursor"])
+    assert len({e["id"] for e in first["items"] + rest["items"]}) == 5
+    assert "next_cursor" not in rest
+
+
+async def test_fact_lives_its_life(agent: Client) -> None:
+    made = await call(agent, "memory_fact_record", concept="tea", content="no sugar")
+    found = await call(agent, "memory_fact_recall", query="sugar")
+    assert [hit["fact"]["id"] for hit in found["results"]] == [made["id"]]
+    changed = await call(agent, "memory_fact_update", id=made["id"], confidence=0.5)
+    assert changed["confidence"] == 0.5
+    assert (await call(agent, "memory_fact_get", id=made["id"]))["content"] == "no sugar"
+    assert len((await call(agent, "memory_fact_list", concept="tea"))["items"]) == 1
+    await call(agent, "memory_fact_delete", id=made["id"])
+    assert "[not_found]" in await refused(agent, "memory_fact_get", id=made["id"])
+
+
+async def test_decision_lives_its_life(agent: Client) -> None:
+    made = await call(
+        agent,
+        "memory_decision_record",
+        task_context="Which queue?",
+        alternatives=["postgres", {"name": "redis"}],
+        chosen_option="postgres",
+        reasoning="one server to back up",
+    )
+    pending = await call(agent, "memory_decision_list", outcome="pending")
+    assert [d["id"] for d in pending["items"]] == [made["id"]]
+    resolve = {"id": made["id"], "outcome": "success", "lessons": "keep it simple"}
+    assert (await call(agent, "memory_decision_resolve", **resolve))["outcome_status"] == "success"
+    assert "[decision_resolved]" in await refused(agent, "memory_decision_resolve", **resolve)
+    (hit,) = (await call(agent, "memory_decision_recall", query="queue"))["results"]
+    assert hit["decision"]["lessons_learned"] == "keep it simple"
+    changed = await call(agent, "memory_decision_update", id=made["id"], user_feedback="positive")
+    assert changed["user_feedback"] == "positive"
+    assert (await call(agent, "memory_decision_get", id=made["id"]))["id"] == made["id"]
+    await call(agent, "memory_decision_delete", id=made["id"])
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "says"),
+    [
+        ("memory_record", {"event_type": "n", "summary": ""}, "summary is empty"),
+        ("memory_record", {"event_type": "n"}, "summary"),
+        ("memory_record", {"event_type": "n", "summary": "s", "importance": "x"}, "use one of low"),
+        ("memory_record", {"event_type": "n", "summary": "s", "timestamp": "2026-05-01"}, "zone"),
+        ("memory_record", {"event_type": "n", "summary": "s", "details": [1]}, "details"),
+        ("memory_record", {"event_type": "n", "summary": "s", "tag": ["a"]}, "tag"),
+        ("memory_recall", {"query": "x", "k": 0}, "k is 0"),
+        ("memory_recall", {"query": "x", "mode": "magic"}, "mode is 'magic'"),
+        ("memory_list", {"cursor": "nonsense"}, "[cursor_invalid]"),
+        ("memory_update", {"id": 1}, "no field cannot be updated"),
+        ("memory_get", {"id": -1}, "ids are whole numbers"),
+        ("memory_fact_record", {"concept": "c", "content": "x", "confidence": 7}, "from 0 to 1"),
+        (
+            "memory_decision_record",
+            {"task_context": "t", "alternatives": [], "chosen_option": "a", "reasoning": "r"},
+            "alternatives is empty",
+        ),
+        ("memory_decision_resolve", {"id": 1, "outcome": "great"}, "use one of success"),
+    ],
+)
+async def test_value_that_cannot_be_accepted_is_explained_to_the_model(
+    agent: Client, name: str, arguments: dict[str, Any], says: str
+) -> None:
+    assert says in await refused(agent, name, **arguments)
+
+
+async def test_crash_does_not_tell_the_model_about_the_inside(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = Memory(db, None, namespace="default")
+
+    async def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("secret of the inside")
+
+    monkeypatch.setattr(memory, "get", broken)
+    async with Client(create_server(memory)) as client:
+        assert "secret" not in await refused(client, "memory_get", id=1)
