@@ -93,6 +93,11 @@ async def ready(settings: Settings) -> str:
         ) as conn:
             await check_server(conn)
             status = await schema_state(conn)
+    if status.state == "behind" and settings.database_url is None:
+        from aegis.db import migrate
+
+        # Another process may just be making it, revision by revision.
+        status = await anyio.to_thread.run_sync(migrate.settled_status, dsn)
     if status.state == "empty" and settings.database_url is None:
         await _furnish(dsn, settings)
     else:
