@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -12,10 +13,11 @@ import psycopg
 import pytest
 
 from aegis.config import Settings, load_settings
-from aegis.db import embedded
+from aegis.db import embedded, migrate
+from aegis.db.admin import exclusive_connection
 from aegis.db.binaries import find_binaries
 from tests.cluster import embedded_folder
-from tests.serving import serving
+from tests.serving import CALL, environment, serving
 from tests.trouble.refusal import refused, run
 
 if TYPE_CHECKING:
@@ -79,6 +81,55 @@ def test_second_up_on_the_same_folder_names_the_first(own: Settings, dsn: str) -
         )
         assert str(first.process.pid) in line
         assert first.http().get("/readyz").status_code == 200
+
+
+def test_two_commands_at_once_on_a_fresh_folder_both_work_and_furnish_it(own: Settings) -> None:
+    commands = [
+        subprocess.Popen(
+            [*CALL, "memory", "record", "note", text],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(own.data_dir, embedder="none"),
+        )
+        for text in ("one", "two")
+    ]
+    for command in commands:
+        _, err = command.communicate(timeout=60)
+        assert command.returncode == 0, err
+    items = json.loads(run(own.data_dir, "memory", "list", "--json").stdout)["items"]
+    assert sorted(item["summary"] for item in items) == ["one", "two"]
+    # As after a first `aegis up`: whoever comes first makes everything.
+    status = json.loads(run(own.data_dir, "db", "status", "--json").stdout)
+    assert [
+        state["extension"]["name"]
+        for state in status["extensions"]
+        if state["available"] and not state["installed"]
+    ] == []
+
+
+def test_command_waits_for_the_process_that_is_making_the_schema(own: Settings) -> None:
+    dsn = embedded.start(own).dsn
+    migrate.upgrade(dsn, "0001")
+    with exclusive_connection(dsn) as maker:
+        record = subprocess.Popen(
+            [*CALL, "memory", "record", "note", "patient"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(own.data_dir, embedder="none"),
+        )
+        with psycopg.connect(dsn, autocommit=True) as watch:
+            for _ in range(3000):
+                row = watch.execute(
+                    "SELECT count(*), pg_sleep(0.01) FROM pg_locks "
+                    "WHERE locktype = 'advisory' AND NOT granted"
+                ).fetchone()
+                if row is not None and row[0]:
+                    break
+        migrate.run_upgrade(maker, "head")
+    _, err = record.communicate(timeout=60)
+    assert record.returncode == 0, err
 
 
 def test_address_of_another_machine_is_refused(own: Settings) -> None:

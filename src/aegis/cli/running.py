@@ -70,7 +70,7 @@ def json_object(name: str, text: str | None) -> Any:
         text = _file_text(name, Path(text[1:]))
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInput(f"{name} is not JSON: {error}. Write an object in quotes.") from None
 
 

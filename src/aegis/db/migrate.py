@@ -48,6 +48,7 @@ __all__ = [
     "head",
     "history",
     "revision",
+    "settled_status",
     "state",
     "status",
     "upgrade",
@@ -93,6 +94,12 @@ def history() -> list[Revision]:
 def status(dsn: str) -> SchemaStatus:
     """Return what the database says about its schema."""
     with admin_connection(dsn) as conn, translated():
+        return read_status(conn)
+
+
+def settled_status(dsn: str) -> SchemaStatus:
+    """Return the schema's status once nobody is changing it (`OpsError`: that takes too long)."""
+    with exclusive_connection(dsn) as conn:
         return read_status(conn)
 
 

@@ -93,13 +93,29 @@ async def ready(settings: Settings) -> str:
         ) as conn:
             await check_server(conn)
             status = await schema_state(conn)
-    if status.state == "empty" and settings.database_url is None:
+    if status.state == "behind" and settings.database_url is None:
         from aegis.db import migrate
 
-        await anyio.to_thread.run_sync(migrate.upgrade, dsn)
+        # Another process may just be making it, revision by revision.
+        status = await anyio.to_thread.run_sync(migrate.settled_status, dsn)
+    if status.state == "empty" and settings.database_url is None:
+        await _furnish(dsn, settings)
     else:
         require_current(status)
     return dsn
+
+
+async def _furnish(dsn: str, settings: Settings) -> None:
+    """Give the embedded server's database its schema, and the optional extensions there are."""
+    from aegis.db import migrate
+    from aegis.db.extensions import ensure_extensions
+
+    await anyio.to_thread.run_sync(migrate.upgrade, dsn)
+    with translated(dsn=dsn):
+        async with await psycopg.AsyncConnection.connect(
+            dsn, **connection_arguments(settings, dsn)
+        ) as conn:
+            await ensure_extensions(conn)
 
 
 async def check_server(conn: Connection, *, oldest: int = OLDEST_SERVER) -> ServerReport:

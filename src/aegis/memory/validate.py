@@ -45,6 +45,8 @@ MAX_SOURCE = 200
 #: Ours: beyond these a value is a mistake or an attack, not a memory.
 MAX_SUMMARY = 1_000_000
 MAX_JSON_BYTES = 16 * 2**20
+#: Deeper ones are stored, and then break everything that reads them by recursion.
+MAX_JSON_DEPTH = 100
 MAX_TAGS = 200
 MAX_KEY = 200
 #: With a namespace beside it, below the 2,704 bytes that a B-tree entry may take.
@@ -179,7 +181,7 @@ def check_tags(tags: Any) -> None:
 
 
 def check_json_object(name: str, value: Any) -> None:
-    """Accept None or a JSON object: text keys, finite numbers, no NUL characters."""
+    """Accept None or a JSON object: text keys, finite numbers, no NUL characters, not too deep."""
     if value is None:
         return
     if not isinstance(value, Mapping):
@@ -191,8 +193,27 @@ def check_json_object(name: str, value: Any) -> None:
         raise InvalidInput(f"{name} cannot be stored as JSON: {error}.") from None
     if len(text) > MAX_JSON_BYTES:
         raise InvalidInput(f"{name} has {len(text):,} characters; at most {MAX_JSON_BYTES:,}.")
-    if "\\u0000" in text:
-        raise InvalidInput(f"{name} contains a NUL character; remove it.")
+    _check_parts(name, value)
+
+
+def _check_parts(name: str, value: Any) -> None:
+    """Look level by level: what is nested too deeply to be walked by recursion cannot be read."""
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > MAX_JSON_DEPTH:
+            raise InvalidInput(f"{name} is nested more than {MAX_JSON_DEPTH} deep; flatten it.")
+        below: list[Any] = []
+        for part in level:
+            if isinstance(part, str):
+                if "\0" in part:
+                    raise InvalidInput(f"{name} contains a NUL character; remove it.")
+            elif isinstance(part, Mapping):
+                members = cast("Mapping[str, Any]", part)
+                below += (*members.keys(), *members.values())
+            elif isinstance(part, list | tuple):
+                below += cast("Sequence[Any]", part)
+        level = below
 
 
 def check_time(name: str, value: Any) -> None:
