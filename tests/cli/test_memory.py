@@ -6,6 +6,7 @@ import io
 import json
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 
 if TYPE_CHECKING:
@@ -174,3 +175,21 @@ def test_decisions_live_their_life(aegis: Shell) -> None:
     assert [w for w in ("success", "chose postgres", "keep it simple") if w not in shown] == []
     assert "postgres" in aegis("memory", "decisions", "list", "--outcome", "success").out
     assert aegis("memory", "decisions", "delete", number, "--yes").status == 0
+
+
+def test_deeply_nested_details_are_shown_in_every_read(aegis: Shell, dsn: str) -> None:
+    nested = '{"a":' * 5000 + "1" + "}" * 5000
+    with psycopg.connect(dsn) as conn:
+        conn.execute(
+            """
+            INSERT INTO episodic_memory (event_type, summary, details)
+            VALUES ('note', 'deep', %s)
+            """,
+            (nested,),
+        )
+    stored = {"unparsed": nested.replace(":", ": ")}
+    assert aegis("memory", "get", "1", "--json").json["details"] == stored
+    assert aegis("memory", "list", "--json").json["items"][0]["details"] == stored
+    found = aegis("memory", "recall", "deep", "--json").json["results"]
+    assert found[0]["episode"]["details"] == stored
+    assert aegis("memory", "get", "1").status == 0

@@ -12,6 +12,7 @@ from psycopg import sql as compose
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from aegis.db.json_column import read_json_safely
 from aegis.errors import NotFound
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ async def fetch_all(
     params: Mapping[str, Any] | Sequence[Any] | None = None,
 ) -> list[T]:
     """Return every row as a `cls`."""
+    read_json_safely(conn)
     async with conn.cursor(row_factory=class_row(cls)) as cursor:
         await cursor.execute(sql, params)
         return await cursor.fetchall()
@@ -45,6 +47,7 @@ async def fetch_optional(
     params: Mapping[str, Any] | Sequence[Any] | None = None,
 ) -> T | None:
     """Return the first row as a `cls`, or None."""
+    read_json_safely(conn)
     async with conn.cursor(row_factory=class_row(cls)) as cursor:
         await cursor.execute(sql, params)
         return await cursor.fetchone()
