@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from aegis.db.revision import HEAD
 from tests.cluster import embedded_folder
 from tests.serving import CALL
 from tests.serving import aegis as process
@@ -53,6 +54,41 @@ def test_schema_goes_down_and_up_with_its_rows(aegis: Shell, dsn: str) -> None:
     assert (up["before"], aegis("db", "current", "--json").json["state"]) == ("0001", "current")
     assert aegis("memory", "list", "--json").json["items"][0]["summary"] == "kept"
     assert aegis("db", "upgrade").out.startswith("The schema is at revision")
+
+
+def test_nothing_to_do_is_said_without_a_dump(aegis: Shell, tmp_path: Path) -> None:
+    aegis("memory", "record", "note", "kept")
+    for command in (("adopt",), ("downgrade", HEAD), ("downgrade", "head")):
+        done = aegis("db", *command, "--yes")
+        assert (done.status, done.err) == (0, "")
+        assert done.out.startswith("Nothing to do: ")
+        assert HEAD in done.out
+        assert aegis("db", *command, "--yes", "--json").json["dump"] is None
+    assert not (tmp_path / "data" / "dumps").exists()
+
+
+def test_wrong_direction_is_named_with_the_right_command(aegis: Shell, tmp_path: Path) -> None:
+    aegis("memory", "record", "note", "kept")
+    up = aegis("db", "upgrade", "0002")
+    assert up.status == 2
+    assert "aegis db downgrade 0002" in up.err
+    assert aegis("db", "downgrade", "nonsense", "--yes").status == 2
+    assert not (tmp_path / "data" / "dumps").exists()
+    assert aegis("db", "downgrade", "0002", "--yes").status == 0
+    down = aegis("db", "downgrade", "0003", "--yes")
+    assert down.status == 2
+    assert "aegis db upgrade 0003" in down.err
+    assert len(list((tmp_path / "data" / "dumps").iterdir())) == 1
+    assert aegis("db", "upgrade", "0002", "--json").json["dump"] is None
+
+
+def test_downgrade_of_an_empty_database_is_refused(
+    aegis: Shell, environment: pytest.MonkeyPatch, empty_dsn: str
+) -> None:
+    environment.setenv("AEGIS_DATABASE_URL", empty_dsn)
+    done = aegis("db", "downgrade", "base", "--yes")
+    assert done.status == 9
+    assert "[schema_empty]" in done.err
 
 
 def test_upgrade_to_what_is_no_revision_is_refused(aegis: Shell) -> None:

@@ -152,6 +152,26 @@ def test_unknown_revision_is_named_with_those_that_exist(dsn: str) -> None:
     assert migrate.state(dsn) == "current"
 
 
+def test_a_refused_target_leaves_an_empty_database_empty(empty_dsn: str) -> None:
+    for target in ("nonsense", "+99", "-1"):
+        with pytest.raises(InvalidInput):
+            migrate.upgrade(empty_dsn, target)
+    migrate.upgrade(empty_dsn, "base")
+    assert value(empty_dsn, "SELECT to_regclass('alembic_version') IS NULL")
+    migrate.upgrade(empty_dsn, "+2")
+    assert migrate.current(empty_dsn) == "0002"
+    migrate.upgrade(empty_dsn, "0001")
+    assert migrate.current(empty_dsn) == "0002"
+
+
+def test_first_revision_that_fails_leaves_nothing(empty_dsn: str) -> None:
+    execute(empty_dsn, "CREATE VIEW api_keys AS SELECT 1 AS id", "CREATE TYPE workflows AS (a int)")
+    with pytest.raises(AegisError):
+        migrate.upgrade(empty_dsn)
+    assert value(empty_dsn, "SELECT to_regclass('alembic_version') IS NULL")
+    assert value(empty_dsn, "SELECT to_regclass('episodic_memory') IS NULL")
+
+
 def test_upgrade_of_a_read_only_database_says_so(empty_dsn: str) -> None:
     name = value(empty_dsn, "SELECT current_database()")
     execute(empty_dsn, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
@@ -175,6 +195,7 @@ def test_a_user_who_may_not_create_pgvector_is_told_who_can(
         migrate.upgrade(as_owner)
     assert error.value.code == "pgvector_forbidden"
     assert migrate.state(as_owner) == "empty"
+    assert value(empty_dsn, "SELECT to_regclass('alembic_version') IS NULL")
 
     execute(empty_dsn, "CREATE EXTENSION vector")
     migrate.upgrade(as_owner)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from aegis.cli.command import App
     from aegis.db.adopt import AdoptionReport
+    from aegis.db.revision import SchemaStatus
 
 __all__ = ["add_to"]
 
@@ -30,10 +31,16 @@ def upgrade(
     """Bring the schema up to date, or up to REVISION."""
     from aegis.cli.render import line, show_json
     from aegis.db import migrate
+    from aegis.errors import InvalidInput
 
     dsn = _dsn()
-    status = migrate.status(dsn)
-    kept = _dump(dsn, "upgrade") if dump and status.state == "behind" else None
+    goal, at = _goal(migrate.status(dsn), target)
+    if (goal or "") < (at or ""):
+        raise InvalidInput(
+            f"The schema is at revision {at}, and {target} is before it: that is a downgrade; "
+            f"use `aegis db downgrade {goal or 'base'}`."
+        )
+    kept = _dump(dsn, "upgrade") if dump and at is not None and goal != at else None
     before = migrate.upgrade(dsn, target)
     after = migrate.current(dsn)
     if as_json:
@@ -54,16 +61,31 @@ def downgrade(
     from aegis.cli.running import confirm
     from aegis.db import migrate
     from aegis.db.translate import redact
+    from aegis.errors import InvalidInput, OpsError
 
     dsn = _dsn()
-    what = "every table of Aegis is dropped" if target == "base" else "newer tables and columns go"
+    goal, at = _goal(migrate.status(dsn), target)
+    if at is None:
+        raise OpsError("The database has no Aegis tables to downgrade.", code="schema_empty")
+    if (goal or "") > at:
+        raise InvalidInput(
+            f"The schema is at revision {at}, and {target} is after it: that is an upgrade; "
+            f"use `aegis db upgrade {goal}`."
+        )
+    if goal == at:
+        if as_json:
+            show_json({"before": at, "after": at, "dump": None})
+        else:
+            line(f"Nothing to do: the schema is at revision {at} already.")
+        return
+    what = "every table of Aegis is dropped" if goal is None else "newer tables and columns go"
     confirm(
-        f"{redact(dsn)} goes back from revision {migrate.current(dsn)} to {target}: {what}. "
+        f"{redact(dsn)} goes back from revision {at} to {goal or 'nothing'}: {what}. "
         "It is dumped first.",
         yes=yes,
     )
     kept = _dump(dsn, "downgrade")
-    before = migrate.downgrade(dsn, target)
+    before = migrate.downgrade(dsn, goal or "base")
     after = migrate.current(dsn)
     if as_json:
         show_json({"before": before, "after": after, "dump": _path(kept)})
@@ -133,9 +155,18 @@ def adopt(
     from aegis.cli.running import confirm
     from aegis.db import adopt as adoption
     from aegis.db import migrate
+    from aegis.db.revision import require_current
 
     dsn = _dsn()
     report = adoption.inspect(dsn)
+    if report.status.state == "current":
+        if as_json:
+            show_json({"report": report, "after": report.status.revision, "dump": None})
+        else:
+            line(f"Nothing to do: {report.notes[0]}, at revision {report.status.revision}.")
+        return
+    if report.status.state == "ahead":
+        require_current(report.status)
     if report.adoptable or set_aside:
         confirm(_plan(report), yes=yes)
         kept = _dump(dsn, "adopt")
@@ -147,7 +178,24 @@ def adopt(
     if as_json:
         show_json({"report": report, "after": after, "dump": _path(kept)})
     else:
-        line(f"Adopted: {len(report.tables)} tables, now at revision {after}.")
+        # A database of ours that was behind has no tables to compare.
+        done = f"Adopted: {len(report.tables)} tables" if report.tables else "Upgraded"
+        line(f"{done}, now at revision {after}.")
+
+
+def _goal(status: SchemaStatus, target: str) -> tuple[str | None, str | None]:
+    """Return what `target` means, and where the database is, so that no dump is made in vain.
+
+    Raises:
+        OpsError: the schema is not one that this Aegis may change.
+        InvalidInput: `target` is no revision.
+    """
+    from aegis.db import migrate
+    from aegis.db.revision import require_current
+
+    if status.state not in ("empty", "behind", "current"):
+        require_current(status)
+    return migrate.destination(status.revision, target), status.revision
 
 
 def _plan(report: AdoptionReport) -> str:

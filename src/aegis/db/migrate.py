@@ -8,6 +8,7 @@ or `key=value`), never taken apart for SQLAlchemy.
 
 from __future__ import annotations
 
+import re
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ __all__ = [
     "Revision",
     "check",
     "current",
+    "destination",
     "downgrade",
     "head",
     "history",
@@ -53,6 +55,8 @@ __all__ = [
     "status",
     "upgrade",
 ]
+
+FIRST: Final = "0001"
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
@@ -112,6 +116,25 @@ def current(dsn: str) -> str | None:
     """Return the database's revision, or None when it has none that Aegis wrote."""
     found = status(dsn)
     return None if found.state == "foreign" else found.revision
+
+
+def destination(before: str | None, target: str) -> str | None:
+    """Return the revision that `target` means to a database at `before`; None for `base`.
+
+    Raises:
+        InvalidInput: `target` is not a revision, `head`, `base`, nor so many steps up or down.
+    """
+    from alembic.util.exc import CommandError
+
+    with _alembic_errors():
+        if not re.fullmatch(r"[+-]\d{1,4}", target):
+            script: Any = _script().get_revision(target)
+            return None if script is None else script.revision
+        known = [None, *(revision.id for revision in history())]
+        at = known.index(before) + int(target)
+        if not 0 <= at < len(known):
+            raise CommandError(f"There are not as many revisions as {target} asks for")
+        return known[at]
 
 
 def upgrade(dsn: str, target: str = "head") -> str | None:
@@ -222,7 +245,12 @@ def _script() -> ScriptDirectory:
 
 def run_upgrade(conn: psycopg.Connection, target: str) -> None:
     """Upgrade on a connection from `exclusive`, outside of any transaction."""
-    _run("upgrade", conn, target)
+    before = read_status(conn).revision
+    conn.rollback()
+    goal = destination(before, target)
+    # Alembic takes what is behind for done; nothing to do must not even make its table.
+    if goal is not None and goal > (before or ""):
+        _run("upgrade", conn, goal, first=before is None)
     # An old pgvector could not build these; on most days there is nothing to do.
     if (read_status(conn).revision or "") >= "0003":
         conn.execute(revision_module("0003").MODEL_INDEXES)
@@ -235,14 +263,17 @@ def revision_module(id: str) -> Any:
     return script.module
 
 
-def _run(direction: str, conn: psycopg.Connection, target: str) -> None:
+def _run(direction: str, conn: psycopg.Connection, target: str, *, first: bool = False) -> None:
     from alembic import command
 
-    conn.execute(CREATE_VERSION_TABLE)
-    _claim_version_table(conn)
-    conn.commit()
     run = command.upgrade if direction == "upgrade" else command.downgrade
     with sqlalchemy_connection(conn) as sa_connection, _alembic_errors():
+        if first:
+            # The first revision and the table that says so come together, or neither does.
+            with sa_connection.begin():
+                conn.execute(CREATE_VERSION_TABLE)
+                _claim_version_table(conn)
+                run(_config(sa_connection), FIRST)
         run(_config(sa_connection), target)
 
 
