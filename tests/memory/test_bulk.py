@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from aegis.memory import Memory
 
+pytestmark = pytest.mark.servers("18", "16")
+
 
 def some(count: int, *, start: int = 0) -> Iterator[NewEpisode]:
     for i in range(start, start + count):

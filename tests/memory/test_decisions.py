@@ -11,6 +11,8 @@ from aegis.errors import Conflict, InvalidInput, NotFound
 if TYPE_CHECKING:
     from aegis.memory import Memory
 
+pytestmark = pytest.mark.servers("18", "16")
+
 DECISION: dict[str, Any] = {
     "alternatives": ["PostgreSQL", {"name": "SQLite", "why_not": "one writer"}],
     "chosen_option": "PostgreSQL",

@@ -11,6 +11,8 @@ from aegis.errors import InvalidInput, NotFound
 if TYPE_CHECKING:
     from aegis.memory import Memory
 
+pytestmark = pytest.mark.servers("18", "16")
+
 
 async def test_fact_comes_back_with_every_field(plain_memory: Memory) -> None:
     fact = await plain_memory.facts.record(

@@ -57,6 +57,11 @@ def source_index(name: str) -> Index:
     )
 
 
+def unembedded_index(name: str) -> Index:
+    """Return the index of the rows that still need a vector."""
+    return Index(name, "id", postgresql_where=text("embedding IS NULL"))
+
+
 def vector_indexes(name: str) -> tuple[Index, ...]:
     """Return one HNSW index for rows without a named model, and one for each built-in model."""
     return (
@@ -100,9 +105,10 @@ episodic_memory = Table(
     timestamp_now("updated_at"),
     Column("search", TSVECTOR, Computed(SEARCH, persisted=True)),
     *vector_indexes("idx_episodic_embedding"),
-    Index("idx_episodic_namespace_timestamp", "namespace", text("timestamp DESC")),
+    Index("idx_episodic_namespace_timestamp", "namespace", text("timestamp DESC"), text("id DESC")),
     Index("idx_episodic_namespace_session", "namespace", "session_id", "timestamp", "id"),
     source_index("uq_episodic_source_id"),
+    unembedded_index("idx_episodic_unembedded"),
     Index(
         "idx_episodic_search",
         "search",
@@ -135,6 +141,7 @@ semantic_memory = Table(
     *vector_indexes("idx_semantic_embedding"),
     Index("idx_semantic_namespace_concept", "namespace", "concept"),
     source_index("uq_semantic_source_id"),
+    unembedded_index("idx_semantic_unembedded"),
     Index("idx_semantic_concept", "concept"),
     Index("idx_semantic_category", "category"),
     Index("idx_semantic_updated_at", text("updated_at DESC")),

@@ -191,6 +191,48 @@ async def get_episode(conn: Connection, episode_id: int, *, namespace: str) -> E
     )
 
 
+_DATED_ROWS: LiteralString = (
+    "SELECT "
+    + COLUMNS
+    + "FROM episodic_memory e WHERE "
+    + CONDITIONS
+    + "AND e.timestamp IS NOT NULL "
+)
+#: As `idx_episodic_namespace_timestamp` is ordered.
+_NEWEST_FIRST: LiteralString = " ORDER BY e.timestamp DESC, e.id DESC LIMIT %(limit)s"
+
+_DATED: LiteralString = _DATED_ROWS + _NEWEST_FIRST
+
+# Undated rows show the time of their recording: whether the last row was one, only it can say.
+_DATED_BEFORE: LiteralString = (
+    _DATED_ROWS
+    + """
+        AND (e.timestamp, e.id) < (%(before_time)s::timestamptz, %(before_id)s::integer)
+        AND NOT EXISTS (
+            SELECT FROM episodic_memory WHERE id = %(before_id)s::integer AND timestamp IS NULL
+        )
+    """
+    + _NEWEST_FIRST
+)
+
+_UNDATED: LiteralString = (
+    "SELECT "
+    + COLUMNS
+    + "FROM episodic_memory e WHERE "
+    + CONDITIONS
+    + """
+        AND e.timestamp IS NULL
+        AND (
+            e.id < %(before_id)s::integer
+            OR NOT EXISTS (
+                SELECT FROM episodic_memory WHERE id = %(before_id)s::integer AND timestamp IS NULL
+            )
+        )
+    """
+    + _NEWEST_FIRST
+)
+
+
 async def list_episodes(
     conn: Connection,
     where: EpisodeFilter,
@@ -198,30 +240,22 @@ async def list_episodes(
     limit: int,
     before: tuple[datetime, int] | None = None,
 ) -> list[Episode]:
-    """Return a page, newest first; `before` is the (timestamp, id) of the previous page's last."""
-    return await fetch_all(
-        conn,
-        Episode,
-        "SELECT "
-        + COLUMNS
-        + """
-        FROM episodic_memory e
-        WHERE
-        """
-        + CONDITIONS
-        + """
-        AND (%(before_time)s::timestamptz IS NULL
-             OR (e.timestamp, e.id) < (%(before_time)s::timestamptz, %(before_id)s::integer))
-        ORDER BY e.timestamp DESC, e.id DESC
-        LIMIT %(limit)s
-        """,
-        {
-            **filter_params(where),
-            "before_time": before[0] if before else None,
-            "before_id": before[1] if before else None,
-            "limit": limit,
-        },
-    )
+    """Return a page, newest first; `before` is the (timestamp, id) of the previous page's last.
+
+    Rows without a timestamp, which only others write, come behind all that have one, by id.
+    """
+    params = {
+        **filter_params(where),
+        "before_time": before[0] if before else None,
+        "before_id": before[1] if before else None,
+        "limit": limit,
+    }
+    page = await fetch_all(conn, Episode, _DATED if before is None else _DATED_BEFORE, params)
+    # No period holds what has no time.
+    if len(page) < limit and where.since is None and where.until is None:
+        params["limit"] = limit - len(page)
+        page += await fetch_all(conn, Episode, _UNDATED, params)
+    return page
 
 
 async def count_episodes(conn: Connection, where: EpisodeFilter) -> int:
