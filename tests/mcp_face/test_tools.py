@@ -216,7 +216,11 @@ async def test_decision_lives_its_life(agent: Client) -> None:
         ("memory_recall", {"query": "x", "k": 0}, "k is 0"),
         ("memory_recall", {"query": "x", "mode": "magic"}, "mode is 'magic'"),
         ("memory_list", {"cursor": "nonsense"}, "[cursor_invalid]"),
-        ("memory_update", {"id": 1}, "no field cannot be updated"),
+        (
+            "memory_update",
+            {"id": 1},
+            "There is nothing to change; give at least one of context, decision",
+        ),
         ("memory_get", {"id": -1}, "ids are whole numbers"),
         ("memory_fact_record", {"concept": "c", "content": "x", "confidence": 7}, "from 0 to 1"),
         (
