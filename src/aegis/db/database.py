@@ -150,7 +150,8 @@ class Database:
         """Return why no connection was to be had: the server is gone, or all are busy."""
         dsn = self._pool.conninfo
         assert isinstance(dsn, str)
-        arguments = connection_arguments(self.settings, dsn) | {"connect_timeout": _PROBE_S}
+        arguments = connection_arguments(self.settings, dsn)
+        arguments["connect_timeout"] = _PROBE_S
         try:
             probe = await psycopg.AsyncConnection.connect(dsn, **arguments)
             await probe.close()

@@ -103,6 +103,7 @@ class _Tool(Tool):
     async def run(
         self, arguments: dict[str, Any], context: Any, convert_result: bool = False
     ) -> Any:
+        """Run the tool (`ToolError`)."""
         try:
             return await super().run(arguments, context, convert_result)
         except ToolError as error:
@@ -116,7 +117,8 @@ class _Tool(Tool):
         if item["type"] == "missing":
             return f"{name} is missing"
         if item["type"] == "extra_forbidden":
-            return f"{name!r} is no argument of {self.name}; use {', '.join(self.parameters['properties'])}"
+            known = ", ".join(self.parameters["properties"])
+            return f"{name!r} is no argument of {self.name}; use {known}"
         given, message = repr(item["input"]), str(item["msg"])
         shown = given if len(given) <= _PREVIEW else given[: _PREVIEW - 1] + "…"
         return f"{name} is {shown}; {message[:1].lower()}{message[1:]}"
