@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -334,3 +335,12 @@ def test_recall_asks_who_serves_and_nobody_else(data_dir: Path, dsn: str, empty_
         assert (data_dir / "serve.json").exists()
         found = aegis(data_dir, "memory", "recall", "cat", database_url=dsn, embedder="none")
         assert found.returncode == 0
+
+
+def test_what_it_says_fits_80_columns(data_dir: Path, dsn: str) -> None:
+    with serving(data_dir, database_url=dsn, embedder="none") as served:
+        token = str(data_dir / "operator-token")
+        usual = served.said.replace(token, "/var/lib/aegis/operator-token")
+        usual = re.sub(r"(?m)^ {15}\S+@.*$", "", usual)
+        assert [line for line in usual.splitlines() if len(line) > 80] == []
+        assert served.url in usual
