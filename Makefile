@@ -1,5 +1,7 @@
 # Everything a person types: `make up` to serve, `make test` to check. See CONTRIBUTING.md.
 VENV ?= .venv
+# The tests start servers of their own, one set a worker; -n 0 runs them one by one.
+PYTEST_ARGS ?= -n auto
 PY := $(VENV)/bin/python
 BASE_PYTHON ?= python3
 # uv is used where it is (much faster); a plain venv with pip does the same.

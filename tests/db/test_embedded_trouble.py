@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aegis.config import Settings, default_data_dir, load_settings
-from aegis.db import embedded
+from aegis.db import cluster, embedded
 from aegis.db.account import account_for, can_enter
 from aegis.db.binaries import binaries_at, find_binaries, reachable
 from aegis.errors import AegisError, ConfigError, OpsError
@@ -177,16 +177,35 @@ if os.geteuid() == 0:
         assert embedded.start(own).pid == endpoint.pid
         assert ask(endpoint.dsn, "SELECT 1") == 1
 
-    def test_a_folder_that_bars_the_server_s_account_is_named(own: Settings) -> None:
+    def test_a_folder_that_bars_the_server_s_account_stays_private_and_serves(
+        own: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        elsewhere = own.data_dir.parent / "elsewhere"
+        monkeypatch.setattr(cluster, "ELSEWHERE", elsewhere)
         private = own.data_dir.parent / "private"
         private.mkdir(mode=0o700)
-        message = refused(
-            load_settings({}, data_dir=private / "deep" / "data"),
-            ConfigError,
-            "data_dir_unreachable",
-        )
-        assert f"pass through {private}." in message
+        settings = load_settings({}, data_dir=private / "deep" / "data")
+        try:
+            endpoint = embedded.start(settings)
+            assert ask(endpoint.dsn, "SELECT 1") == 1
+            assert embedded.status(settings).state == "running"
+            assert embedded.start(settings).pid == endpoint.pid
+            assert endpoint.data_dir.is_relative_to(elsewhere)
+        finally:
+            embedded.stop(settings, "immediate")
         assert private.stat().st_mode & 0o777 == 0o700
+        assert ask(embedded.start(settings).dsn, "SELECT 1") == 1
+        embedded.stop(settings, "immediate")
+
+    def test_a_folder_that_was_closed_afterwards_is_named(own: Settings) -> None:
+        private = own.data_dir.parent / "private"
+        settings = load_settings({}, data_dir=private / "data")
+        private.mkdir(mode=0o755)
+        embedded.start(settings)
+        embedded.stop(settings, "immediate")
+        private.chmod(0o700)
+        message = refused(settings, ConfigError, "data_dir_unreachable")
+        assert f"pass through {private}." in message
 
     def test_root_s_default_data_folder_is_one_that_the_server_may_enter() -> None:
         assert default_data_dir() == Path("/var/lib/aegis")

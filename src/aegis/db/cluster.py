@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aegis.db.account import open_way
+from aegis.db.account import can_enter, open_way
 from aegis.db.failure import disk_full, disk_is_full
 from aegis.errors import ConfigError, OpsError
 
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DATABASE",
+    "ELSEWHERE",
     "USER",
     "Cluster",
     "Record",
+    "find_cluster",
     "make_folders",
     "not_writable",
     "own_folder",
@@ -31,6 +33,8 @@ __all__ = [
 
 USER = "aegis"
 DATABASE = "aegis"
+#: Where root's clusters lie whose data folder is closed to the server's account.
+ELSEWHERE = Path("/var/lib/aegis")
 
 #: Longest path of a socket's folder: 104 bytes on macOS (108 on Linux) less `/.s.PGSQL.65535` and
 #: the terminator. https://www.postgresql.org/docs/current/runtime-config-connection.html
@@ -102,22 +106,34 @@ class Cluster:
         write_file(self.home / "server.json", json.dumps(asdict(record), indent=1) + "\n")
 
 
-def make_folders(cluster: Cluster, account: Account | None) -> None:
-    """Make the folders around a cluster, which the server may enter.
+def find_cluster(data_dir: Path) -> Cluster:
+    """Return the places of the cluster of `data_dir`, wherever it lies (see `make_folders`)."""
+    home = data_dir.absolute() / "postgres"
+    return Cluster(home=home.resolve() if home.is_symlink() else home)
+
+
+def make_folders(data_dir: Path, account: Account | None) -> Cluster:
+    """Make the folders around a cluster, which the server may enter, and return its places.
+
+    Where a folder above `data_dir` keeps the server's account out, such as root's home, the
+    cluster lies in a folder of its own below `ELSEWHERE`, and `data_dir/postgres` is a link to it:
+    what is private stays so.
 
     Raises:
         ConfigError: the data folder cannot be written, or the server's account cannot get there.
     """
-    data_dir = cluster.home.parent
+    data_dir = data_dir.absolute()
+    home = data_dir / "postgres"
     try:
         fresh = not data_dir.exists()
         data_dir.mkdir(parents=True, exist_ok=True)
         if fresh:
             data_dir.chmod(0o700)
-        open_way(data_dir, account)
-        if not cluster.home.exists():
-            cluster.home.mkdir(mode=0o755, exist_ok=True)
-            _give_to_owner_of(data_dir, cluster.home)
+        if not os.path.lexists(home):
+            _make_home(data_dir, home, account)
+        elif not home.is_symlink():
+            open_way(data_dir, account)
+        cluster = find_cluster(data_dir)
         open_way(cluster.home, account)
         own_folder(cluster.log_dir, account)
         probe = cluster.home / ".probe"
@@ -125,6 +141,28 @@ def make_folders(cluster: Cluster, account: Account | None) -> None:
         probe.unlink()
     except OSError as error:
         raise not_writable(data_dir, error) from error
+    return cluster
+
+
+def _make_home(data_dir: Path, home: Path, account: Account | None) -> None:
+    try:
+        open_way(data_dir, account)
+    except ConfigError:
+        if account is None or not can_enter(ELSEWHERE.parent, account):
+            raise
+        ELSEWHERE.mkdir(mode=0o755, exist_ok=True)
+        open_way(ELSEWHERE, account)
+        # A name that was never used: a data folder that was deleted must not come back to life.
+        place = Path(tempfile.mkdtemp(prefix="cluster-", dir=ELSEWHERE))
+        place.chmod(0o755)
+        _give_to_owner_of(data_dir, place)
+        try:
+            home.symlink_to(place)
+        except FileExistsError:
+            place.rmdir()  # Another process has just done the same.
+        return
+    home.mkdir(mode=0o755, exist_ok=True)
+    _give_to_owner_of(data_dir, home)
 
 
 def not_writable(data_dir: Path, error: OSError) -> ConfigError | OpsError:

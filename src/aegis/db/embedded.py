@@ -19,7 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
-from aegis.db.cluster import DATABASE, USER, Cluster, Record, not_writable, server_environment
+from aegis.db.cluster import (
+    DATABASE,
+    USER,
+    Cluster,
+    Record,
+    find_cluster,
+    not_writable,
+    server_environment,
+)
 from aegis.db.cluster_lock import cluster_lock, use_lock
 from aegis.db.postmaster import (
     START_TIMEOUT_S,
@@ -139,7 +147,7 @@ def stop(settings: Settings, mode: StopMode = "fast", *, timeout_s: float = 60.0
     Raises:
         OpsError: it has not ended in `timeout_s`.
     """
-    cluster = _places(settings)
+    cluster = find_cluster(settings.data_dir)
     with _folder_errors(settings):
         if _running(cluster) is None:
             return False
@@ -156,7 +164,7 @@ def release(settings: Settings, *, timeout_s: float = 60.0) -> bool:
 
     For a program that started the server and now ends: others may have begun to use it since.
     """
-    cluster = _places(settings)
+    cluster = find_cluster(settings.data_dir)
     with _folder_errors(settings):
         endpoint = _find(settings)
         if endpoint is None:
@@ -171,7 +179,7 @@ def release(settings: Settings, *, timeout_s: float = 60.0) -> bool:
 
 def status(settings: Settings) -> ServerStatus:
     """Return what the server does; starts, creates and changes nothing."""
-    cluster = _places(settings)
+    cluster = find_cluster(settings.data_dir)
     with _folder_errors(settings):
         record = cluster.read_record()
         majors = cluster.majors()
@@ -214,10 +222,6 @@ def dsn(settings: Settings) -> str:
     return start(settings).dsn
 
 
-def _places(settings: Settings) -> Cluster:
-    return Cluster(home=settings.data_dir.absolute() / "postgres")
-
-
 @contextmanager
 def _folder_errors(settings: Settings) -> Generator[None]:
     """Raise what the system says of the data folder as an error of ours."""
@@ -229,7 +233,7 @@ def _folder_errors(settings: Settings) -> Generator[None]:
 
 def _find(settings: Settings) -> Endpoint | None:
     """Return the server if it runs and is ready, without a lock: the way of every warm command."""
-    cluster = _places(settings)
+    cluster = find_cluster(settings.data_dir)
     record = cluster.read_record()
     if record is None:
         return None
@@ -256,9 +260,9 @@ def _start(settings: Settings) -> Endpoint:
     from aegis.db.launch import launch
 
     binaries = find_binaries()
-    cluster = _places(settings)
-    account = account_for(cluster.data(binaries.major), settings.data_dir)
-    make_folders(cluster, account)
+    known = find_cluster(settings.data_dir)
+    account = account_for(known.data(binaries.major), settings.data_dir)
+    cluster = make_folders(settings.data_dir, account)
     with cluster_lock(cluster.lock_file, timeout_s=START_TIMEOUT_S + 30.0):
         running = _settle(cluster)
         if running is not None:

@@ -130,7 +130,7 @@ class EpisodeFilter:
 class ScorePart:
     """One arm's share of a result's score."""
 
-    #: `vector`, `words`, `context`, `recency`, `importance` or `fill`.
+    #: `words`, `vector`, `context`, `length`, `recency`, `importance` or `fill`.
     arm: str
     #: Share of the final score, in the score's own unit.
     score: float

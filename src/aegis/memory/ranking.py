@@ -12,18 +12,22 @@ BM25: Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and B
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from itertools import pairwise
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from aegis.memory.models import ScorePart
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping, Sequence, Set
+
+    from numpy.typing import NDArray
 
     from aegis.memory.models import Importance
 
@@ -150,108 +154,97 @@ def rank(
     `neighbours` are runs of ids that follow one another in a session. Equal scores are in the
     order of ids, the newest first.
     """
-    features = score_features(candidates, neighbours, question)
+    chosen = [c for c in candidates if c.eligible]
+    if not chosen:
+        return []
+    rows = score_features(candidates, neighbours, question)[[c.eligible for c in candidates]]
     mixed = weights.at(question.mean_terms)
-    w0, w1, w2, w3, w4, w5, w6 = mixed
-    scored: list[tuple[float, int, int]] = []
-    # Written out: this loop and that of `score_features` are what recall computes itself.
-    for place, c in enumerate(candidates):
-        if c.eligible:
-            f0, f1, f2, f3, f4, f5, f6 = features[place]
-            learned = w0 * f0 + w1 * f1 + w2 * f2 + w3 * f3 + w4 * f4 + w5 * f5 + w6 * f6
-            scored.append((-(learned + _recency(c) + _IMPORTANCE[c.importance]), -c.id, place))
-    scored.sort()
-    arms = _Arms(candidates, features)
+    shares = rows * np.array(mixed)
+    # Row by row, never by matrix product: that one's last digit depends on the other rows.
+    scores = shares.sum(axis=1).tolist()
+    order = sorted(
+        (-(score + _recency(c) + _IMPORTANCE[c.importance]), -c.id, place)
+        for place, (score, c) in enumerate(zip(scores, chosen, strict=True))
+    )
+    arms = _Arms(chosen, rows[:, 0].tolist())
+    linked = {i for run in neighbours if len(run) > 1 for i in run}
     return [
-        _explained(
-            candidates[place],
-            [w * x for w, x in zip(mixed, features[place], strict=True)],
-            question,
-            arms,
-        )
-        for _, _, place in scored[:limit]
+        _explained(chosen[place], shares[place].tolist(), question, arms, linked)
+        for _, _, place in order[:limit]
     ]
 
 
 def score_features(
     candidates: Sequence[Candidate], neighbours: Sequence[Sequence[int]], question: Question
-) -> list[list[float]]:
-    """Return the features of each candidate, in the order of `FEATURES`."""
-    total = sum(question.idf)
+) -> NDArray[np.float64]:
+    """Return the features of each candidate: shape (candidates, `FEATURES`), in their order."""
+    idf = np.array(question.idf, dtype=float)
+    total = float(idf.sum())
     unit = 1 / math.sqrt(total) if total > 0 else 0.0
     mean = max(question.mean_terms, 1.0)
-    known = [c.similarity for c in candidates if c.similarity is not None]
-    usual = sum(known) / len(known) if known else 0.0
-    # By place in `candidates`; a place after the last stands for "none".
-    none = len(candidates)
+    # One row more stands for "no neighbour": no words, the usual length, the usual similarity.
+    here = np.arange(len(candidates))
     before, after = _links(candidates, neighbours)
-    idf = question.idf
-    texts = [[(w, x) for w, x in enumerate(c.counts) if x] for c in candidates]
-    short, slope = _OWN_SATURATION * (1 - _OWN_LENGTH), _OWN_SATURATION * _OWN_LENGTH / mean
-    own = [
-        2 * unit * _saturated(text, idf, short + slope * c.terms) if text else 0.0
-        for text, c in zip(texts, candidates, strict=True)
-    ]
-    own.append(0.0)
-    texts.append([])
-    terms: list[float] = [c.terms for c in candidates]
-    terms.append(mean)
-    steep = _CONTEXT_SATURATION / (3 * mean)
-    rows: list[list[float]] = []
-    for i, c in enumerate(candidates):
-        p, n = before[i], after[i]
-        text = texts[i]
-        together = _joined(texts[p], text, texts[n]) if texts[p] or texts[n] else text
-        damping = steep * (terms[p] + terms[i] + terms[n])
-        similarity = c.similarity
-        previous = candidates[p].similarity if p != none else None
-        rows.append(
-            [
-                own[i],
-                unit * unit * sum([idf[w] for w, _ in text]) if text else 0.0,
-                2.2 * unit * _saturated(together, idf, damping) if together else 0.0,
-                own[before[p]] + own[after[n]],
-                usual if similarity is None else similarity,
-                usual if previous is None else previous,
-                math.log((c.terms + 5) / (mean + 5)),
-            ]
-        )
-    return rows
+    p, n = before[:-1], after[:-1]
+    counts = np.zeros((len(candidates) + 1, len(idf)))
+    counts[:-1] = [c.counts for c in candidates]
+    terms = np.array([*(c.terms for c in candidates), mean], dtype=float)
+    known = [c.similarity for c in candidates if c.similarity is not None]
+    usual = math.fsum(known) / len(known) if known else 0.0
+    similarity = np.array(
+        [*(usual if c.similarity is None else c.similarity for c in candidates), usual]
+    )
+    damping = _OWN_SATURATION * (1 - _OWN_LENGTH + _OWN_LENGTH * terms / mean)
+    own = 2 * unit * _saturated(counts, damping, idf)
+    together = counts[p] + counts[here] + counts[n]
+    spread = _CONTEXT_SATURATION / (3 * mean) * (terms[p] + terms[here] + terms[n])
+    return np.column_stack(
+        [
+            own[here],
+            unit * unit * ((counts[here] > 0) * idf).sum(axis=1),
+            2.2 * unit * _saturated(together, spread, idf),
+            own[before[p]] + own[after[n]],
+            similarity[here],
+            similarity[p],
+            np.log((terms[here] + 5) / (mean + 5)),
+        ]
+    )
 
 
 class _Arms:
     """Ranks of the candidates within each arm, from 1."""
 
-    def __init__(self, candidates: Sequence[Candidate], features: Sequence[Sequence[float]]):
-        words: list[tuple[float, int]] = []
-        near: list[tuple[float, int]] = []
-        for c, row in zip(candidates, features, strict=True):
-            if c.eligible and row[0] > 0:
-                words.append((-row[0], -c.id))
-            if c.eligible and c.similarity is not None:
-                near.append((-c.similarity, -c.id))
-        self.words = {-key: i for i, (_, key) in enumerate(sorted(words), 1)}
-        self.vector = {-key: i for i, (_, key) in enumerate(sorted(near), 1)}
+    def __init__(self, candidates: Sequence[Candidate], words: Sequence[float]):
+        worded = sorted((-w, -c.id) for c, w in zip(candidates, words, strict=True) if w > 0)
+        near = sorted((-c.similarity, -c.id) for c in candidates if c.similarity is not None)
+        self.words = {-key: i for i, (_, key) in enumerate(worded, 1)}
+        self.vector = {-key: i for i, (_, key) in enumerate(near, 1)}
 
 
-def _explained(c: Candidate, shares: Sequence[float], question: Question, arms: _Arms) -> Ranked:
+def _explained(
+    c: Candidate, shares: Sequence[float], question: Question, arms: _Arms, linked: Set[int]
+) -> Ranked:
     """Return the result with its parts; `shares` are the weighted features."""
     words, coverage, context, farther, vector, previous, length = shares
+    words += coverage
+    around = context + farther + previous
+    if c.id not in linked:
+        # Nothing is around it: the wider features say of the memory alone what the others do.
+        words, vector, around = words + context, vector + previous, farther
     parts: list[ScorePart] = []
     matched = [w for w, x in zip(question.words, c.counts, strict=True) if x]
-    if matched:
-        place, detail = arms.words.get(c.id), ", ".join(matched)
-        parts.append(ScorePart(arm="words", score=words + coverage, rank=place, detail=detail))
+    if matched or words:
+        detail = ", ".join(matched) or "none of the question's"
+        parts.append(ScorePart(arm="words", score=words, rank=arms.words.get(c.id), detail=detail))
     if vector:
         detail = "no vector; taken as average"
         if c.similarity is not None:
             detail = f"similarity {c.similarity:.3f}"
         place = arms.vector.get(c.id)
         parts.append(ScorePart(arm="vector", score=vector, rank=place, detail=detail))
-    around = context + farther + previous
-    parts.append(
-        ScorePart(arm="context", score=around, detail="with its neighbours in the session")
-    )
+    if around:
+        detail = "with its neighbours in the session"
+        parts.append(ScorePart(arm="context", score=around, detail=detail))
     parts.append(ScorePart(arm="length", score=length, detail=f"{c.terms} distinct words"))
     recency = _recency(c)
     if recency:
@@ -272,29 +265,23 @@ def _recency(c: Candidate) -> float:
 
 def _links(
     candidates: Sequence[Candidate], neighbours: Sequence[Sequence[int]]
-) -> tuple[list[int], list[int]]:
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the places of what comes before and after each candidate; none is after the last."""
     none = len(candidates)
     place = {c.id: i for i, c in enumerate(candidates)}
     before, after = [none] * (none + 1), [none] * (none + 1)
     for run in neighbours:
         places = [place.get(i, none) for i in run]
-        for first, second in itertools.pairwise(places):
+        for first, second in pairwise(places):
             after[first] = second
             before[second] = first
     before[none] = after[none] = none
-    return before, after
+    return np.array(before), np.array(after)
 
 
-def _joined(*texts: Sequence[tuple[int, float]]) -> Sequence[tuple[int, float]]:
-    """Return the words of neighbouring texts with their counts added up."""
-    together: dict[int, float] = {}
-    for text in texts:
-        for w, x in text:
-            together[w] = together.get(w, 0.0) + x
-    # In the order of words: a sum of floats depends on the order.
-    return sorted(together.items())
-
-
-def _saturated(matches: Sequence[tuple[int, float]], idf: Sequence[float], damping: float) -> float:
-    return sum([idf[w] * x / (x + damping) for w, x in matches])
+def _saturated(
+    counts: NDArray[np.float64], damping: NDArray[np.float64], idf: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return, per row, the words' weights, each by how often it occurs, with falling returns."""
+    share = counts / np.maximum(counts + damping[:, None], 1e-9)
+    return (share * idf).sum(axis=1)

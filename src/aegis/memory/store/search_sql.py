@@ -234,7 +234,7 @@ described AS (
            ({similarity})::float4 AS similarity,
            extract(epoch FROM e.timestamp)::float8 AS time,
            coalesce(e.importance, 'medium')::text AS importance,
-           ({eligible}) AS eligible
+           coalesce({eligible}, false) AS eligible
     FROM members m
     JOIN episodic_memory e ON e.id = m.id
     CROSS JOIN asked a

@@ -1,1 +1,0 @@
-"""What is done to PostgreSQL itself, one file per thing done."""
