@@ -209,7 +209,7 @@ def status(settings: Settings) -> ServerStatus:
 
 def crashed(settings: Settings) -> bool:
     """Tell whether the server was killed: one that is stopped removes its `postmaster.pid`."""
-    cluster = _places(settings)
+    cluster = find_cluster(settings.data_dir)
     with _folder_errors(settings):
         # In this order: one that ends now removes the file before it is gone.
         return _running(cluster) is None and any(
