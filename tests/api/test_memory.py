@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +14,10 @@ if TYPE_CHECKING:
     import httpx2
 
 EPISODES = "/v1/memory/episodes"
+
+
+def cursor_of(value: list[Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode()
 
 
 async def record(http: httpx2.AsyncClient, **fields: Any) -> dict[str, Any]:
@@ -212,6 +218,23 @@ async def test_body_that_is_no_object_is_refused(
         ("/v1/memory/facts?cursor=WzFd", 422, "cursor_invalid"),
         ("/v1/memory/decisions?outcome=great", 422, "invalid_input"),
         ("/v1/memory/recall", 405, "method_not_allowed"),
+        (f"{EPISODES}?namespace=a%00b", 422, "invalid_input"),
+        (f"{EPISODES}?session_id=a%00b", 422, "invalid_input"),
+        (f"{EPISODES}?event_type=a%00b", 422, "invalid_input"),
+        (f"{EPISODES}?tag=a%00b", 422, "invalid_input"),
+        (f"{EPISODES}?since=2026-05-01T00:00:00%2B23:00", 422, "invalid_input"),
+        (f"{EPISODES}?until=9999-12-31T23:59:59-12:00", 422, "invalid_input"),
+        (f"{EPISODES}?cursor={cursor_of(['9999-12-31T23:59:59-12:00', 1])}", 422, "cursor_invalid"),
+        (
+            f"{EPISODES}?cursor={cursor_of(['2026-05-01T00:00:00+00:00', 2**70])}",
+            422,
+            "cursor_invalid",
+        ),
+        (f"{EPISODES}/1?namespace=a%00b", 422, "invalid_input"),
+        ("/v1/memory/facts?namespace=a%00b", 422, "invalid_input"),
+        ("/v1/memory/facts?concept=a%00b", 422, "invalid_input"),
+        ("/v1/memory/facts?category=a%00b", 422, "invalid_input"),
+        ("/v1/memory/decisions?namespace=a%00b", 422, "invalid_input"),
     ],
 )
 async def test_read_that_cannot_be_answered_says_why(
@@ -219,6 +242,37 @@ async def test_read_that_cannot_be_answered_says_why(
 ) -> None:
     response = await http.get(path)
     assert (response.status_code, response.json()["code"]) == (status, code)
+    assert "PostgreSQL" not in response.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [EPISODES, f"{EPISODES}/1", "/v1/memory/facts", "/v1/memory/facts/1", "/v1/memory/decisions"],
+)
+async def test_parameter_that_is_not_known_is_refused(http: httpx2.AsyncClient, path: str) -> None:
+    response = await http.get(f"{path}?nmaespace=x")
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_input")
+    assert "'nmaespace'" in response.json()["detail"]
+    assert "namespace" in response.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"[" * 200_000, "nested too deeply"),
+        (b'{"query": "\xff\xfe"}', "not UTF-8"),
+        (b"{", "not a JSON document"),
+        (b'{"k": ' + b"9" * 5_000 + b"}", "not a JSON document"),
+    ],
+)
+async def test_body_that_cannot_be_read_says_why(
+    http: httpx2.AsyncClient, body: bytes, why: str
+) -> None:
+    response = await http.post(
+        "/v1/memory/recall", content=body, headers={"Content-Type": "application/json"}
+    )
+    assert (response.status_code, response.json()["code"]) == (400, "json_invalid")
+    assert why in response.json()["detail"]
 
 
 async def test_update_of_nothing_or_of_what_is_fixed_is_refused(http: httpx2.AsyncClient) -> None:

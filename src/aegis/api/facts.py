@@ -8,12 +8,12 @@ from fastapi import APIRouter, Query, Response
 
 from aegis.api import answers
 from aegis.api.schemas import FactBody, FactChanges, QuestionBody
-from aegis.api.state import MemoryOf, answer
+from aegis.api.state import KnownParameters, MemoryOf, answer
 from aegis.wire.cursor import after_offset, next_offset
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/memory/facts", tags=["facts"])
+router = APIRouter(prefix="/v1/memory/facts", tags=["facts"], dependencies=[KnownParameters])
 
 
 @router.post("", status_code=201, response_model=answers.Fact)

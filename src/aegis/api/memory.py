@@ -8,13 +8,13 @@ from fastapi import APIRouter, Query, Response
 
 from aegis.api import answers
 from aegis.api.schemas import EpisodeBatch, EpisodeBody, EpisodeChanges, OptionalTime, RecallBody
-from aegis.api.state import MemoryOf, answer
+from aegis.api.state import KnownParameters, MemoryOf, answer
 from aegis.memory import NewEpisode
 from aegis.wire.cursor import before_episode, next_page
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/memory", tags=["memory"])
+router = APIRouter(prefix="/v1/memory", tags=["memory"], dependencies=[KnownParameters])
 Texts = Annotated[list[str], Query()]
 
 

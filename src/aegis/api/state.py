@@ -6,12 +6,14 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from fastapi.responses import Response
+from fastapi.routing import APIRoute
 
 from aegis.client import Aegis
+from aegis.errors import InvalidInput
 from aegis.memory import Memory
 from aegis.wire.plain import plain
 
-__all__ = ["ClientOf", "MemoryOf", "answer"]
+__all__ = ["ClientOf", "KnownParameters", "MemoryOf", "answer"]
 
 
 def _client(request: Request) -> Aegis:
@@ -24,6 +26,19 @@ def _memory(request: Request) -> Memory:
     return _client(request).memory
 
 
+def _known_parameters(request: Request) -> None:
+    route = request.scope.get("route")
+    assert isinstance(route, APIRoute)
+    known = [field.alias for field in route.dependant.query_params]
+    for name in request.query_params:
+        if name not in known:
+            # A misspelt filter that is ignored answers another question.
+            allowed = f"use {', '.join(known)}" if known else "this route takes none"
+            raise InvalidInput(f"{name[:60]!r} is no query parameter here; {allowed}.")
+
+
+#: Refuses query parameters that the route does not know; a dependency of whole routers.
+KnownParameters = Depends(_known_parameters)
 ClientOf = Annotated[Aegis, Depends(_client)]
 MemoryOf = Annotated[Memory, Depends(_memory)]
 

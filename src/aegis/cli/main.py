@@ -80,3 +80,7 @@ def _usage(error: click.ClickException) -> int:
     message = " ".join(error.format_message().split())
     print(f"aegis: {message} See `{path} --help`. [usage]", file=sys.stderr)  # noqa: T201
     return USAGE
+
+
+if __name__ == "__main__":
+    main()

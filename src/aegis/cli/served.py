@@ -22,6 +22,9 @@ __all__ = ["ask"]
 _TIMEOUT_S = 60.0
 #: What says that the two do not know each other, rather than what the question deserves.
 _STRANGERS = (401, 404, 421)
+#: What says that it has no database to ask. (One that is busy, or takes too long, is the same for
+#: everybody: asking it a second time would make it no better.)
+_WITHOUT_DATABASE = ("db_unreachable", "pool_closed", "unavailable")
 _KINDS = {
     f"urn:aegis:error:{kind.code}": kind
     for kind in (getattr(errors, name) for name in errors.__all__)
@@ -39,6 +42,8 @@ def ask(settings: Settings, path: str, body: dict[str, Any] | None = None) -> An
     presence = find_presence(settings.data_dir)
     token = find_token(settings.data_dir) if presence is not None else None
     if presence is None or token is None or presence.serves != fingerprint(settings, token):
+        return None
+    if settings.database_url is None and not _database_runs(settings):
         return None
     import http.client
 
@@ -59,7 +64,14 @@ def ask(settings: Settings, path: str, body: dict[str, Any] | None = None) -> An
         connection.close()
     if response.status in _STRANGERS:
         return None
+    if response.status == 503 and answer.get("code") in _WITHOUT_DATABASE:
+        return None
     if response.status >= 400:
         kind = _KINDS.get(answer.get("type"), errors.AegisError)
         raise kind(answer.get("detail", "The server gave no reason."), code=answer.get("code"))
     return answer
+
+
+def _database_runs(settings: Settings) -> bool:
+    """Tell whether the embedded server was not stopped: then it has a `postmaster.pid`."""
+    return any((settings.data_dir / "postgres").glob("*/postmaster.pid"))

@@ -49,20 +49,26 @@ def _show(serving: Serving, settings: Settings, seconds: float) -> None:
     where = f"embedded in {_short(settings.data_dir)}" if serving.embedded else serving.database
     token = _short(serving.token_path)
     header = f'"Authorization: Bearer $(cat {token})"'
+    # Narrow enough for 80 columns: a command that wraps cannot be copied.
     lines = [
         style(f"Aegis {__version__} serves", "bold", "green") + f" after {seconds:.1f} s.",
         "",
-        _row("HTTP API", f"{serving.url}/v1  (OpenAPI: {serving.url}/openapi.json)"),
+        _row("HTTP API", f"{serving.url}/v1"),
+        _row("OpenAPI", f"{serving.url}/openapi.json"),
         _row("MCP", serving.mcp_url),
-        _row("Database", f"{server}, {where}, schema {serving.schema}"),
+        _row("Database", f"{server}, schema {serving.schema}"),
+        _row("", where),
         _row("Token", f"{token}  (yours alone to read)"),
         "",
         style("Connect an agent", "bold"),
         _row("Claude Code", "claude mcp add aegis -- aegis mcp"),
-        _row("", f"claude mcp add --transport http aegis {serving.mcp_url} \\"),
-        _row("", f"  --header {header}"),
-        _row("curl", f"curl {serving.url}/v1/memory/recall -H {header} \\"),
-        _row("", """  -H 'Content-Type: application/json' -d '{"query": "what did we decide?"}'"""),
+        _row("over HTTP", "claude mcp add --transport http aegis \\"),
+        f"    {serving.mcp_url} \\",
+        f"    --header {header}",
+        _row("curl", f"curl {serving.url}/v1/memory/recall \\"),
+        f"    -H {header} \\",
+        "    -H 'Content-Type: application/json' \\",
+        """    -d '{"query": "what did we decide?"}'""",
         _row("Python", 'async with aegis.connect() as a: await a.memory.recall("…")'),
         _row("Shell", 'aegis memory recall "what did we decide?"'),
         "",

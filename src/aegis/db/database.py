@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import psycopg
+from psycopg import errors as pg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
-from aegis.db.translate import translated
-from aegis.errors import Unavailable
+from aegis.db.revision import require_current, schema_state
+from aegis.db.translate import translate, translated
+from aegis.errors import AegisError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -25,6 +27,11 @@ if TYPE_CHECKING:
     from aegis.config import Settings
 
 __all__ = ["Connection", "Database", "PoolFigures"]
+
+#: Seconds to wait for the answer to whether the server is there at all; libpq takes no less than 2.
+_PROBE_S = 2
+#: Seconds that the pool tries a lost server before it waits for the next request to try again.
+_RECONNECT_S = 5.0
 
 Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
 
@@ -75,6 +82,7 @@ class Database:
             max_size=settings.pool_max_size,
             max_idle=settings.pool_max_idle_s,
             timeout=settings.pool_timeout_s,
+            reconnect_timeout=_RECONNECT_S,
             name=settings.application_name,
             check=_check,
             open=False,
@@ -129,16 +137,40 @@ class Database:
                 async with self._pool.connection() as conn:
                     yield conn
             except PoolTimeout:
-                raise Unavailable(
-                    f"No free connection within {self.settings.pool_timeout_s:g} s: all "
-                    f"{self.settings.pool_max_size} are busy, or the server is gone. "
-                    "Raise AEGIS_POOL_MAX_SIZE, or see `aegis db status`.",
-                    code="pool_exhausted",
-                ) from None
+                raise await self._why_none() from None
+            except (pg.UndefinedTable, pg.UndefinedColumn, pg.UndefinedFunction):
+                await self._require_schema()
+                raise
             except (PoolClosed, TooManyRequests) as error:
                 raise Unavailable(
                     f"The pool takes no requests: {error}", code="pool_closed"
                 ) from None
+
+    async def _why_none(self) -> AegisError:
+        """Return why no connection was to be had: the server is gone, or all are busy."""
+        dsn = self._pool.conninfo
+        assert isinstance(dsn, str)
+        arguments = connection_arguments(self.settings, dsn)
+        arguments["connect_timeout"] = _PROBE_S
+        try:
+            probe = await psycopg.AsyncConnection.connect(dsn, **arguments)
+            await probe.close()
+        except psycopg.Error as error:
+            return translate(error, dsn=dsn)
+        return Unavailable(
+            f"No free connection within {self.settings.pool_timeout_s:g} s: all "
+            f"{self.settings.pool_max_size} are busy. Raise AEGIS_POOL_MAX_SIZE, or try again.",
+            code="pool_exhausted",
+        )
+
+    async def _require_schema(self) -> None:
+        """Raise what is wrong with the schema as a whole, if the database can tell."""
+        try:
+            async with self._pool.connection() as conn:
+                status = await schema_state(conn)
+        except (psycopg.Error, PoolTimeout):
+            return
+        require_current(status)
 
 
 async def _check(conn: Connection) -> None:

@@ -46,7 +46,17 @@ if TYPE_CHECKING:
     from aegis.db.binaries import Binaries
     from aegis.db.postmaster import Postmaster
 
-__all__ = ["Endpoint", "ServerStatus", "StopMode", "dsn", "release", "start", "status", "stop"]
+__all__ = [
+    "Endpoint",
+    "ServerStatus",
+    "StopMode",
+    "crashed",
+    "dsn",
+    "release",
+    "start",
+    "status",
+    "stop",
+]
 
 #: How long a server may run without a `postmaster.pid` that names it.
 _UNNAMED_TIMEOUT_S = 3.0
@@ -195,6 +205,16 @@ def status(settings: Settings) -> ServerStatus:
         socket_dir=postmaster.socket_dir,
         started_at=datetime.fromtimestamp(postmaster.started_at_s, UTC),
     )
+
+
+def crashed(settings: Settings) -> bool:
+    """Tell whether the server was killed: one that is stopped removes its `postmaster.pid`."""
+    cluster = find_cluster(settings.data_dir)
+    with _folder_errors(settings):
+        # In this order: one that ends now removes the file before it is gone.
+        return _running(cluster) is None and any(
+            (cluster.data(major) / "postmaster.pid").exists() for major in cluster.majors()
+        )
 
 
 def dsn(settings: Settings) -> str:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
-from pydantic import Field
+from pydantic import Field, ValidationError
 
-from aegis.errors import AegisError
+from aegis.errors import AegisError, InvalidInput
 from aegis.memory.models import FEEDBACK, IMPORTANCE, METRICS, MODES, OUTCOMES
 from aegis.memory.validate import parse_time
 from aegis.wire.plain import plain
@@ -44,6 +44,8 @@ __all__ = [
     "named",
     "told",
 ]
+
+_PREVIEW = 60
 
 READS = ToolAnnotations(
     read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
@@ -95,11 +97,38 @@ def told() -> Generator[None]:
         raise ToolError(f"{error.message} [{error.code}]") from error
 
 
+class _Tool(Tool):
+    """A tool whose arguments are refused in one line."""
+
+    async def run(
+        self, arguments: dict[str, Any], context: Any, convert_result: bool = False
+    ) -> Any:
+        """Run the tool (`ToolError`)."""
+        try:
+            return await super().run(arguments, context, convert_result)
+        except ToolError as error:
+            if not isinstance(error.__cause__, ValidationError):
+                raise
+            wrong = [self._wrong(item) for item in error.__cause__.errors()[:3]]
+            raise ToolError(f"{'; '.join(wrong)}. [{InvalidInput.code}]") from error
+
+    def _wrong(self, item: Any) -> str:
+        name = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "missing":
+            return f"{name} is missing"
+        if item["type"] == "extra_forbidden":
+            known = ", ".join(self.parameters["properties"])
+            return f"{name!r} is no argument of {self.name}; use {known}"
+        given, message = repr(item["input"]), str(item["msg"])
+        shown = given if len(given) <= _PREVIEW else given[: _PREVIEW - 1] + "…"
+        return f"{name} is {shown}; {message[:1].lower()}{message[1:]}"
+
+
 def make_tool(
     function: Callable[..., Awaitable[CallToolResult]], annotations: ToolAnnotations, title: str
 ) -> Tool:
     """Return a tool that is called as its function is, and refuses arguments it does not know."""
-    tool = Tool.from_function(
+    tool = _Tool.from_function(
         function, title=title, annotations=annotations, structured_output=False
     )
     arguments = tool.fn_metadata.arg_model

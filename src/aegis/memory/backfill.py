@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aegis.errors import ConfigError
+from aegis.memory import validate
 from aegis.memory.store import episodes, facts
 
 if TYPE_CHECKING:
@@ -32,9 +33,12 @@ async def fill_missing(
     """Embed rows without a vector, episodes first, and return how many were filled.
 
     Raises:
+        InvalidInput: the limit is none.
         ConfigError: no embedder is configured.
         Unavailable: the embedder does not answer; what was filled so far stays.
     """
+    if limit is not None:
+        validate.check_limit("limit", limit, most=2**31 - 1)
     if embedder is None:
         raise ConfigError("AEGIS_EMBEDDER is 'none'; choose one to fill in vectors.")
     filled = 0

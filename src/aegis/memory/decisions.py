@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from aegis.errors import Conflict, InvalidInput, NotFound
+from aegis.errors import Conflict, NotFound
 from aegis.memory import validate
 from aegis.memory.embedding_text import embed_or_none
 from aegis.memory.models import FEEDBACK, OUTCOMES, NewDecision, NewEpisode
@@ -90,7 +90,7 @@ class Decisions:
             namespace=namespace,
         )
         validate.check_decision(decision)
-        place = namespace or self.namespace
+        place = validate.namespace_of(namespace, self.namespace)
         episode = _episode_of(decision)
         vectors, model = [None], None
         if episode_id is None:
@@ -129,7 +129,7 @@ class Decisions:
         validate.check_json_object("details", details)
         if lessons is not None:
             validate.check_text("lessons", lessons, most=validate.MAX_SUMMARY)
-        place = namespace or self.namespace
+        place = validate.namespace_of(namespace, self.namespace)
         async with self._db.transaction() as conn:
             resolved = await store.resolve_decision(
                 conn,
@@ -154,7 +154,7 @@ class Decisions:
         validate.check_id("id", decision_id)
         async with self._db.transaction() as conn:
             return await store.get_decision(
-                conn, decision_id, namespace=namespace or self.namespace
+                conn, decision_id, namespace=validate.namespace_of(namespace, self.namespace)
             )
 
     async def list(
@@ -172,7 +172,7 @@ class Decisions:
         async with self._db.transaction() as conn:
             return await store.list_decisions(
                 conn,
-                namespace=namespace or self.namespace,
+                namespace=validate.namespace_of(namespace, self.namespace),
                 outcome=outcome,
                 limit=limit,
                 offset=offset,
@@ -188,12 +188,7 @@ class Decisions:
             NotFound: the namespace has none of this id.
         """
         validate.check_id("id", decision_id)
-        unknown = sorted(set(changes) - _UPDATABLE)
-        if unknown or not changes:
-            raise InvalidInput(
-                f"{', '.join(unknown) or 'no field'} cannot be updated; "
-                f"use {', '.join(sorted(_UPDATABLE))}."
-            )
+        validate.check_changes(changes, _UPDATABLE)
         for name in ("task_context", "reasoning", "lessons_learned"):
             if name in changes:
                 validate.check_text(name, changes[name], most=validate.MAX_SUMMARY)
@@ -202,13 +197,16 @@ class Decisions:
             validate.check_choice("user_feedback", changes["user_feedback"], FEEDBACK)
         async with self._db.transaction() as conn:
             return await store.update_decision(
-                conn, decision_id, changes, namespace=namespace or self.namespace
+                conn,
+                decision_id,
+                changes,
+                namespace=validate.namespace_of(namespace, self.namespace),
             )
 
     async def delete(self, decision_id: int, *, namespace: str | None = None) -> None:
         """Delete one decision; its episode stays (`NotFound`)."""
         validate.check_id("id", decision_id)
-        place = namespace or self.namespace
+        place = validate.namespace_of(namespace, self.namespace)
         async with self._db.transaction() as conn:
             if await store.delete_decision(conn, decision_id, namespace=place) == 0:
                 raise NotFound(f"There is no decision {decision_id} in namespace {place!r}.")
@@ -217,7 +215,7 @@ class Decisions:
         self, query: str, *, k: int = 10, namespace: str | None = None
     ) -> builtins.list[DecisionHit]:
         """Return the `k` decisions whose episodes answer `query` best."""
-        place = namespace or self.namespace
+        place = validate.namespace_of(namespace, self.namespace)
         hits = await self._recall(query, k=k, namespace=place, event_types=[EVENT_TYPE])
         by_episode = {hit.episode.id: hit for hit in hits}
         async with self._db.transaction() as conn:

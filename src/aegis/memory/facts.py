@@ -78,7 +78,7 @@ class Facts:
             source_id=source_id,
         )
         validate.check_fact(fact)
-        place = namespace or self.namespace
+        place = validate.namespace_of(namespace, self.namespace)
         vectors, model = await embed_or_none(self._embedder, [f"{concept}: {content}"])
         async with self._db.transaction() as conn:
             stored = await store.insert_fact(
@@ -94,7 +94,9 @@ class Facts:
         """Return one fact (`NotFound`)."""
         validate.check_id("id", fact_id)
         async with self._db.transaction() as conn:
-            return await store.get_fact(conn, fact_id, namespace=namespace or self.namespace)
+            return await store.get_fact(
+                conn, fact_id, namespace=validate.namespace_of(namespace, self.namespace)
+            )
 
     async def list(
         self,
@@ -109,11 +111,15 @@ class Facts:
         """Return facts, last updated first."""
         validate.check_limit("limit", limit, most=MAX_PAGE)
         validate.check_tags(tags)
+        if concept is not None:
+            validate.check_text("concept", concept, most=validate.MAX_CONCEPT)
+        if category is not None:
+            validate.check_text("category", category, most=validate.MAX_CATEGORY)
         _check_offset(offset)
         async with self._db.transaction() as conn:
             return await store.list_facts(
                 conn,
-                namespace=namespace or self.namespace,
+                namespace=validate.namespace_of(namespace, self.namespace),
                 concept=concept,
                 category=category,
                 tags=tags,
@@ -129,15 +135,10 @@ class Facts:
             NotFound: the namespace has none of this id.
         """
         validate.check_id("id", fact_id)
-        unknown = sorted(set(changes) - _UPDATABLE)
-        if unknown or not changes:
-            raise InvalidInput(
-                f"{', '.join(unknown) or 'no field'} cannot be updated; "
-                f"use {', '.join(sorted(_UPDATABLE))}."
-            )
+        validate.check_changes(changes, _UPDATABLE)
         values: dict[str, Any] = {"concept": "-", "content": "-", **changes}
         validate.check_fact(NewFact(**values))
-        place = namespace or self.namespace
+        place = validate.namespace_of(namespace, self.namespace)
         if "concept" in changes or "content" in changes:
             before = await self.get(fact_id, namespace=place)
             concept = changes.get("concept", before.concept)
@@ -150,7 +151,7 @@ class Facts:
     async def delete(self, fact_id: int, *, namespace: str | None = None) -> None:
         """Delete one fact (`NotFound`)."""
         validate.check_id("id", fact_id)
-        place = namespace or self.namespace
+        place = validate.namespace_of(namespace, self.namespace)
         async with self._db.transaction() as conn:
             if await store.delete_fact(conn, fact_id, namespace=place) == 0:
                 raise NotFound(f"There is no fact {fact_id} in namespace {place!r}.")
@@ -161,7 +162,7 @@ class Facts:
         """Return the `k` facts that answer `query` best, by meaning and words."""
         validate.check_text("query", query, most=validate.MAX_SUMMARY)
         validate.check_limit("k", k, most=MAX_PAGE)
-        place = namespace or self.namespace
+        place = validate.namespace_of(namespace, self.namespace)
         vectors, model = await embed_or_none(self._embedder, [query])
         async with self._db.transaction() as conn:
             ranked = await store.search_facts(

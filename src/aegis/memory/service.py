@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from aegis.errors import Conflict, InvalidInput, NotFound
+from aegis.errors import Conflict, NotFound
 from aegis.memory import backfill, bulk, validate
 from aegis.memory.decisions import Decisions
 from aegis.memory.embedding_text import embed_or_none
@@ -102,7 +102,7 @@ class Memory:
             embedding_model=embedding_model,
         )
         bulk.check(episode, self._embedder)
-        place = namespace or self.namespace
+        place = validate.namespace_of(namespace, self.namespace)
         vectors, models = await bulk.vectors_for(self._embedder, [episode])
         async with self._db.transaction() as conn:
             stored = await store.insert_episode(
@@ -148,7 +148,9 @@ class Memory:
         """
         validate.check_id("id", episode_id)
         async with self._db.transaction() as conn:
-            return await store.get_episode(conn, episode_id, namespace=namespace or self.namespace)
+            return await store.get_episode(
+                conn, episode_id, namespace=validate.namespace_of(namespace, self.namespace)
+            )
 
     async def list(
         self,
@@ -168,6 +170,9 @@ class Memory:
         `before` is the (timestamp, id) of the last episode of the page before this one.
         """
         validate.check_limit("limit", limit, most=MAX_PAGE)
+        if before is not None:
+            validate.check_time("before", before[0])
+            validate.check_id("before", before[1])
         where = self._filter(namespace, session_id, since, until, event_types, tags, min_importance)
         async with self._db.transaction() as conn:
             return await store.list_episodes(conn, where, limit=limit, before=before)
@@ -188,13 +193,8 @@ class Memory:
             NotFound: the namespace has none of this id.
         """
         validate.check_id("id", episode_id)
-        unknown = sorted(set(changes) - _UPDATABLE)
-        if unknown or not changes:
-            raise InvalidInput(
-                f"{', '.join(unknown) or 'no field'} cannot be updated; "
-                f"use {', '.join(sorted(_UPDATABLE))}."
-            )
-        place = namespace or self.namespace
+        validate.check_changes(changes, _UPDATABLE)
+        place = validate.namespace_of(namespace, self.namespace)
         # What is not changed is known to be good; stand-ins let one validator serve.
         values: dict[str, Any] = {"event_type": "-", "summary": "-", "namespace": place, **changes}
         validate.check_episode(NewEpisode(**values))
@@ -212,7 +212,7 @@ class Memory:
             Conflict: a decision refers to it.
         """
         validate.check_id("id", episode_id)
-        place = namespace or self.namespace
+        place = validate.namespace_of(namespace, self.namespace)
         async with self._db.transaction() as conn:
             if await store.delete_episode(conn, episode_id, namespace=place) == 0:
                 raise NotFound(f"There is no episode {episode_id} in namespace {place!r}.")
@@ -280,13 +280,15 @@ class Memory:
         tags: Sequence[str],
         min_importance: Importance | None,
     ) -> EpisodeFilter:
-        place = self.namespace if namespace is None else namespace
-        validate.check_namespace(place)
+        place = validate.namespace_of(namespace, self.namespace)
+        if session_id is not None:
+            validate.check_key("session_id", session_id)
         for name, value in (("since", since), ("until", until)):
             if value is not None:
                 validate.check_time(name, value)
         if min_importance is not None:
             validate.check_choice("min_importance", min_importance, IMPORTANCE)
+        validate.check_event_types(event_types)
         validate.check_tags(tags)
         return EpisodeFilter(
             namespace=place,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from aegis.errors import InvalidInput
@@ -22,9 +22,11 @@ from aegis.memory.models import (
 
 __all__ = [
     "alternative_names",
+    "check_changes",
     "check_choice",
     "check_decision",
     "check_episode",
+    "check_event_types",
     "check_fact",
     "check_json_object",
     "check_key",
@@ -34,6 +36,7 @@ __all__ = [
     "check_text",
     "check_time",
     "check_vector",
+    "namespace_of",
     "parse_time",
 ]
 
@@ -54,6 +57,8 @@ MAX_SOURCE_KEY_BYTES = 1_000
 #: pgvector's limit for the type `vector`.
 MAX_DIMENSIONS = 16_000
 _PREVIEW = 60
+#: PostgreSQL knows no zone further from UTC.
+_MAX_OFFSET = timedelta(hours=16)
 
 # `json.dumps` with options makes an encoder for every call.
 _encode_json = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
@@ -171,13 +176,22 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
 
 def check_tags(tags: Any) -> None:
     """Accept a list of non-empty texts."""
-    if isinstance(tags, str) or not isinstance(tags, Sequence):
-        raise InvalidInput(f"tags is {_short(tags)}; give a list of texts.")
-    given = cast("Sequence[Any]", tags)
+    _check_texts("tags", tags, most=MAX_KEY)
+
+
+def check_event_types(types: Any) -> None:
+    """Accept a list of types to look for."""
+    _check_texts("event_types", types, most=MAX_EVENT_TYPE)
+
+
+def _check_texts(name: str, texts: Any, *, most: int) -> None:
+    if isinstance(texts, str) or not isinstance(texts, Sequence):
+        raise InvalidInput(f"{name} is {_short(texts)}; give a list of texts.")
+    given = cast("Sequence[Any]", texts)
     if len(given) > MAX_TAGS:
-        raise InvalidInput(f"tags has {len(given)} entries; at most {MAX_TAGS} are accepted.")
-    for number, tag in enumerate(given):
-        check_text(f"tags[{number}]", tag, most=MAX_KEY)
+        raise InvalidInput(f"{name} has {len(given)} entries; at most {MAX_TAGS} are accepted.")
+    for number, text in enumerate(given):
+        check_text(f"{name}[{number}]", text, most=most)
 
 
 def check_json_object(name: str, value: Any) -> None:
@@ -225,6 +239,18 @@ def check_time(name: str, value: Any) -> None:
             f"{name} is {value.isoformat()}, which has no time zone; add one, such as "
             f"{value.isoformat()}+00:00."
         )
+    offset = value.utcoffset() or timedelta()
+    if abs(offset) >= _MAX_OFFSET or offset.microseconds:
+        raise InvalidInput(
+            f"{name} is {value.isoformat()}; its zone must be whole seconds, less than 16 hours "
+            "from UTC."
+        )
+    try:
+        value.astimezone(UTC)
+    except OverflowError:
+        raise InvalidInput(
+            f"{name} is {value.isoformat()}; it must be within the years 1 to 9999 in UTC."
+        ) from None
 
 
 def parse_time(name: str, text: str) -> datetime:
@@ -275,6 +301,24 @@ def check_namespace(value: Any) -> None:
     check_text("namespace", value, most=MAX_KEY)
     if not value.isprintable() or value != value.strip():
         raise InvalidInput(f"namespace is {_short(value)}; use printable text without blank ends.")
+
+
+def namespace_of(given: Any, default: str) -> str:
+    """Return the namespace that was given, `default` for None (`InvalidInput`)."""
+    if given is None:
+        return default
+    check_namespace(given)
+    return cast("str", given)
+
+
+def check_changes(changes: Mapping[str, Any], allowed: Collection[str]) -> None:
+    """Accept changes of allowed fields, at least one."""
+    choices = ", ".join(sorted(allowed))
+    if not changes:
+        raise InvalidInput(f"There is nothing to change; give at least one of {choices}.")
+    unknown = sorted(set(changes) - set(allowed))
+    if unknown:
+        raise InvalidInput(f"{', '.join(unknown)} cannot be updated; use {choices}.")
 
 
 def check_limit(name: str, value: Any, *, most: int) -> None:

@@ -12,12 +12,23 @@ from typing import TYPE_CHECKING, Any
 from aegis.errors import AegisError, Unavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from aegis.client import Aegis
+    from aegis.config import Settings
     from aegis.memory import Memory
 
-__all__ = ["LateApp", "fill_in_vectors", "load_model", "release_memory", "serve_mcp"]
+__all__ = [
+    "LateApp",
+    "PostOnly",
+    "fill_in_vectors",
+    "keep_database",
+    "load_model",
+    "release_memory",
+    "serve_mcp",
+]
 
 _log = logging.getLogger("aegis.serve")
 
@@ -25,6 +36,9 @@ _log = logging.getLogger("aegis.serve")
 _SHORTEST_PAUSE_S = 5.0
 _LONGEST_PAUSE_S = 300.0
 _BATCH = 512
+#: Seconds between looks at the embedded server; doubled, up to the other, while it does not start.
+_LOOK_S = 1.0
+_LONGEST_LOOK_S = 60.0
 
 
 class LateApp:
@@ -51,6 +65,28 @@ class LateApp:
         """Pass the request on as soon as the application is there."""
         app = await asyncio.shield(self._app)
         await app(scope, receive, send)
+
+
+class PostOnly:
+    """An application that answers POST alone: without sessions there is no stream to offer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a POST on; answer anything else with 405."""
+        if scope["type"] == "http" and scope["method"] != "POST":
+            from aegis.api.errors import problem
+
+            refusal = problem(
+                405,
+                "method_not_allowed",
+                "MCP is spoken here by POST alone; there is no stream and no session.",
+                headers={"Allow": "POST"},
+            )
+            await refusal(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
 
 
 async def serve_mcp(memory: Memory, late: LateApp, *, host: str) -> None:
@@ -98,6 +134,43 @@ async def fill_in_vectors(client: Aegis) -> None:
         else:
             pause = min(max(pause * 2, _SHORTEST_PAUSE_S), _LONGEST_PAUSE_S)
         await asyncio.sleep(pause)
+
+
+async def keep_database(settings: Settings, on_start: Callable[[], object]) -> None:
+    """Start the embedded server again whenever it was killed, for ever; tell `on_start`.
+
+    One that was stopped is left alone: the next command that needs it starts it.
+    """
+    from aegis.db import embedded
+
+    pause = _LOOK_S
+    while True:
+        await asyncio.sleep(pause)
+        try:
+            if await asyncio.to_thread(embedded.crashed, settings):
+                _log.warning("serve.database_died")
+                await _start_again(settings, on_start)
+            pause = _LOOK_S
+        except AegisError as error:
+            pause = min(pause * 2, _LONGEST_LOOK_S)
+            _log.warning("serve.database_failed", extra={"code": error.code, "why": error.message})
+
+
+async def _start_again(settings: Settings, on_start: Callable[[], object]) -> None:
+    from aegis.db import embedded
+
+    def work() -> None:
+        if embedded.start(settings).started:
+            on_start()
+
+    working = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        await asyncio.shield(working)
+    except asyncio.CancelledError:
+        # What has begun is finished, so that it can be undone.
+        await asyncio.wait([working])
+        raise
+    _log.info("serve.database_restarted")
 
 
 def release_memory() -> None:

@@ -103,6 +103,8 @@ class _Process:
         self._on_ready = on_ready
         self._say = say
         self._server: Web | None = None
+        #: Whether the embedded server that runs now was started here.
+        self._started = False
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -125,17 +127,16 @@ class _Process:
         from aegis.db import embedded
         from aegis.serve.database import prepare
 
-        prepared: list[Prepared] = []
-
         async def release() -> None:
-            if prepared and prepared[0].started:
+            if self._started:
                 await asyncio.to_thread(embedded.release, self._settings)
 
         stack.push_async_callback(release)
 
         def work() -> Prepared:
-            prepared.append(prepare(self._settings, self._say))
-            return prepared[0]
+            prepared = prepare(self._settings, self._say)
+            self._started = prepared.started
+            return prepared
 
         working = asyncio.ensure_future(asyncio.to_thread(work))
         try:
@@ -158,13 +159,13 @@ class _Process:
         return Aegis(db, embedder, self._settings)
 
     async def _serve(self, client: Aegis) -> None:
-        from aegis.serve.background import LateApp
+        from aegis.serve.background import LateApp, PostOnly
         from aegis.serve.web import web_server
 
         late = LateApp()
         serving = await self._describe(client)
         names = (self._settings.api_host, *_own_names(self._sock))
-        server = web_server(client, token=self._token, names=names, mounts={"/mcp": late})
+        server = web_server(client, token=self._token, names=names, mounts={"/mcp": PostOnly(late)})
         self._server = server
         beside = [
             asyncio.create_task(self._tell(server, serving)),
@@ -196,7 +197,13 @@ class _Process:
                 announcement.withdraw()
 
     async def _beside(self, client: Aegis, late: LateApp) -> None:
-        from aegis.serve.background import fill_in_vectors, load_model, release_memory, serve_mcp
+        from aegis.serve.background import (
+            fill_in_vectors,
+            keep_database,
+            load_model,
+            release_memory,
+            serve_mcp,
+        )
 
         async def load() -> None:
             await load_model(client)
@@ -208,6 +215,11 @@ class _Process:
         async with asyncio.TaskGroup() as group:
             group.create_task(serve_mcp(client.memory, late, host=host))
             group.create_task(load())
+            if self._settings.database_url is None:
+                group.create_task(keep_database(self._settings, self._restarted))
+
+    def _restarted(self) -> None:
+        self._started = True
 
     async def _describe(self, client: Aegis) -> Serving:
         from aegis.db.revision import schema_state

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from aegis.errors import InvalidInput
+from aegis.memory.validate import check_id, check_time
 
 __all__ = ["after_offset", "before_episode", "next_offset", "next_page"]
 
@@ -26,10 +27,10 @@ def before_episode(cursor: str | None) -> tuple[datetime, int] | None:
     try:
         at, row_id = _decode(cursor)
         when = datetime.fromisoformat(at)
-    except (ValueError, TypeError):
+        check_time("cursor", when)
+        check_id("cursor", row_id)
+    except (ValueError, TypeError, InvalidInput):
         raise _not_ours(cursor) from None
-    if not isinstance(row_id, int) or when.tzinfo is None:
-        raise _not_ours(cursor)
     return when, row_id
 
 
@@ -57,7 +58,10 @@ def _encode(value: Any) -> str:
 
 def _decode(cursor: str) -> Any:
     # binascii.Error, UnicodeError and JSONDecodeError are all ValueErrors.
-    return json.loads(base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)))
+    try:
+        return json.loads(base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)))
+    except RecursionError:
+        raise _not_ours(cursor) from None
 
 
 def _not_ours(cursor: str) -> InvalidInput:
