@@ -192,3 +192,15 @@ def test_command_line_starts_without_what_it_does_not_need() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
     assert set(HEAVY) & set(loaded) == set()
+
+
+def test_no_merge_was_left_half_done() -> None:
+    marks = ("<" * 7 + " ", ">" * 7 + " ")
+    found = {
+        f"{path.relative_to(ROOT).as_posix()}:{number}"
+        for path in tracked_files()
+        if path.suffix in (".md", ".py", ".toml", ".sql", "")
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1)
+        if line.startswith(marks)
+    }
+    assert found == set()
