@@ -150,11 +150,11 @@ async def test_read_only_server_is_named_as_such(dsn: str, settings: Settings) -
 async def test_pool_recovers_after_every_connection_was_cut(db: Database, cluster: Cluster) -> None:
     async with db.transaction() as conn:
         name = conn.info.dbname
+    ended = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s"
     with pytest.raises(Unavailable):
         async with db.transaction() as conn:
-            cluster.admin.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
-            )
+            # Waits until they are gone.
+            cluster.admin.execute(ended, [name])
             await execute(conn, "SELECT 1")
     async with db.transaction() as conn:
         assert await fetch_value(conn, "SELECT 1") == 1
