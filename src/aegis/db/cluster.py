@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DATABASE",
     "ELSEWHERE",
+    "PROGRAMS",
     "USER",
     "Cluster",
     "Record",
@@ -35,6 +36,8 @@ USER = "aegis"
 DATABASE = "aegis"
 #: Where root's clusters lie whose data folder is closed to the server's account.
 ELSEWHERE = Path("/var/lib/aegis")
+#: Copies of the server's programs for the same reason. A plain path: initdb passes it to a shell.
+PROGRAMS = ELSEWHERE / "programs"
 
 #: Longest path of a socket's folder: 104 bytes on macOS (108 on Linux) less `/.s.PGSQL.65535` and
 #: the terminator. https://www.postgresql.org/docs/current/runtime-config-connection.html
@@ -83,11 +86,6 @@ class Cluster:
     def log_dir(self) -> Path:
         """Return the folder of the server's log."""
         return self.home / "log"
-
-    @property
-    def programs(self) -> Path:
-        """Return the folder of copied programs."""
-        return self.home / "programs"
 
     def majors(self) -> list[int]:
         """Return the major versions that have a complete data folder here, oldest first."""

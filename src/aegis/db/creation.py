@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from aegis.db.binaries import Binaries
     from aegis.db.cluster import Cluster
 
-__all__ = ["create", "set_password"]
+__all__ = ["create", "remove_leftovers", "set_password"]
 
 
 def create(cluster: Cluster, binaries: Binaries, account: Account | None) -> None:
@@ -105,11 +105,15 @@ def _run_single(
     _run(command, data, account, stdin=sql + ";\n\n")
 
 
-@contextmanager
-def _staging(cluster: Cluster, account: Account | None) -> Generator[Path]:
+def remove_leftovers(cluster: Cluster) -> None:
+    """Remove what a killed `create` left behind, its processes first."""
     for left in cluster.home.glob(".new-*"):
         end_orphans(left / "data", all_of_them=True)
         shutil.rmtree(left, ignore_errors=True)
+
+
+@contextmanager
+def _staging(cluster: Cluster, account: Account | None) -> Generator[Path]:
     staging = Path(tempfile.mkdtemp(prefix=".new-", dir=cluster.home))
     try:
         own_folder(staging, account)

@@ -255,8 +255,8 @@ def _start(settings: Settings) -> Endpoint:
     # A warm command, which finds its server, does without these.
     from aegis.db.account import account_for
     from aegis.db.binaries import find_binaries, reachable
-    from aegis.db.cluster import make_folders
-    from aegis.db.creation import create, set_password
+    from aegis.db.cluster import PROGRAMS, make_folders
+    from aegis.db.creation import create, remove_leftovers, set_password
     from aegis.db.launch import launch
 
     binaries = find_binaries()
@@ -268,12 +268,13 @@ def _start(settings: Settings) -> Endpoint:
         if running is not None:
             return _adopt(cluster, *running, binaries)
         _check_major(cluster, binaries)
-        binaries = reachable(binaries, account, cluster.programs)
+        binaries = reachable(binaries, account, PROGRAMS)
         data = cluster.data(binaries.major)
         end_orphans(data)
         with use_lock(cluster.use_file) as in_use:
             # Its number may be another program's by now, and PostgreSQL would refuse to start.
             (data / "postmaster.pid").unlink(missing_ok=True)
+            remove_leftovers(cluster)
             if binaries.major not in cluster.majors():
                 create(cluster, binaries, account)
             if not cluster.passfile.exists():

@@ -16,7 +16,6 @@ from aegis.memory.decisions import Decisions
 from aegis.memory.embedding_text import embed_or_none
 from aegis.memory.facts import Facts
 from aegis.memory.models import IMPORTANCE, EpisodeFilter, NewEpisode
-from aegis.memory.recall import recall
 from aegis.memory.store import episodes as store
 
 if TYPE_CHECKING:
@@ -241,6 +240,9 @@ class Memory:
         Raises:
             InvalidInput: nothing to search for, or a value out of range.
         """
+        # Ranking loads numpy, which nothing else here needs.
+        from aegis.memory.recall import recall
+
         return await recall(
             self._db,
             self._embedder,
