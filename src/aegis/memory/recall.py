@@ -55,7 +55,7 @@ _POSTINGS = 300
 _RARE_SHARE = 0.0004
 _SAMPLE_AGAIN_DAYS = 1.0
 #: How wide HNSW is searched: a fused answer does not hang on the last neighbour, a pure one does.
-_EF_FUSED, _EF_VECTOR = 64, 120
+_EF_FUSED, _EF_VECTOR = 64, 150
 
 _log = logging.getLogger("aegis.memory")
 
