@@ -118,7 +118,8 @@ def test_server_killed_under_a_question_is_said_and_survived(embedded_dir: Path)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (7, "", 1), done.stderr
         assert http.get("/readyz").status_code == 503
         embedded.start(settings)
-        assert http.get("/readyz").status_code == 200
+        # The pool asks for the server again at growing intervals.
+        assert wait_until(lambda: http.get("/readyz").status_code == 200, 60)
         embedded.stop(settings)
 
 

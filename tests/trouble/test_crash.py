@@ -16,6 +16,7 @@ import pytest
 import aegis
 from aegis.config import Settings, load_settings
 from aegis.db import embedded
+from aegis.db.postmaster import wait_until
 from aegis.errors import Unavailable
 from tests.cluster import embedded_folder
 from tests.serving import CALL, environment, serving
@@ -101,8 +102,9 @@ def test_serving_process_survives_the_death_of_its_server(own: Settings) -> None
                 assert gone.headers["content-type"] == "application/problem+json"
                 assert gone.headers["retry-after"]
         embedded.start(own)
-        answers = (http.post("/v1/memory/recall", json={"query": "kept"}) for _ in range(20))
-        recovered = next(answer for answer in answers if answer.status_code == 200)
+        # The pool asks for the server again at growing intervals.
+        assert wait_until(lambda: http.get("/readyz").status_code == 200, 60)
+        recovered = http.post("/v1/memory/recall", json={"query": "kept"})
         assert recovered.json()["results"][0]["episode"]["summary"] == "kept"
         assert http.get("/readyz").status_code == 200
 
