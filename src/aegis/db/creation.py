@@ -27,7 +27,7 @@ from aegis.db.cluster import (
 )
 from aegis.db.cluster_config import INCLUDES
 from aegis.db.failure import last_error, start_failure
-from aegis.db.postmaster import end_orphans
+from aegis.db.postmaster import end_orphans, wait_until
 from aegis.errors import OpsError
 
 if TYPE_CHECKING:
@@ -107,9 +107,15 @@ def _run_single(
 
 def remove_leftovers(cluster: Cluster) -> None:
     """Remove what a killed `create` left behind, its processes first."""
-    for left in cluster.home.glob(".new-*"):
-        end_orphans(left / "data", all_of_them=True)
-        shutil.rmtree(left, ignore_errors=True)
+
+    def gone() -> bool:
+        for left in cluster.home.glob(".new-*"):
+            end_orphans(left / "data", all_of_them=True)
+            shutil.rmtree(left, ignore_errors=True)
+        return not list(cluster.home.glob(".new-*"))
+
+    # A process that was just being born may write once more.
+    wait_until(gone, 5.0)
 
 
 @contextmanager

@@ -30,8 +30,6 @@ __all__ = ["Connection", "Database", "PoolFigures"]
 
 #: Seconds to wait for the answer to whether the server is there at all; libpq takes no less than 2.
 _PROBE_S = 2
-#: Seconds that the pool tries a lost server before it waits for the next request to try again.
-_RECONNECT_S = 5.0
 
 Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
 
@@ -82,7 +80,6 @@ class Database:
             max_size=settings.pool_max_size,
             max_idle=settings.pool_max_idle_s,
             timeout=settings.pool_timeout_s,
-            reconnect_timeout=_RECONNECT_S,
             name=settings.application_name,
             check=_check,
             open=False,

@@ -280,6 +280,7 @@ def _start(settings: Settings) -> Endpoint:
             if not cluster.passfile.exists():
                 set_password(cluster, binaries, account)
             record, postmaster = launch(cluster, binaries, account, in_use)
+            remove_leftovers(cluster)
         return _endpoint(cluster, record, postmaster, started=True)
 
 
