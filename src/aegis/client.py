@@ -49,11 +49,13 @@ class Connecting:
 
     async def __aenter__(self) -> Aegis:
         from aegis.db import Database
-        from aegis.db.server import ready
+        from aegis.db.server import finder, ready
         from aegis.memory.embedding import open_embedder
 
         dsn = await ready(self._settings)
-        db = await Database.open(dsn, self._settings, min_size=self._pool_min_size)
+        db = await Database.open(
+            dsn, self._settings, min_size=self._pool_min_size, find_dsn=finder(self._settings)
+        )
         async with AsyncExitStack() as stack:
             stack.push_async_callback(db.close)
             client = Aegis(db, open_embedder(self._settings), self._settings)

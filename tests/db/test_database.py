@@ -10,9 +10,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from aegis.db import Database, execute, fetch_value
+from aegis.db import Database, database, embedded, execute, fetch_value
+from aegis.db.server import finder
 from aegis.errors import AegisError, ConfigError, OpsError, Unavailable
-from tests.cluster import throwaway_cluster, wheel_bin_dir
+from tests.cluster import embedded_folder, throwaway_cluster, wheel_bin_dir
 
 if TYPE_CHECKING:
     from aegis.config import Settings
@@ -156,6 +157,33 @@ async def test_pool_recovers_after_every_connection_was_cut(db: Database, cluste
             # Waits until they are gone.
             cluster.admin.execute(ended, [name])
             await execute(conn, "SELECT 1")
+    async with db.transaction() as conn:
+        assert await fetch_value(conn, "SELECT 1") == 1
+
+
+async def test_server_that_was_away_for_long_is_found_by_the_next_caller(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_RECONNECT_S", 0.1)
+    with embedded_folder() as folder:
+        chosen = replace(settings, data_dir=folder, pool_timeout_s=30.0)
+        endpoint = await anyio.to_thread.run_sync(embedded.start, chosen)
+        async with await Database.open(endpoint.dsn, chosen, find_dsn=finder(chosen)) as db:
+            await anyio.to_thread.run_sync(embedded.stop, chosen)
+            with anyio.fail_after(20):
+                # Nobody waits, so that the pool gives up once its connections are found broken.
+                await db._pool.check()
+                while db.figures().size:
+                    await anyio.sleep(0.01)
+            async with anyio.create_task_group() as group:
+                # It waits through the start; another follows when the server has long been up.
+                group.start_soon(_use, db)
+                await anyio.to_thread.run_sync(embedded.start, chosen)
+            await _use(db)
+            await anyio.to_thread.run_sync(embedded.stop, chosen)
+
+
+async def _use(db: Database) -> None:
     async with db.transaction() as conn:
         assert await fetch_value(conn, "SELECT 1") == 1
 

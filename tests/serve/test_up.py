@@ -118,8 +118,7 @@ def test_server_killed_under_a_question_is_said_and_survived(embedded_dir: Path)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (7, "", 1), done.stderr
         assert http.get("/readyz").status_code == 503
         embedded.start(settings)
-        # The pool asks for the server again at growing intervals.
-        assert wait_until(lambda: http.get("/readyz").status_code == 200, 60)
+        assert wait_until(lambda: http.get("/readyz").status_code == 200, 30)
         embedded.stop(settings)
 
 
@@ -132,7 +131,7 @@ def test_killed_server_comes_back_by_itself(embedded_dir: Path) -> None:
         os.kill(before, signal.SIGKILL)
         assert wait_until(lambda: embedded.status(settings).state == "running", 30)
         assert embedded.status(settings).pid != before
-        assert wait_until(lambda: http.get("/readyz").status_code == 200, 60)
+        assert wait_until(lambda: http.get("/readyz").status_code == 200, 30)
     # It was started again here, so it ends with what started it.
     assert embedded.status(settings).state == "stopped"
 
@@ -150,8 +149,22 @@ def test_stopped_server_stays_stopped_until_a_command_needs_it(embedded_dir: Pat
         assert embedded.status(settings).state == "stopped"
         asked = aegis(embedded_dir, "memory", "recall", "x", "--json", embedder="none")
         assert answer(asked) == {"results": []}
-        # The pool asks for the server again at growing intervals.
-        assert wait_until(lambda: http.get("/readyz").status_code == 200, 60)
+        assert wait_until(lambda: http.get("/readyz").status_code == 200, 30)
+        embedded.stop(settings)
+
+
+def test_server_that_comes_back_on_another_port_is_followed(embedded_dir: Path) -> None:
+    settings = load_settings({}, data_dir=embedded_dir)
+    with serving(embedded_dir, embedder="none", pool_timeout_s="2") as served:
+        before = embedded.start(settings).port
+        assert embedded.stop(settings)
+        with socket.socket() as other, served.http() as http:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            other.bind(("127.0.0.1", before))
+            other.listen()
+            assert http.get("/readyz").status_code == 503
+            assert embedded.start(settings).port != before
+            assert wait_until(lambda: http.get("/readyz").status_code == 200, 30)
         embedded.stop(settings)
 
 

@@ -102,8 +102,7 @@ def test_serving_process_survives_the_death_of_its_server(own: Settings) -> None
                 assert gone.headers["content-type"] == "application/problem+json"
                 assert gone.headers["retry-after"]
         embedded.start(own)
-        # The pool asks for the server again at growing intervals.
-        assert wait_until(lambda: http.get("/readyz").status_code == 200, 60)
+        assert wait_until(lambda: http.get("/readyz").status_code == 200, 30)
         recovered = http.post("/v1/memory/recall", json={"query": "kept"})
         assert recovered.json()["results"][0]["episode"]["summary"] == "kept"
         assert http.get("/readyz").status_code == 200

@@ -22,7 +22,7 @@ from aegis.db.translate import translate, translated
 from aegis.errors import AegisError, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
 
     from aegis.config import Settings
 
@@ -30,6 +30,10 @@ __all__ = ["Connection", "Database", "PoolFigures"]
 
 #: Seconds to wait for the answer to whether the server is there at all; libpq takes no less than 2.
 _PROBE_S = 2
+#: Seconds that the pool keeps trying to replace a lost connection before the next caller makes it
+#: try afresh. The library doubles its pauses without a limit: after five minutes of trying it would
+#: sleep for two more beside a server that is back.
+_RECONNECT_S = 4.0
 
 Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
 
@@ -56,13 +60,26 @@ class PoolFigures:
 class Database:
     """A pool of connections; open it with `Database.open`, close it with `close`."""
 
-    def __init__(self, pool: AsyncConnectionPool[Connection], settings: Settings) -> None:
+    def __init__(
+        self, pool: AsyncConnectionPool[Connection], address: Callable[[], str], settings: Settings
+    ) -> None:
         self._pool = pool
+        self._address = address
         self.settings = settings
 
     @classmethod
-    async def open(cls, dsn: str, settings: Settings, *, min_size: int | None = None) -> Self:
+    async def open(
+        cls,
+        dsn: str,
+        settings: Settings,
+        *,
+        min_size: int | None = None,
+        find_dsn: Callable[[], str | None] | None = None,
+    ) -> Self:
         """Connect to `dsn`; `min_size` overrides the setting (short commands keep one).
+
+        `find_dsn` is asked before each further connection where the server is by then: it may have
+        been restarted on another port. None from it means that it is not to be found.
 
         Raises:
             Unavailable: the server does not answer.
@@ -73,19 +90,25 @@ class Database:
             kwargs = connection_arguments(settings, dsn)
             first = await psycopg.AsyncConnection.connect(dsn, **kwargs)
             await first.close()
+
+        def address() -> str:
+            return (find_dsn and find_dsn()) or dsn
+
         pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
-            dsn,
+            address,
             kwargs=kwargs,
             min_size=settings.pool_min_size if min_size is None else min_size,
             max_size=settings.pool_max_size,
             max_idle=settings.pool_max_idle_s,
             timeout=settings.pool_timeout_s,
+            reconnect_timeout=_RECONNECT_S,
+            reconnect_failed=_try_again,
             name=settings.application_name,
             check=_check,
             open=False,
         )
         await pool.open()
-        return cls(pool, settings)
+        return cls(pool, address, settings)
 
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[Connection, None]:
@@ -145,8 +168,7 @@ class Database:
 
     async def _why_none(self) -> AegisError:
         """Return why no connection was to be had: the server is gone, or all are busy."""
-        dsn = self._pool.conninfo
-        assert isinstance(dsn, str)
+        dsn = self._address()
         arguments = connection_arguments(self.settings, dsn)
         arguments["connect_timeout"] = _PROBE_S
         try:
@@ -177,6 +199,12 @@ async def _check(conn: Connection) -> None:
     # A server that ends says so, or closes: either way there is something to read.
     if poll.poll(0):
         await AsyncConnectionPool.check_connection(conn)
+
+
+async def _try_again(pool: AsyncConnectionPool[Connection]) -> None:
+    """Go on trying to connect as long as somebody waits for it."""
+    if pool.get_stats().get("requests_waiting", 0):
+        await pool.check()
 
 
 def connection_arguments(settings: Settings, dsn: str = "") -> dict[str, Any]:

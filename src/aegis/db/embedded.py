@@ -52,6 +52,7 @@ __all__ = [
     "StopMode",
     "crashed",
     "dsn",
+    "find_dsn",
     "release",
     "start",
     "status",
@@ -220,6 +221,13 @@ def crashed(settings: Settings) -> bool:
 def dsn(settings: Settings) -> str:
     """Return the address of the embedded server, started if need be."""
     return start(settings).dsn
+
+
+def find_dsn(settings: Settings) -> str | None:
+    """Return the address of the embedded server, None where none is ready; starts nothing."""
+    with _folder_errors(settings):
+        found = _find(settings)
+    return None if found is None else found.dsn
 
 
 @contextmanager

@@ -6,6 +6,7 @@ when it is opened, not by the first query that fails.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,10 +20,12 @@ from aegis.db.translate import translated
 from aegis.errors import OpsError, Unavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aegis.config import Settings
     from aegis.db.database import Connection
 
-__all__ = ["ServerReport", "check_server", "endpoint", "ready"]
+__all__ = ["ServerReport", "check_server", "endpoint", "finder", "ready"]
 
 #: PostgreSQL 16, as `server_version_num` writes it.
 OLDEST_SERVER = 160_000
@@ -72,6 +75,15 @@ def endpoint(settings: Settings) -> str:
     from aegis.db import embedded
 
     return embedded.start(settings).dsn
+
+
+def finder(settings: Settings) -> Callable[[], str | None] | None:
+    """Return what tells where the embedded server is by now; None where a server is configured."""
+    if settings.database_url is not None:
+        return None
+    from aegis.db import embedded
+
+    return functools.partial(embedded.find_dsn, settings)
 
 
 async def ready(settings: Settings) -> str:

@@ -149,9 +149,11 @@ class _Process:
     async def _connect(self, stack: AsyncExitStack, prepared: Prepared) -> Aegis:
         from aegis.client import Aegis
         from aegis.db import Database
+        from aegis.db.server import finder
         from aegis.memory.embedding import open_embedder
 
-        db = await Database.open(prepared.dsn, self._settings)
+        find_dsn = finder(self._settings)
+        db = await Database.open(prepared.dsn, self._settings, find_dsn=find_dsn)
         stack.push_async_callback(db.close)
         embedder = open_embedder(self._settings)
         if embedder is not None:
