@@ -181,12 +181,12 @@ async def _example(
     namespace = asked.where.namespace or ""
     async with db.transaction() as conn:
         facts = await read_question(conn, query=asked.query, namespace=namespace, ef_search=80)
-        candidates, runs, weighed = await gather(conn, asked, facts)
+        candidates, weighed = await gather(conn, asked, facts)
     return Example(
         source=source,
         conversation=namespace,
-        keys=[keys[candidate.id] for candidate in candidates],
-        features=np.array(score_features(candidates, runs, weighed)),
+        keys=[keys[row_id] for row_id in candidates.ids],
+        features=score_features(candidates, weighed),
         mean_terms=weighed.mean_terms,
         evidence=evidence,
     )

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aegis.memory.candidates import Candidates
 from aegis.memory.models import IMPORTANCE
 from aegis.memory.ranking import (
     FEATURES,
-    Candidate,
     Question,
+    Ranked,
     Weights,
     idf_of_counts,
     load_weights,
@@ -23,22 +25,52 @@ from aegis.memory.ranking import (
 )
 
 WORDS = ("garden", "invoice", "lisbon")
+NOW_S = 1_800_000_000.0
+DAY_S = 86_400.0
 
-numbers = st.floats(0, 5, allow_nan=False)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class One:
+    """One candidate; the fields are the columns of `Candidates`."""
+
+    ids: int
+    counts: tuple[float, ...] = (1.0, 0.0, 0.0)
+    terms: int = 15
+    similarities: float | None = 0.4
+    times: float | None = NOW_S - 1000 * DAY_S
+    importances: str = "medium"
+    eligible: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Candidates with distinct ids, runs over them, and a question."""
+
+    rows: list[One]
+    runs: list[list[int]]
+    question: Question
+
+    def rank(self, limit: int = 100) -> list[Ranked]:
+        weights = load_weights()
+        return rank(columns(self.rows, self.runs), self.question, weights, now_s=NOW_S, limit=limit)
+
+
+def columns(rows: list[One], runs: list[list[int]]) -> Candidates:
+    named = {f.name: [getattr(row, f.name) for row in rows] for f in fields(One)}
+    return Candidates(**named, runs=runs)
 
 
 @st.composite
-def worlds(draw: st.DrawFn) -> tuple[list[Candidate], list[list[int]], Question]:
-    """Candidates with distinct ids, runs over them, and a question."""
+def worlds(draw: st.DrawFn) -> World:
     ids = draw(st.lists(st.integers(1, 10_000), min_size=1, max_size=12, unique=True))
-    candidates = [
-        Candidate(
-            id=i,
-            counts=draw(st.lists(st.sampled_from([0.0, 1.0, 1.25]), min_size=3, max_size=3)),
+    rows = [
+        One(
+            ids=i,
+            counts=draw(st.tuples(*[st.sampled_from([0.0, 1.0, 1.25])] * 3)),
             terms=draw(st.integers(0, 300)),
-            similarity=draw(st.none() | st.floats(-1, 1)),
-            age_days=draw(st.floats(-1, 1e5) | st.just(math.inf)),
-            importance=draw(st.sampled_from(IMPORTANCE)),
+            similarities=draw(st.none() | st.floats(-1, 1)),
+            times=draw(st.none() | st.floats(NOW_S - 1e10, NOW_S + 1e5)),
+            importances=draw(st.sampled_from(IMPORTANCE)),
             eligible=draw(st.booleans()),
         )
         for i in ids
@@ -46,95 +78,78 @@ def worlds(draw: st.DrawFn) -> tuple[list[Candidate], list[list[int]], Question]
     cut = draw(st.integers(0, len(ids)))
     runs = [run for run in (ids[:cut], ids[cut:]) if run]
     idf = draw(st.lists(st.floats(0, 12), min_size=3, max_size=3))
-    question = Question(words=WORDS, idf=idf, mean_terms=draw(st.floats(1, 500)))
-    return candidates, runs, question
+    return World(rows, runs, Question(words=WORDS, idf=idf, mean_terms=draw(st.floats(1, 500))))
 
 
 @given(worlds())
-def test_parts_of_a_result_sum_to_its_score(
-    world: tuple[list[Candidate], list[list[int]], Question],
-) -> None:
-    for result in rank(*world, load_weights(), limit=100):
+def test_parts_of_a_result_sum_to_its_score(world: World) -> None:
+    for result in world.rank():
         assert math.isfinite(result.score)
-        assert result.score == pytest.approx(math.fsum(part.score for part in result.parts))
+        assert result.score == pytest.approx(math.fsum(p.score for p in result.explain()))
 
 
 @given(worlds(), st.integers(0, 2**32))
-def test_ranking_does_not_depend_on_the_order_of_the_candidates(
-    world: tuple[list[Candidate], list[list[int]], Question], seed: int
-) -> None:
-    candidates, runs, question = world
-    shuffled = random.Random(seed).sample(candidates, len(candidates))
-    straight = rank(candidates, runs, question, load_weights(), limit=100)
-    again = rank(shuffled, runs, question, load_weights(), limit=100)
-    # The mean similarity is a sum of floats, so the last digit may differ, the order not.
-    for a, b in zip(straight, again, strict=True):
-        assert a.score == pytest.approx(b.score, abs=1e-9)
+def test_ranking_does_not_depend_on_the_order_of_the_candidates(world: World, seed: int) -> None:
+    shuffled = random.Random(seed).sample(world.rows, len(world.rows))
+    straight = world.rank()
+    again = World(shuffled, world.runs, world.question).rank()
+    assert [r.id for r in straight] == [r.id for r in again]
+    assert [r.explain() for r in straight] == [r.explain() for r in again]
 
 
 @given(worlds(), st.integers(1, 20))
-def test_only_eligible_candidates_come_back_and_at_most_the_limit(
-    world: tuple[list[Candidate], list[list[int]], Question], limit: int
-) -> None:
-    eligible = {c.id for c in world[0] if c.eligible}
-    found = [r.id for r in rank(*world, load_weights(), limit=limit)]
+def test_only_eligible_candidates_come_back_and_at_most_the_limit(world: World, limit: int) -> None:
+    eligible = {row.ids for row in world.rows if row.eligible}
+    found = [r.id for r in world.rank(limit)]
     assert len(found) == min(limit, len(eligible)) == len(set(found))
     assert set(found) <= eligible
 
 
 @given(worlds())
-def test_scores_never_rise_down_the_list(
-    world: tuple[list[Candidate], list[list[int]], Question],
-) -> None:
-    scores = [r.score for r in rank(*world, load_weights(), limit=100)]
-    assert all(a >= b - 1e-9 for a, b in pairwise(scores))
+def test_scores_never_rise_down_the_list(world: World) -> None:
+    scores = [r.score for r in world.rank()]
+    assert all(a >= b for a, b in pairwise(scores))
 
 
-def _candidate(row_id: int, **changes: object) -> Candidate:
-    values: dict[str, object] = {
-        "counts": [1.0, 0.0, 0.0],
-        "terms": 15,
-        "similarity": 0.4,
-        "age_days": 1000.0,
-        "importance": "medium",
-        "eligible": True,
-    }
-    return Candidate(id=row_id, **{**values, **changes})  # pyright: ignore[reportArgumentType]
+@given(worlds())
+def test_ranks_within_an_arm_count_from_one_without_a_gap(world: World) -> None:
+    for arm in ("words", "vector"):
+        parts = [part for r in world.rank() for part in r.explain() if part.arm == arm]
+        ranks = sorted(part.rank for part in parts if part.rank is not None)
+        assert ranks == list(range(1, len(ranks) + 1))
 
 
-def _first(*candidates: Candidate, runs: list[list[int]] | None = None) -> int:
+def _first(*rows: One, runs: list[list[int]] | None = None) -> int:
     question = Question(words=WORDS, idf=[3.0, 3.0, 3.0], mean_terms=15.0)
-    return rank(candidates, runs or [], question, load_weights(), limit=1)[0].id
+    return World(list(rows), runs or [], question).rank(1)[0].id
 
 
 @pytest.mark.parametrize(
     "better",
     [
-        {"age_days": 0.0},
-        {"importance": "critical"},
-        {"similarity": 0.6},
-        {"counts": [1.0, 1.0, 0.0]},
+        One(ids=1, times=NOW_S),
+        One(ids=1, importances="critical"),
+        One(ids=1, similarities=0.6),
+        One(ids=1, counts=(1.0, 1.0, 0.0)),
     ],
 )
-def test_of_two_equals_the_one_with_more_in_its_favour_comes_first(
-    better: dict[str, object],
-) -> None:
-    assert _first(_candidate(2), _candidate(1, **better)) == 1
+def test_of_two_equals_the_one_with_more_in_its_favour_comes_first(better: One) -> None:
+    assert _first(One(ids=2), better) == 1
 
 
 def test_freshness_does_not_beat_a_clearly_better_answer() -> None:
-    better = _candidate(1, counts=[1.0, 1.0, 1.0], similarity=0.7)
-    assert _first(_candidate(2, age_days=0.0, importance="critical"), better) == 1
+    better = One(ids=1, counts=(1.0, 1.0, 1.0), similarities=0.7)
+    assert _first(One(ids=2, times=NOW_S, importances="critical"), better) == 1
 
 
 def test_a_memory_next_to_one_that_says_the_words_gains_from_it() -> None:
-    silent = {"counts": [0.0, 0.0, 0.0]}
-    told = _candidate(3, eligible=False)
-    assert _first(_candidate(2, **silent), _candidate(1, **silent), told, runs=[[3, 1]]) == 1
+    silent = One(ids=1, counts=(0.0, 0.0, 0.0))
+    told = One(ids=3, eligible=False)
+    assert _first(replace(silent, ids=2), silent, told, runs=[[3, 1]]) == 1
 
 
 def test_equal_scores_put_the_newest_id_first() -> None:
-    assert _first(_candidate(1), _candidate(2)) == 2
+    assert _first(One(ids=1), One(ids=2)) == 2
 
 
 def test_weights_between_the_lengths_lie_between_the_sets() -> None:
@@ -154,5 +169,6 @@ def test_a_rarer_word_tells_more_apart_and_every_word_something() -> None:
 def test_there_is_a_weight_for_each_feature() -> None:
     weights = load_weights()
     assert len(weights.short) == len(weights.long) == len(FEATURES)
-    rows = score_features([_candidate(1)], [], Question(words=WORDS, idf=[1, 1, 1], mean_terms=9))
+    question = Question(words=WORDS, idf=[1, 1, 1], mean_terms=9)
+    rows = score_features(columns([One(ids=1)], []), question)
     assert [len(row) for row in rows] == [len(FEATURES)]

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -25,15 +25,14 @@ import numpy as np
 from aegis.memory.models import ScorePart
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence, Set
+    from collections.abc import Callable, Mapping, Sequence, Set
 
     from numpy.typing import NDArray
 
-    from aegis.memory.models import Importance
+    from aegis.memory.candidates import Candidates
 
 __all__ = [
     "FEATURES",
-    "Candidate",
     "Question",
     "Ranked",
     "Weights",
@@ -55,29 +54,13 @@ _CONTEXT_SATURATION = 1.2
 #: A fresh memory and an important one are ahead of their equals, never of better ones: the
 #: learned part differs by 1 between neighbours in the ranking far more often than by 0.1.
 _RECENCY_WEIGHT, _RECENCY_HALF_LIFE_DAYS = 0.3, 14.0
-_IMPORTANCE: Mapping[Importance, float] = {
+_DAY_S = 86_400.0
+_IMPORTANCE: Mapping[str, float] = {
     "low": -0.15,
     "medium": 0.0,
     "high": 0.15,
     "critical": 0.3,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One memory that an arm found, or a neighbour of one."""
-
-    id: int
-    #: Of each word of the question, how often the memory holds it, damped: 1, 1.25, 1.36, …
-    counts: Sequence[float]
-    #: Distinct stems of the memory.
-    terms: int
-    #: Cosine of its vector with the question's; None where either is missing.
-    similarity: float | None
-    age_days: float
-    importance: Importance
-    #: Whether the filter lets it through; others serve as context only.
-    eligible: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,11 +93,11 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A result: its memory, its score, and the parts that the score is the sum of."""
+    """A result: its memory, its score, and what tells the parts that the score is the sum of."""
 
     id: int
     score: float
-    parts: list[ScorePart]
+    explain: Callable[[], list[ScorePart]]
 
 
 @cache
@@ -142,58 +125,53 @@ def idf_of_shares(shares: Sequence[float], episodes: int) -> list[float]:
 
 
 def rank(
-    candidates: Sequence[Candidate],
-    neighbours: Sequence[Sequence[int]],
-    question: Question,
-    weights: Weights,
-    *,
-    limit: int,
+    candidates: Candidates, question: Question, weights: Weights, *, now_s: float, limit: int
 ) -> list[Ranked]:
     """Return the best eligible candidates, at most `limit`, best first.
 
-    `neighbours` are runs of ids that follow one another in a session. Equal scores are in the
-    order of ids, the newest first.
+    `now_s` is the time of asking in seconds since 1970. Equal scores are in the order of ids, the
+    newest first.
     """
-    chosen = [c for c in candidates if c.eligible]
-    if not chosen:
+    chosen = np.flatnonzero(np.array(candidates.eligible, dtype=bool))
+    if not len(chosen):
         return []
-    rows = score_features(candidates, neighbours, question)[[c.eligible for c in candidates]]
-    mixed = weights.at(question.mean_terms)
-    shares = rows * np.array(mixed)
+    rows = score_features(candidates, question)[chosen]
+    shares = rows * np.array(weights.at(question.mean_terms))
+    recency = _recency(candidates.times, now_s)[chosen]
+    importance = np.array([_IMPORTANCE[name] for name in candidates.importances])[chosen]
     # Row by row, never by matrix product: that one's last digit depends on the other rows.
-    scores = shares.sum(axis=1).tolist()
-    order = sorted(
-        (-(score + _recency(c) + _IMPORTANCE[c.importance]), -c.id, place)
-        for place, (score, c) in enumerate(zip(scores, chosen, strict=True))
-    )
-    arms = _Arms(chosen, rows[:, 0].tolist())
-    linked = {i for run in neighbours if len(run) > 1 for i in run}
+    scores = shares.sum(axis=1) + recency + importance
+    ids = np.array(candidates.ids)[chosen]
+    order = np.lexsort((-ids, -scores))[:limit]
+    table = _Table(candidates, question, chosen, rows, shares, recency, importance, now_s)
     return [
-        _explained(chosen[place], shares[place].tolist(), question, arms, linked)
-        for _, _, place in order[:limit]
+        Ranked(row_id, score, partial(_explain, table, place))
+        for row_id, score, place in zip(
+            ids[order].tolist(), scores[order].tolist(), order.tolist(), strict=True
+        )
     ]
 
 
-def score_features(
-    candidates: Sequence[Candidate], neighbours: Sequence[Sequence[int]], question: Question
-) -> NDArray[np.float64]:
+def score_features(candidates: Candidates, question: Question) -> NDArray[np.float64]:
     """Return the features of each candidate: shape (candidates, `FEATURES`), in their order."""
+    count = len(candidates.ids)
     idf = np.array(question.idf, dtype=float)
     total = float(idf.sum())
     unit = 1 / math.sqrt(total) if total > 0 else 0.0
     mean = max(question.mean_terms, 1.0)
     # One row more stands for "no neighbour": no words, the usual length, the usual similarity.
-    here = np.arange(len(candidates))
-    before, after = _links(candidates, neighbours)
+    here = np.arange(count)
+    before, after = _links(candidates)
     p, n = before[:-1], after[:-1]
-    counts = np.zeros((len(candidates) + 1, len(idf)))
-    counts[:-1] = [c.counts for c in candidates]
-    terms = np.array([*(c.terms for c in candidates), mean], dtype=float)
-    known = [c.similarity for c in candidates if c.similarity is not None]
-    usual = math.fsum(known) / len(known) if known else 0.0
-    similarity = np.array(
-        [*(usual if c.similarity is None else c.similarity for c in candidates), usual]
-    )
+    counts = np.zeros((count + 1, len(idf)))
+    if count and len(idf):
+        counts[:-1] = candidates.counts
+    terms = np.array([*candidates.terms, mean], dtype=float)
+    # None becomes NaN.
+    similarity = np.array([*candidates.similarities, None], dtype=float)
+    unknown = np.isnan(similarity)
+    known = similarity[~unknown].tolist()
+    similarity[unknown] = math.fsum(known) / len(known) if known else 0.0
     damping = _OWN_SATURATION * (1 - _OWN_LENGTH + _OWN_LENGTH * terms / mean)
     own = 2 * unit * _saturated(counts, damping, idf)
     together = counts[p] + counts[here] + counts[n]
@@ -211,66 +189,97 @@ def score_features(
     )
 
 
-class _Arms:
-    """Ranks of the candidates within each arm, from 1."""
+class _Table:
+    """All that an explanation of one result is read from."""
 
-    def __init__(self, candidates: Sequence[Candidate], words: Sequence[float]):
-        worded = sorted((-w, -c.id) for c, w in zip(candidates, words, strict=True) if w > 0)
-        near = sorted((-c.similarity, -c.id) for c in candidates if c.similarity is not None)
-        self.words = {-key: i for i, (_, key) in enumerate(worded, 1)}
-        self.vector = {-key: i for i, (_, key) in enumerate(near, 1)}
+    def __init__(
+        self,
+        candidates: Candidates,
+        question: Question,
+        chosen: NDArray[np.intp],
+        rows: NDArray[np.float64],
+        shares: NDArray[np.float64],
+        recency: NDArray[np.float64],
+        importance: NDArray[np.float64],
+        now_s: float,
+    ) -> None:
+        self.candidates = candidates
+        self.question = question
+        self.places: list[int] = chosen.tolist()
+        self.shares = shares
+        self.recency = recency
+        self.importance = importance
+        self.now_s = now_s
+        ids = np.array(candidates.ids)[chosen]
+        similarity = np.array(candidates.similarities, dtype=float)[chosen]
+        #: Ranks of the candidates within each arm, from 1.
+        self.words = _ranks(rows[:, 0], ids, rows[:, 0] > 0)
+        self.vector = _ranks(similarity, ids, ~np.isnan(similarity))
+        self.linked: Set[int] = {i for run in candidates.runs if len(run) > 1 for i in run}
 
 
-def _explained(
-    c: Candidate, shares: Sequence[float], question: Question, arms: _Arms, linked: Set[int]
-) -> Ranked:
-    """Return the result with its parts; `shares` are the weighted features."""
-    words, coverage, context, farther, vector, previous, length = shares
+def _ranks(
+    values: NDArray[np.float64], ids: NDArray[np.int64], counted: NDArray[np.bool_]
+) -> list[int | None]:
+    """Return each one's rank from 1, the greatest first; None for what does not count."""
+    ranks: list[int | None] = [None] * len(values)
+    rows = np.flatnonzero(counted)
+    order = rows[np.lexsort((-ids[rows], -values[rows]))]
+    for rank_, place in enumerate(order.tolist(), 1):
+        ranks[place] = rank_
+    return ranks
+
+
+def _explain(table: _Table, place: int) -> list[ScorePart]:
+    """Return the parts of the result at `place` among the eligible candidates."""
+    found, i = table.candidates, table.places[place]
+    words, coverage, context, farther, vector, previous, length = table.shares[place].tolist()
     words += coverage
     around = context + farther + previous
-    if c.id not in linked:
+    if found.ids[i] not in table.linked:
         # Nothing is around it: the wider features say of the memory alone what the others do.
         words, vector, around = words + context, vector + previous, farther
     parts: list[ScorePart] = []
-    matched = [w for w, x in zip(question.words, c.counts, strict=True) if x]
+    matched = [w for w, x in zip(table.question.words, found.counts[i], strict=True) if x]
     if matched or words:
         detail = ", ".join(matched) or "none of the question's"
-        parts.append(ScorePart(arm="words", score=words, rank=arms.words.get(c.id), detail=detail))
+        rank_ = table.words[place]
+        parts.append(ScorePart(arm="words", score=words, rank=rank_, detail=detail))
     if vector:
         detail = "no vector; taken as average"
-        if c.similarity is not None:
-            detail = f"similarity {c.similarity:.3f}"
-        place = arms.vector.get(c.id)
-        parts.append(ScorePart(arm="vector", score=vector, rank=place, detail=detail))
+        similarity = found.similarities[i]
+        if similarity is not None:
+            detail = f"similarity {similarity:.3f}"
+        rank_ = table.vector[place]
+        parts.append(ScorePart(arm="vector", score=vector, rank=rank_, detail=detail))
     if around:
         detail = "with its neighbours in the session"
         parts.append(ScorePart(arm="context", score=around, detail=detail))
-    parts.append(ScorePart(arm="length", score=length, detail=f"{c.terms} distinct words"))
-    recency = _recency(c)
-    if recency:
-        detail = f"{max(c.age_days, 0.0):.1f} days old"
+    parts.append(ScorePart(arm="length", score=length, detail=f"{found.terms[i]} distinct words"))
+    recency, time = float(table.recency[place]), found.times[i]
+    if recency and time is not None:
+        detail = f"{max(table.now_s - time, 0.0) / _DAY_S:.1f} days old"
         parts.append(ScorePart(arm="recency", score=recency, detail=detail))
-    if _IMPORTANCE[c.importance]:
-        gain = _IMPORTANCE[c.importance]
-        parts.append(ScorePart(arm="importance", score=gain, detail=c.importance))
-    return Ranked(c.id, math.fsum(part.score for part in parts), parts)
+    gain = float(table.importance[place])
+    if gain:
+        parts.append(ScorePart(arm="importance", score=gain, detail=found.importances[i]))
+    return parts
 
 
-def _recency(c: Candidate) -> float:
-    age = c.age_days
-    if age > 10 * _RECENCY_HALF_LIFE_DAYS:
-        return 0.0
-    return _RECENCY_WEIGHT * 0.5 ** (max(age, 0.0) / _RECENCY_HALF_LIFE_DAYS)
+def _recency(times: Sequence[float | None], now_s: float) -> NDArray[np.float64]:
+    half_lives = (now_s - np.array(times, dtype=float)) / (_RECENCY_HALF_LIFE_DAYS * _DAY_S)
+    # An undated memory is NaN, and compares as false; the power of an age in eons is 0.
+    fresh = half_lives <= 10
+    ages = np.where(fresh, np.maximum(half_lives, 0.0), 0.0)
+    return np.where(fresh, _RECENCY_WEIGHT * 0.5**ages, 0.0)
 
 
-def _links(
-    candidates: Sequence[Candidate], neighbours: Sequence[Sequence[int]]
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _links(candidates: Candidates) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the places of what comes before and after each candidate; none is after the last."""
-    none = len(candidates)
-    place = {c.id: i for i, c in enumerate(candidates)}
+    none = len(candidates.ids)
+    place = {row_id: i for i, row_id in enumerate(candidates.ids)}
     before, after = [none] * (none + 1), [none] * (none + 1)
-    for run in neighbours:
+    for run in candidates.runs:
         places = [place.get(i, none) for i in run]
         for first, second in pairwise(places):
             after[first] = second

@@ -16,7 +16,6 @@ from aegis.memory import validate
 from aegis.memory.embedding_text import embed_or_none
 from aegis.memory.models import Hit, ScorePart
 from aegis.memory.ranking import (
-    Candidate,
     Question,
     Ranked,
     idf_of_counts,
@@ -31,9 +30,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from aegis.db import Connection, Database
+    from aegis.memory.candidates import Candidates
     from aegis.memory.embedding import Embedder
     from aegis.memory.models import EpisodeFilter, Metric, Mode
-    from aegis.memory.store.search import Described, QuestionFacts, Space
+    from aegis.memory.store.search import QuestionFacts, Space
 
 __all__ = ["MAX_K", "Asked", "gather", "plan_words", "recall"]
 
@@ -182,14 +182,15 @@ async def _answer(db: Database, asked: Asked) -> tuple[list[Hit], bool]:
 
 
 async def _fused(conn: Connection, asked: Asked, facts: QuestionFacts) -> list[Ranked]:
-    candidates, runs, question = await gather(conn, asked, facts)
-    return rank(candidates, runs, question, load_weights(), limit=asked.k + _SPARE)
+    candidates, question = await gather(conn, asked, facts)
+    now_s = asked.now.timestamp()
+    return rank(candidates, question, load_weights(), now_s=now_s, limit=asked.k + _SPARE)
 
 
 async def gather(
     conn: Connection, asked: Asked, facts: QuestionFacts
-) -> tuple[list[Candidate], list[list[int]], Question]:
-    """Return what the arms found, the runs of neighbours among it, and the question weighed."""
+) -> tuple[Candidates, Question]:
+    """Return what the arms found with its neighbours, and the question weighed."""
     small = facts.episodes <= search.SMALL_NAMESPACE
     words, idf, caps = plan_words(facts, small=small)
     worded, near, depth = _SMALL_ARMS if small else _LARGE_ARMS
@@ -215,7 +216,7 @@ async def gather(
         approximate = False
     if small:
         idf = idf_of_counts(found.word_counts, facts.episodes)
-    described = await search.describe(
+    candidates = await search.describe(
         conn,
         found.ids,
         where=asked.where,
@@ -224,9 +225,7 @@ async def gather(
         space=asked.space,
         depth=depth,
     )
-    question = Question(words=words, idf=idf, mean_terms=facts.mean_terms)
-    runs = [[i for i in run if i is not None] for run in described.runs]
-    return _candidates(described, asked.now), runs, question
+    return candidates, Question(words=words, idf=idf, mean_terms=facts.mean_terms)
 
 
 def plan_words(facts: QuestionFacts, *, small: bool) -> tuple[list[str], list[float], list[int]]:
@@ -260,31 +259,6 @@ def _approximate(facts: QuestionFacts, asked: Asked) -> bool:
     return 3 * visits < facts.episodes
 
 
-def _candidates(found: Described, now: datetime) -> list[Candidate]:
-    today = now.timestamp()
-    return [
-        Candidate(
-            id=i,
-            counts=counts,
-            terms=terms,
-            similarity=similarity,
-            age_days=float("inf") if time is None else (today - time) / 86_400,
-            importance=importance,  # pyright: ignore[reportArgumentType] - the column is the enum
-            eligible=eligible,
-        )
-        for i, counts, terms, similarity, time, importance, eligible in zip(
-            found.ids,
-            found.counts,
-            found.terms,
-            found.similarities,
-            found.times,
-            found.importances,
-            found.eligible,
-            strict=True,
-        )
-    ]
-
-
 async def _nearest(conn: Connection, asked: Asked, facts: QuestionFacts) -> list[Ranked]:
     assert asked.vector is not None
     assert asked.space is not None
@@ -306,9 +280,8 @@ async def _nearest(conn: Connection, asked: Asked, facts: QuestionFacts) -> list
     for place, (row_id, distance) in enumerate(found, 1):
         score = 1 - distance if asked.metric == "cosine" else -distance
         detail = f"{asked.metric} {score:.4f}"
-        ranked.append(
-            Ranked(row_id, score, [ScorePart(arm="vector", score=score, rank=place, detail=detail)])
-        )
+        part = ScorePart(arm="vector", score=score, rank=place, detail=detail)
+        ranked.append(Ranked(row_id, score, lambda part=part: [part]))
     return ranked
 
 
@@ -327,7 +300,7 @@ async def _hits(conn: Connection, ranked: Sequence[Ranked], k: int, *, distinct:
     for r in ranked:
         episode = rows.get(r.id)
         if episode is not None:
-            hit = Hit(episode=episode, score=r.score, parts=r.parts)
+            hit = Hit(episode=episode, score=r.score, parts=r.explain())
             (again if distinct and episode.summary in seen else first).append(hit)
             seen.add(episode.summary)
     hits = first[:k] + again[: max(0, k - len(first))]

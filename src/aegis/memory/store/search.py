@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aegis.db import fetch_all
+from aegis.memory.candidates import Candidates
 from aegis.memory.models import Episode
 from aegis.memory.store.episodes import COLUMNS, filter_params
 from aegis.memory.store.search_sql import (
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from aegis.memory.models import EpisodeFilter, Metric
 
 __all__ = [
-    "Described",
     "Found",
     "QuestionFacts",
     "Space",
@@ -83,23 +83,6 @@ class Found:
     word_counts: list[int]
     #: How many the vector arm found.
     near: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Described:
-    """What was found, with its neighbours: parallel lists, one item an episode."""
-
-    ids: list[int]
-    #: Per word, in the order of the question.
-    counts: list[list[float]]
-    terms: list[int]
-    similarities: list[float | None]
-    #: Seconds since 1970, or None.
-    times: list[float | None]
-    importances: list[str]
-    eligible: list[bool]
-    #: Ids that follow one another in a session, five at most, None where there is none.
-    runs: list[list[int | None]]
 
 
 def lexeme_query(lexeme: str) -> str:
@@ -248,7 +231,7 @@ async def describe(
     vector: str | None,
     space: Space | None,
     depth: int,
-) -> Described:
+) -> Candidates:
     """Return what the ranking needs to know about these episodes and their neighbours.
 
     Neighbours are up to `depth` (1 or 2) episodes before and after each in its session.
@@ -265,7 +248,7 @@ async def describe(
         row: Any = await cursor.fetchone()
     # array_agg of arrays has no empty result, and a question without words has no counts.
     counts: list[list[float]] = (row[1] or []) if words else [[] for _ in row[0]]
-    return Described(
+    return Candidates(
         ids=row[0],
         counts=counts,
         terms=row[2],
@@ -273,7 +256,7 @@ async def describe(
         times=row[4],
         importances=row[5],
         eligible=row[6],
-        runs=row[7],
+        runs=[[i for i in run if i is not None] for run in row[7]],
     )
 
 
