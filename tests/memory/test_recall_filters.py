@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -176,6 +177,32 @@ async def test_a_large_namespace_is_searched_by_index_and_answers_as_well(
         near = await memory.recall(mode="vector", vector=vector, k=10)
         shared += len(exact & {hit.episode.id for hit in near})
     assert shared / 200 >= 0.97
+
+
+async def test_the_first_question_of_a_connection_uses_the_graph_like_every_later_one(
+    large_db: Database, embedder: Embedder, settings: Settings
+) -> None:
+    async with large_db.transaction() as conn:
+        dsn = conn.info.dsn
+    await Memory(large_db, embedder, namespace="default").recall("word3", vector=_vector(1))
+    one = replace(settings, pool_min_size=1, pool_max_size=1)
+    async with await Database.open(dsn, one) as db:
+        before = await _graph_searches(db)
+        memory = Memory(db, embedder, namespace="default")
+        for number in range(3):
+            await memory.recall("word3", vector=_vector(number))
+            assert await _graph_searches(db) == before + number + 1
+
+
+async def _graph_searches(db: Database) -> int:
+    async with db.transaction() as conn:
+        await execute(conn, "SELECT pg_stat_force_next_flush()")
+    async with db.transaction() as conn:
+        return await fetch_value(
+            conn,
+            "SELECT idx_scan FROM pg_stat_user_indexes "
+            "WHERE indexrelname = 'idx_episodic_embedding_minilm'",
+        )
 
 
 @pytest.mark.parametrize(
