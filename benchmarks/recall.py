@@ -1,9 +1,10 @@
-"""How fast recall answers at N episodes in one namespace, and how near its vectors are to exact.
+"""How fast recall answers at N episodes, and how near its vectors are to exact.
 
 The question's vector is given, so embedding is not counted. Beside it, in the same run: the same
 hybrid question answered by one pass over the table without any index (words, neighbours and
 vectors of every row), an exact scan of the vectors alone, and plain pgvector
-`ORDER BY embedding <=> q LIMIT 10` on the HNSW index.
+`ORDER BY embedding <=> q LIMIT 10` on the HNSW index. After that a namespace of 5,000 is added to
+the table and asked the same: with several N the growth of that shows what the others cost it.
 """
 
 from __future__ import annotations
@@ -25,24 +26,39 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Awaitable, Callable
 
-    from aegis.db import Database
+    from aegis.db import Connection, Database
 
 __all__ = ["add_arguments", "run"]
 
 MINILM = "all-MiniLM-L6-v2-onnx-int8"
+#: The size of the namespace that is added to every table.
+_NAMESPACE_ROWS = 5_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `run` reads."""
-    parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--rows", type=_numbers, default=[20_000], help="one number, or several")
     parser.add_argument("--dimensions", type=int, default=384)
     parser.add_argument("--questions", type=int, default=200)
 
 
 def run(args: argparse.Namespace) -> dict[str, float]:
     """Return the figures."""
-    corpus = Corpus(rows=args.rows, dimensions=args.dimensions)
-    return asyncio.run(_measure(corpus, args.questions))
+    found: dict[str, float] = {}
+    for rows in args.rows:
+        corpus = Corpus(rows=rows, dimensions=args.dimensions)
+        figures = asyncio.run(_measure(corpus, args.questions))
+        alone = len(args.rows) == 1
+        found |= figures if alone else {f"{rows}.{name}": v for name, v in figures.items()}
+    if len(args.rows) > 1:
+        least, most = min(args.rows), max(args.rows)
+        name = "namespace_hybrid.p50_ms"
+        found["namespace_growth_ratio"] = found[f"{most}.{name}"] / found[f"{least}.{name}"]
+    return found
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
 
 
 class _Known:
@@ -98,22 +114,43 @@ async def _measure(corpus: Corpus, count: int) -> dict[str, float]:
                 db, text, vector_literal_of(vector), dict(zip(FEATURES, weights, strict=True))
             )
 
+        # The seconds of a scan grow with the rows: fewer of them then.
+        few = asked[: max(5, min(count // 10, 2_000_000 // corpus.rows))]
+        some = asked[: max(50, min(count, 20_000_000 // corpus.rows))]
         figures |= await _time("hybrid", hybrid, asked)
         figures |= await _time("vector", vector_arm, asked)
         figures |= await _time("text", text_arm, asked)
         figures |= await _time("plain_pgvector", plain, asked)
-        few = asked[: max(10, count // 10)]
         figures |= await _time("seqscan_vector", scan, few)
         figures |= await _time("seqscan_hybrid", one_pass, few)
-        exact = [set(await scan(text, vector)) for text, vector in progress(asked, "Exact")]
-        figures["vector.recall_at_10"] = _overlap(near, exact)
-        figures["plain_pgvector.recall_at_10"] = _overlap([await plain(*q) for q in asked], exact)
+        exact = [set(await scan(text, vector)) for text, vector in progress(some, "Exact")]
+        figures["vector.recall_at_10"] = _overlap(near[: len(some)], exact)
+        figures["plain_pgvector.recall_at_10"] = _overlap([await plain(*q) for q in some], exact)
         whole = [set(await one_pass(*q)) for q in few]
         figures["hybrid.overlap_with_one_pass"] = _overlap([await hybrid(*q) for q in few], whole)
+        figures |= await _namespace(db, corpus.dimensions, embedder, count)
     hybrid_p50 = figures["hybrid.p50_ms"]
     figures["speedup_over_seqscan_ratio"] = figures["seqscan_hybrid.p50_ms"] / hybrid_p50
     figures["speedup_over_vector_seqscan_ratio"] = figures["seqscan_vector.p50_ms"] / hybrid_p50
     return figures
+
+
+async def _namespace(
+    db: Database, dimensions: int, embedder: _Known, count: int
+) -> dict[str, float]:
+    """Add a namespace of its own and return how fast it answers, from the first question on."""
+    corpus = Corpus(rows=_NAMESPACE_ROWS, dimensions=dimensions, seed=8)
+    async with db.connection() as conn:
+        await conn.execute("SET statement_timeout = 0")
+        await _copy(conn, corpus, embedder.model, namespace="agent")
+        await conn.execute("RESET statement_timeout")
+    memory = Memory(db, embedder, namespace="agent")
+    asked = [(text, vector.tolist()) for text, vector in corpus.questions(count)]
+
+    async def hybrid(text: str, vector: list[float]) -> list[int]:
+        return [hit.episode.id for hit in await memory.recall(text, vector=vector)]
+
+    return await _time("namespace_hybrid", hybrid, asked)
 
 
 def vector_literal_of(vector: list[float]) -> str:
@@ -145,16 +182,9 @@ async def _load(db: Database, corpus: Corpus, embedder: _Known) -> dict[str, flo
     async with db.connection() as conn:
         await conn.execute("SET statement_timeout = 0")
         await conn.execute("DROP INDEX idx_episodic_embedding_minilm")
-        async with conn.cursor() as cursor, cursor.copy(_COPY) as copy:
-            for number, (session, text, vector) in enumerate(
-                progress(list(corpus.episodes()), "Loading")
-            ):
-                await copy.write_row(
-                    (_moment(number), "message", text, "default", session,
-                     vector_literal(vector), embedder.model)
-                )  # fmt: skip
+        await _copy(conn, corpus, embedder.model, namespace="default")
         started = time.perf_counter()
-        await conn.execute("SET maintenance_work_mem = '512MB'")
+        await conn.execute("SET maintenance_work_mem = '2GB'")
         await conn.execute(
             sql.SQL(
                 "CREATE INDEX idx_episodic_embedding_minilm ON episodic_memory USING hnsw "
@@ -179,6 +209,17 @@ async def _load(db: Database, corpus: Corpus, embedder: _Known) -> dict[str, flo
         "mean_terms": row[1],
         "mean_characters": row[2],
     }
+
+
+async def _copy(conn: Connection, corpus: Corpus, model: str, *, namespace: str) -> None:
+    async with conn.cursor() as cursor, cursor.copy(_COPY) as copy:
+        episodes = corpus.episodes()
+        for number in progress(range(corpus.rows), "Loading"):
+            session, text, vector = next(episodes)
+            await copy.write_row(
+                (_moment(number), "message", text, namespace, session,
+                 vector_literal(vector), model)
+            )  # fmt: skip
 
 
 _COPY = """

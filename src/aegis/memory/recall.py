@@ -45,7 +45,7 @@ _MAX_QUERY = 20_000
 _MAX_WORDS = 24
 #: How many memories the words and the vector hand to the ranking, at least, and how many of their
 #: neighbours on either side come with each.
-_SMALL_ARMS = (60, 40, 2)
+_SMALL_ARMS = (30, 30, 2)
 _LARGE_ARMS = (20, 30, 1)
 #: Results beyond k, to put in the place of what is said twice.
 _SPARE = 10
@@ -194,7 +194,7 @@ async def gather(
     small = facts.episodes <= search.SMALL_NAMESPACE
     words, idf, caps = plan_words(facts, small=small)
     worded, near, depth = _SMALL_ARMS if small else _LARGE_ARMS
-    worded, near = max(worded, asked.k), max(near, asked.k)
+    worded, near = max(worded, asked.k + _SPARE), max(near, asked.k)
     approximate = _approximate(facts, asked)
     while True:
         found = await search.find_candidates(

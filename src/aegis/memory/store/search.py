@@ -1,8 +1,8 @@
 """SQL of recall: which memories the arms find, and what the ranking has to know about them.
 
-Plans depend on sizes, so `find_candidates` and `find_nearest` are planned anew each time with the
-values in sight (`prepare=False`); `describe` looks up keys, and one plan serves. They run in the
-transaction of `read_question`, which sets how HNSW is searched.
+Plans depend on sizes: under a filter `find_candidates`, and `find_nearest` always, are planned anew
+each time with the values in sight (`prepare=False`); `describe` looks up keys, and one plan serves.
+They run in the transaction of `read_question`, which sets how HNSW is searched.
 """
 
 from __future__ import annotations
@@ -144,8 +144,10 @@ async def read_question(
                        SELECT e.search
                        FROM episodic_memory e
                        WHERE e.namespace = %(namespace)s
-                       LIMIT 1000
-                   ) AS first
+                       -- By the index: without an order the whole table may be read for them.
+                       ORDER BY e.timestamp DESC, e.id DESC
+                       LIMIT 500
+                   ) AS newest
                ), 1),
                extract(epoch FROM now() - n.refreshed_at)::float8 / 86400,
                (SELECT reltuples FROM pg_class WHERE oid = 'episodic_memory'::regclass),
@@ -216,8 +218,8 @@ async def find_candidates(
         "vector": vector,
     }
     async with conn.cursor(binary=True) as cursor:
-        # Without filters a large namespace has one good plan: the graph and the words.
-        await cursor.execute(statement, params, prepare=approximate and not filters)
+        # Without filters there is one good plan for small namespaces, and one for large ones.
+        await cursor.execute(statement, params, prepare=not filters)
         row: Any = await cursor.fetchone()
     return Found(ids=row[0], word_counts=row[1], near=row[2])
 
