@@ -68,6 +68,11 @@ class Settings:
     lock_timeout_ms: int = _setting(
         "Milliseconds after which waiting for a lock is given up; 0 for never.", default=5_000
     )
+    hnsw_ef_search: int = _setting(
+        "How wide the vectors of a large namespace are searched, 10 to 1000 (`aegis memory tune` "
+        "measures it); 0 for the built-in widths.",
+        default=0,
+    )
     application_name: str = _setting("Name shown in `pg_stat_activity`.", default="aegis")
     api_host: str = _setting("Address that the HTTP API listens on.", default="127.0.0.1")
     api_port: int = _setting("Port of the HTTP API and the MCP server.", default=8734)
@@ -159,6 +164,11 @@ def _check(settings: Settings) -> None:
     for name in ("statement_timeout_ms", "lock_timeout_ms"):
         if getattr(settings, name) < 0:
             raise ConfigError(f"{ENV_PREFIX}{name.upper()} must be 0 or more.")
+    if settings.hnsw_ef_search != 0 and not 10 <= settings.hnsw_ef_search <= 1000:
+        raise ConfigError(
+            f"AEGIS_HNSW_EF_SEARCH is {settings.hnsw_ef_search}; use 10 to 1000, or 0 for the "
+            "built-in widths."
+        )
     if not 0 <= settings.api_port <= 65535:
         raise ConfigError(f"AEGIS_API_PORT is {settings.api_port}; use 0 to 65535.")
     if not 1 <= settings.embedding_dimensions <= 16_000:

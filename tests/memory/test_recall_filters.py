@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -16,76 +16,14 @@ from aegis.db import Database, execute, fetch_value
 from aegis.errors import Unavailable
 from aegis.memory import Memory
 from aegis.memory.models import NewEpisode
+from tests.memory.conftest import LARGE, START
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-
     from aegis.config import Settings
     from aegis.memory.embedding import Embedder
     from aegis.memory.models import Importance
-    from tests.conftest import Cluster
 
 pytestmark = pytest.mark.servers("18", "16")
-
-START = datetime(2025, 1, 1, tzinfo=UTC)
-#: More than a namespace may have to be searched exactly.
-LARGE = 6_000
-
-
-_FILL = """
-INSERT INTO episodic_memory (
-    timestamp, event_type, summary, importance, tags, namespace, session_id, embedding,
-    embedding_model
-)
-SELECT %(start)s::timestamptz + make_interval(mins => i),
-       CASE WHEN i %% 500 = 0 THEN 'milestone' ELSE 'note' END,
-       'common word' || (i %% 7) || ' rare' || i,
-       (CASE WHEN i %% 500 = 0 THEN 'critical' ELSE 'medium' END)::memory_importance,
-       CASE WHEN i %% 500 = 0 THEN ARRAY['marked'] END,
-       %(namespace)s,
-       's' || i / 12,
-       v.vector,
-       'all-MiniLM-L6-v2-onnx-int8'
-FROM generate_series(1, %(rows)s) AS i
-CROSS JOIN LATERAL (
-    SELECT array_agg(
-               sin((i / 60) * (d %% 97 + 1) * 12.9898 + d) + 2 * (random() - 0.5)
-           )::vector AS vector
-    FROM generate_series(1, 384) AS d
-) AS v
-"""
-
-
-@pytest.fixture(scope="module")
-def large_template(cluster: Cluster, template: str) -> Iterator[str]:
-    """A database with a large namespace, `default`, and a small one beside it; copied, not used."""
-    name = f"recall_large_{cluster.major}"
-    dsn = cluster.create_database(name, template)
-    with psycopg.connect(dsn, autocommit=True) as conn:
-        # Row by row into HNSW takes many times as long as building it.
-        definition = conn.execute(
-            "SELECT pg_get_indexdef('idx_episodic_embedding_minilm'::regclass)"
-        ).fetchone()
-        assert definition is not None
-        conn.execute("DROP INDEX idx_episodic_embedding_minilm")
-        for namespace, rows in (("default", LARGE), ("small", 40)):
-            conn.execute(_FILL, {"start": START, "rows": rows, "namespace": namespace})
-        conn.execute(definition[0])
-        conn.execute("VACUUM (ANALYZE) episodic_memory")
-    yield name
-    cluster.admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # pyright: ignore
-
-
-@pytest.fixture
-def large_dsn(cluster: Cluster, large_template: str) -> Iterator[str]:
-    with cluster.database(large_template) as dsn:
-        yield dsn
-
-
-@pytest.fixture
-async def large_db(large_dsn: str, settings: Settings) -> AsyncIterator[Database]:
-    async with await Database.open(large_dsn, settings, min_size=1) as database:
-        yield database
 
 
 def _vector(seed: int) -> list[float]:

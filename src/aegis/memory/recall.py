@@ -159,12 +159,13 @@ async def _vector(
 
 async def _answer(db: Database, asked: Asked) -> tuple[list[Hit], bool]:
     """Return the hits, and whether the namespace's words ought to be sampled again."""
+    built_in = _EF_VECTOR if asked.mode == "vector" else _EF_FUSED
     async with db.transaction() as conn:
         facts = await search.read_question(
             conn,
             query=asked.query,
             namespace=asked.where.namespace or "",
-            ef_search=_EF_VECTOR if asked.mode == "vector" else _EF_FUSED,
+            ef_search=db.settings.hnsw_ef_search or built_in,
         )
         if asked.mode == "vector":
             ranked = await _nearest(conn, asked, facts)

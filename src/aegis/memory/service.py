@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from aegis.errors import Conflict, NotFound
+from aegis.errors import Conflict, InvalidInput, NotFound
 from aegis.memory import backfill, bulk, validate
 from aegis.memory.decisions import Decisions
 from aegis.memory.embedding_text import embed_or_none
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from aegis.memory.bulk import Recorded
     from aegis.memory.embedding import Embedder
     from aegis.memory.models import Episode, Hit, Importance, Metric, Mode
+    from aegis.memory.tuning import Curve
 
 __all__ = ["Memory"]
 
@@ -255,6 +256,41 @@ class Memory:
                 namespace, session_id, since, until, event_types, tags, min_importance
             ),
             now=datetime.now(UTC),
+        )
+
+    async def tune(
+        self,
+        *,
+        k: int = 10,
+        samples: int = 100,
+        target: float = 0.97,
+        namespace: str | None = None,
+        on_progress: Callable[[int, int], object] | None = None,
+    ) -> Curve:
+        """Return how much of the exact answer each width of the vector search finds, and how fast.
+
+        Asks `samples` made-up questions of the namespace, each once exactly. Writes nothing.
+
+        Raises:
+            InvalidInput: a value out of range, or there is no embedder whose vectors to search.
+        """
+        from aegis.memory import tuning
+        from aegis.memory.store.search import Space
+
+        if self._embedder is None:
+            raise InvalidInput("There is no embedder, so that no vectors are searched.")
+        validate.check_limit("k", k, most=100)
+        validate.check_limit("samples", samples, most=10_000)
+        if not 0 < target <= 1:
+            raise InvalidInput(f"target is {target:g}; it is a share, above 0 and up to 1.")
+        return await tuning.measure(
+            self._db,
+            where=EpisodeFilter(namespace=validate.namespace_of(namespace, self.namespace)),
+            space=Space(model=self._embedder.model, dimensions=self._embedder.dimensions),
+            k=k,
+            samples=samples,
+            target=target,
+            on_progress=on_progress,
         )
 
     async def backfill(

@@ -20,6 +20,7 @@ __all__ = [
     "Space",
     "asked_for",
     "candidates_sql",
+    "comparable",
     "descriptions_sql",
     "nearest_sql",
     "newest_sql",
@@ -300,13 +301,15 @@ def _conditions(filters: tuple[str, ...]) -> sql.Composable:
     return sql.SQL(" AND ").join(map(sql.SQL, parts))
 
 
-def _comparable(space: Space) -> sql.Composable:
+def comparable(space: Space, alias: LiteralString = "e") -> sql.Composable:
     """Return the condition that a row's vector may be compared; what partial indexes ask for."""
     if space.model is None:
         return sql.SQL(
-            "e.embedding_model IS NULL AND vector_dims(e.embedding) = {dimensions}"
-        ).format(dimensions=sql.Literal(space.dimensions))
-    return sql.SQL("e.embedding_model = {model}").format(model=sql.Literal(space.model))
+            "{alias}.embedding_model IS NULL AND vector_dims({alias}.embedding) = {dimensions}"
+        ).format(alias=sql.SQL(alias), dimensions=sql.Literal(space.dimensions))
+    return sql.SQL("{alias}.embedding_model = {model}").format(
+        alias=sql.SQL(alias), model=sql.Literal(space.model)
+    )
 
 
 def _nearest(
@@ -336,7 +339,7 @@ def _nearest(
         """
     ).format(
         conditions=conditions,
-        comparable=_comparable(space),
+        comparable=comparable(space),
         kind=kind,
         operator=_OPERATORS[metric],
     )
@@ -346,5 +349,5 @@ def _similarity(space: Space | None) -> sql.Composable:
     if space is None:
         return sql.SQL("NULL")
     return sql.SQL("CASE WHEN {comparable} THEN 1 - (e.embedding <=> a.vector) END").format(
-        comparable=_comparable(space)
+        comparable=comparable(space)
     )
