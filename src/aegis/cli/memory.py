@@ -24,6 +24,7 @@ app = App("What the agent remembers.")
 app.add_later("import", "aegis.cli.transfer:import_")
 app.add_later("export", "aegis.cli.transfer:export")
 app.add_later("tune", "aegis.cli.tuning:tune")
+app.add_later("reindex", "aegis.cli.tuning:reindex")
 app.add_later("facts", "aegis.cli.facts:app")
 app.add_later("decisions", "aegis.cli.decisions:app")
 

@@ -1,4 +1,4 @@
-"""`aegis memory tune`: how wide to search, by measurement."""
+"""`aegis memory tune|reindex`: how wide to search, by measurement; the indexes built anew."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from aegis.cli.options import AsJson, Namespace
 from aegis.cli.running import with_client
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aegis.client import Aegis
+    from aegis.memory.indexing import Rebuilt
     from aegis.memory.tuning import Curve
 
-__all__ = ["tune"]
+__all__ = ["reindex", "tune"]
 
 _BAR = 20
 
@@ -40,6 +43,32 @@ def tune(
         show_json(curve)
     else:
         _show(curve)
+
+
+def reindex(
+    m: Annotated[int, Option(help="Links of a vector, 2 to 100: more find more.")] = 16,
+    ef_construction: Annotated[
+        int, Option(help="How wide links are looked for, 4 to 1000, twice m at least.")
+    ] = 64,
+    as_json: AsJson = False,
+) -> None:
+    """Build the vector indexes of the embedder's model anew; readers and writers go on."""
+    from aegis.cli.progress import counting
+    from aegis.cli.render import line, show_json
+
+    with counting("Building") as seen:
+
+        async def work(client: Aegis) -> Sequence[Rebuilt]:
+            return await client.memory.reindex(
+                m=m, ef_construction=ef_construction, on_progress=seen
+            )
+
+        built = with_client(work)
+    if as_json:
+        show_json({"indexes": built})
+        return
+    for index in built:
+        line(f"{index.name} on {index.table}: {index.bytes / 1e6:,.1f} MB")
 
 
 def _show(curve: Curve) -> None:

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from aegis.db import Database
     from aegis.memory.bulk import Recorded
     from aegis.memory.embedding import Embedder
+    from aegis.memory.indexing import Rebuilt
     from aegis.memory.models import Episode, Hit, Importance, Metric, Mode
+    from aegis.memory.store.search import Space
     from aegis.memory.tuning import Curve
 
 __all__ = ["Memory"]
@@ -275,10 +277,8 @@ class Memory:
             InvalidInput: a value out of range, or there is no embedder whose vectors to search.
         """
         from aegis.memory import tuning
-        from aegis.memory.store.search import Space
 
-        if self._embedder is None:
-            raise InvalidInput("There is no embedder, so that no vectors are searched.")
+        space = self._space()
         validate.check_limit("k", k, most=100)
         validate.check_limit("samples", samples, most=10_000)
         if not 0 < target <= 1:
@@ -286,12 +286,41 @@ class Memory:
         return await tuning.measure(
             self._db,
             where=EpisodeFilter(namespace=validate.namespace_of(namespace, self.namespace)),
-            space=Space(model=self._embedder.model, dimensions=self._embedder.dimensions),
+            space=space,
             k=k,
             samples=samples,
             target=target,
             on_progress=on_progress,
         )
+
+    async def reindex(
+        self,
+        *,
+        m: int = 16,
+        ef_construction: int = 64,
+        on_progress: Callable[[int, int], object] | None = None,
+    ) -> Sequence[Rebuilt]:
+        """Build the vector indexes of the embedder's model anew; readers and writers go on.
+
+        `m` and `ef_construction` are HNSW's: greater ones find more, and take longer to build.
+
+        Raises:
+            InvalidInput: a value out of range, or there is no embedder.
+            Conflict: another build is under way.
+            Unavailable: no quiet moment was found for the swap; call it again.
+        """
+        from aegis.memory import indexing
+
+        return await indexing.rebuild(
+            self._db, self._space(), m=m, ef_construction=ef_construction, on_progress=on_progress
+        )
+
+    def _space(self) -> Space:
+        from aegis.memory.store.search import Space
+
+        if self._embedder is None:
+            raise InvalidInput("There is no embedder, so that no vectors are searched.")
+        return Space(model=self._embedder.model, dimensions=self._embedder.dimensions)
 
     async def backfill(
         self,
