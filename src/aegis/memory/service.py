@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aegis.errors import Conflict, NotFound
 from aegis.memory import backfill, bulk, validate
 from aegis.memory.decisions import Decisions
+from aegis.memory.echoing import mark_echo
 from aegis.memory.embedding_text import embed_or_none
 from aegis.memory.facts import Facts
 from aegis.memory.models import IMPORTANCE, EpisodeFilter, NewEpisode
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
     from aegis.db import Database
     from aegis.memory.bulk import Recorded
     from aegis.memory.embedding import Embedder
-    from aegis.memory.models import Episode, Hit, Importance, Metric, Mode
+    from aegis.memory.models import ContextBlock, Episode, Hit, Importance, Metric, Mode
 
 __all__ = ["Memory"]
 
 MAX_PAGE = 1_000
+#: Tokens of a block; no model reads more.
+MAX_BUDGET = 1_000_000
 _UPDATABLE = frozenset(
     {"timestamp", "event_type", "summary", "details", "context", "importance", "tags",
      "related_memories", "decision", "metadata", "session_id"}
@@ -79,6 +82,7 @@ class Memory:
         """Record an episode and return it; the fields are those of `NewEpisode`.
 
         A `source_id` that the namespace holds already is recorded once: the first one is returned.
+        What quotes a block of `context`, or says what an episode says, is marked as its echo.
 
         Raises:
             InvalidInput: a value cannot be accepted.
@@ -104,6 +108,7 @@ class Memory:
         place = validate.namespace_of(namespace, self.namespace)
         vectors, models = await bulk.vectors_for(self._embedder, [episode])
         async with self._db.transaction() as conn:
+            episode = await mark_echo(conn, episode, namespace=place)
             stored = await store.insert_episode(
                 conn, episode, namespace=place, vector=vectors[0], embedding_model=models[0]
             )
@@ -256,6 +261,52 @@ class Memory:
             ),
             now=datetime.now(UTC),
         )
+
+    async def context(
+        self,
+        query: str | None = None,
+        *,
+        budget_tokens: int = 2_000,
+        k: int = 50,
+        mode: Mode = "hybrid",
+        metric: Metric = "cosine",
+        vector: Sequence[float] | None = None,
+        namespace: str | None = None,
+        session_id: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        event_types: Sequence[str] = (),
+        tags: Sequence[str] = (),
+        min_importance: Importance | None = None,
+    ) -> ContextBlock:
+        """Return what is remembered of `query` as text for a prompt, within `budget_tokens`.
+
+        The most useful first, a line each, dated and with its id, nothing twice; empty where
+        nothing that is remembered has to do with the question. At most `k` memories are looked
+        at; the other arguments are those of `recall`.
+
+        Raises:
+            InvalidInput: nothing to search for, or a value out of range.
+        """
+        from aegis.memory.block import make_block, relevant
+
+        validate.check_limit("budget_tokens", budget_tokens, most=MAX_BUDGET)
+        hits = await self.recall(
+            query,
+            k=k,
+            mode=mode,
+            metric=metric,
+            vector=vector,
+            namespace=namespace,
+            session_id=session_id,
+            since=since,
+            until=until,
+            event_types=event_types,
+            tags=tags,
+            min_importance=min_importance,
+        )
+        chosen = hits if mode == "time" else relevant(hits)
+        return make_block(chosen, budget_tokens=budget_tokens)
 
     async def backfill(
         self,
