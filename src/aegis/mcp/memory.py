@@ -146,7 +146,7 @@ def _context_tool(memory: Memory) -> Tool:
     async def memory_context(
         query: Annotated[str, Field(description="A question or description, in words.")],
         budget_tokens: Annotated[int, Field(description="Room for the text, in tokens.")] = 2_000,
-        k: Annotated[int, Field(description="How many memories to look at, 1 to 1000.")] = 50,
+        k: Annotated[int, Field(description="How many memories to look at, 1 to 200.")] = 50,
         mode: ModeText = "hybrid",
         metric: MetricText = "cosine",
         since: MaybeTime = None,

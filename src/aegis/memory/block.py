@@ -31,8 +31,8 @@ CUT = " …"
 _SHARE, _LEAST_SHARE = 3, 48
 #: …and is left out where not even so much of a longer one would be seen.
 _LEAST_TEXT = 12
-#: No language packs more characters into a token than this, white space included.
-_CHARACTERS_A_TOKEN = 16
+#: No more of a memory is looked at.
+_MOST_CHARACTERS = 20_000
 #: Above this cosine a memory without a word of the question is still about the same thing.
 _RELEVANT_SIMILARITY = 0.3
 
@@ -68,10 +68,10 @@ class _Entry:
 
 def one_line(text: str) -> str:
     """Return `text` on one line, nothing invisible in it, nothing that reads as a header."""
-    seen = "".join(
-        c if _visible(c) else "" if unicodedata.category(c) == "Cf" else " " for c in text
-    )
-    flat = " ".join(seen.split())
+    flat = " ".join(text.split())
+    if not flat.isprintable():
+        seen = (c if _visible(c) else _instead(c) for c in flat)
+        flat = " ".join("".join(seen).split())
     return _FORGED.sub(_harmless, flat)
 
 
@@ -91,7 +91,7 @@ def relevant(hits: Sequence[Hit]) -> list[Hit]:
 def make_block(hits: Sequence[Hit], *, budget_tokens: int) -> ContextBlock:
     """Return the hits as text, the best first; see the module for its form."""
     most = max(_LEAST_SHARE, budget_tokens // _SHARE)
-    entries = [_entry(hit.episode, min(most, budget_tokens), budget_tokens) for hit in hits]
+    entries = [_entry(hit.episode, min(most, budget_tokens)) for hit in hits]
     placed: list[_Entry] = []
     left_out: list[int] = []
     room = budget_tokens
@@ -142,8 +142,8 @@ def clip_text(text: str, room: int) -> str:
     return kept + CUT if kept else ""
 
 
-def _entry(episode: Episode, most: int, budget: int) -> _Entry:
-    raw = episode.summary[: _CHARACTERS_A_TOKEN * budget + 1_000]
+def _entry(episode: Episode, most: int) -> _Entry:
+    raw = episode.summary[:_MOST_CHARACTERS]
     text = one_line(raw) + (CUT if len(raw) < len(episode.summary) else "")
     entry = _Entry(episode.id, header(episode), text, text, "")
     _cut(entry, most)
@@ -169,7 +169,8 @@ def _fullest(
     chosen = entry
     for other in entries:
         longer = len(other.said) > len(chosen.said)
-        if longer and _repeats(chosen.said, other.said) and _cost(other, placed) <= room:
+        fits = longer and _repeats(chosen.said, other.said) and _cost(other, placed) <= room
+        if fits and not any(_same(other, each) for each in placed):
             chosen = other
     return chosen
 
@@ -202,6 +203,11 @@ def _visible(character: str) -> bool:
     if "\U000e0100" <= character <= "\U000e01ef":
         return False
     return unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp")
+
+
+def _instead(character: str) -> str:
+    """Return a space for what separates words, nothing for what only formats."""
+    return "" if unicodedata.category(character) == "Cf" or character > "\U000e0000" else " "
 
 
 def _harmless(match: re.Match[str]) -> str:

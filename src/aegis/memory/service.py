@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["Memory"]
 
 MAX_PAGE = 1_000
-#: Tokens of a block; no model reads more.
-MAX_BUDGET = 1_000_000
+#: Tokens of a block, and memories that are compared with one another for it.
+MAX_BUDGET, MAX_LOOKED_AT = 1_000_000, 200
 _UPDATABLE = frozenset(
     {"timestamp", "event_type", "summary", "details", "context", "importance", "tags",
      "related_memories", "decision", "metadata", "session_id"}
@@ -291,6 +291,7 @@ class Memory:
         from aegis.memory.block import make_block, relevant
 
         validate.check_limit("budget_tokens", budget_tokens, most=MAX_BUDGET)
+        validate.check_limit("k", k, most=MAX_LOOKED_AT)
         hits = await self.recall(
             query,
             k=k,

@@ -161,6 +161,7 @@ async def read_question(
                        SELECT e.search
                        FROM episodic_memory e
                        WHERE e.namespace = %(namespace)s
+                         AND (e.metadata ? 'echo_of') IS NOT TRUE
                        LIMIT 1000
                    ) AS first
                ), 1),
