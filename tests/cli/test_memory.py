@@ -87,7 +87,7 @@ def test_recall_answers_programs_with_everything(aegis: Shell) -> None:
     found = record(aegis)
     answer = aegis("memory", "recall", "cat", "--json").json
     assert [hit["episode"]["id"] for hit in answer["results"]] == [found]
-    assert set(answer["results"][0]) == {"episode", "score", "parts"}
+    assert set(answer["results"][0]) == {"episode", "score", "parts", "why"}
 
 
 def test_update_changes_what_is_named(aegis: Shell) -> None:

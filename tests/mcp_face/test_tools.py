@@ -29,6 +29,7 @@ TOOLS = {
         [
             "memory_record",
             "memory_recall",
+            "memory_context",
             "memory_get",
             "memory_list",
             "memory_update",
@@ -41,7 +42,7 @@ TOOLS = {
         for verb in ("record", "resolve", "recall", "get", "list", "update", "delete")
     ),
 }
-READS = {name for name in TOOLS if name.rpartition("_")[2] in ("recall", "get", "list")}
+READS = {name for name in TOOLS if name.rpartition("_")[2] in ("recall", "context", "get", "list")}
 DESTROYS = {name for name in TOOLS if name.rpartition("_")[2] in ("update", "delete")}
 
 

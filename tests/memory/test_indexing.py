@@ -36,7 +36,9 @@ async def test_writers_and_readers_go_on_while_an_index_is_built(
     memory = Memory(large_db, embedder, namespace="default")
     seen: list[tuple[int, int]] = []
     building = asyncio.create_task(
-        memory.reindex(m=24, ef_construction=100, on_progress=lambda d, of: seen.append((d, of)))
+        memory.vectors.reindex(
+            m=24, ef_construction=100, on_progress=lambda d, of: seen.append((d, of))
+        )
     )
     written = 0
     while not building.done():
@@ -63,7 +65,7 @@ async def test_what_a_killed_build_left_is_removed_and_a_finished_one_is_used(
     memory = Memory(large_db, embedder, namespace="default")
     async with large_db.connection() as conn:
         await conn.execute("CREATE INDEX idx_episodic_embedding_minilm_new ON episodic_memory (id)")
-    await memory.reindex()
+    await memory.vectors.reindex()
     assert "hnsw" in await _definition(large_db, "idx_episodic_embedding_minilm")
     assert await _definition(large_db, "idx_episodic_embedding_minilm_new") is None
 
@@ -85,8 +87,8 @@ async def test_two_builds_at_once_are_refused(db: Database, dsn: str, embedder: 
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as other:
         await other.execute("SELECT pg_advisory_lock(%s)", [0x686E7377])
         with pytest.raises(Conflict, match="under way"):
-            await Memory(db, embedder, namespace="default").reindex()
-    await Memory(db, embedder, namespace="default").reindex()
+            await Memory(db, embedder, namespace="default").vectors.reindex()
+    await Memory(db, embedder, namespace="default").vectors.reindex()
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ async def test_a_wider_search_finds_more_and_the_least_that_does_is_advised(
 ) -> None:
     memory = Memory(large_db, embedder, namespace="default")
     seen: list[tuple[int, int]] = []
-    curve = await memory.tune(
+    curve = await memory.vectors.tune(
         samples=20, target=0.9, on_progress=lambda done, of: seen.append((done, of))
     )
     assert [point.ef_search for point in curve.points] == list(WIDTHS)
@@ -45,9 +45,9 @@ async def test_a_target_out_of_reach_advises_nothing(
 ) -> None:
     memory = Memory(large_db, embedder, namespace="default")
     with pytest.raises(InvalidInput, match="above 0 and up to 1"):
-        await memory.tune(target=1.2)
+        await memory.vectors.tune(target=1.2)
     await _break_graph(large_db)
-    curve = await memory.tune(samples=20, target=1.0)
+    curve = await memory.vectors.tune(samples=20, target=1.0)
     assert curve.advised is None
     assert len(curve.points) == len(WIDTHS)
 
@@ -55,7 +55,7 @@ async def test_a_target_out_of_reach_advises_nothing(
 async def test_a_small_namespace_has_nothing_to_tune(
     large_db: Database, embedder: Embedder
 ) -> None:
-    curve = await Memory(large_db, embedder, namespace="small").tune()
+    curve = await Memory(large_db, embedder, namespace="small").vectors.tune()
     assert (curve.points, curve.advised, curve.samples) == ((), None, 0)
     assert curve.reason is not None
     assert "searched exactly" in curve.reason
@@ -63,7 +63,7 @@ async def test_a_small_namespace_has_nothing_to_tune(
 
 async def test_without_an_embedder_there_is_no_space_to_tune(large_db: Database) -> None:
     with pytest.raises(InvalidInput, match="no embedder"):
-        await Memory(large_db, None, namespace="default").tune()
+        await Memory(large_db, None, namespace="default").vectors.tune()
 
 
 def test_the_command_shows_the_curve(tmp_path: Path, large_dsn: str) -> None:

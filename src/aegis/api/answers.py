@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from aegis.memory.models import Feedback, Importance, Outcome
 
 __all__ = [
+    "ContextBlock",
     "Decision",
     "DecisionHits",
     "DecisionPage",
@@ -76,17 +77,28 @@ class ScorePart(_Answer):
 
 
 class Hit(_Answer):
-    """One result: the episode, its score, and why."""
+    """One result: the episode, its score, its parts, and the same in a sentence."""
 
     episode: Episode
     score: float
     parts: list[ScorePart]
+    why: str
 
 
 class Hits(_Answer):
     """Results, best first."""
 
     results: list[Hit]
+
+
+class ContextBlock(_Answer):
+    """Recalled memories as text for a prompt: a line each, within the budget."""
+
+    text: str
+    tokens: int
+    budget_tokens: int
+    ids: list[int]
+    left_out: list[int]
 
 
 class Fact(_Answer):

@@ -1,4 +1,4 @@
-"""`/v1/memory/episodes` and `/v1/memory/recall`."""
+"""`/v1/memory/episodes`, `/v1/memory/recall` and `/v1/memory/context`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 
 from aegis.api import answers
-from aegis.api.schemas import EpisodeBatch, EpisodeBody, EpisodeChanges, OptionalTime, RecallBody
+from aegis.api.schemas import (
+    ContextBody,
+    EpisodeBatch,
+    EpisodeBody,
+    EpisodeChanges,
+    OptionalTime,
+    RecallBody,
+)
 from aegis.api.state import KnownParameters, MemoryOf, answer
 from aegis.memory import NewEpisode
 from aegis.wire.cursor import before_episode, next_page
@@ -87,3 +94,9 @@ async def delete_episode(
 async def recall(memory: MemoryOf, body: RecallBody) -> Any:
     """Return the episodes that answer the question best, each with the parts of its score."""
     return answer({"results": await memory.recall(**body.given())})
+
+
+@router.post("/context", response_model=answers.ContextBlock)
+async def context(memory: MemoryOf, body: ContextBody) -> Any:
+    """Return what is remembered of a question as text for a prompt, within a budget of tokens."""
+    return answer(await memory.context(**body.given()))

@@ -15,6 +15,7 @@ from aegis.memory.models import FEEDBACK, IMPORTANCE, METRICS, MODES, OUTCOMES
 from aegis.memory.validate import parse_time
 
 __all__ = [
+    "ContextBody",
     "DecisionBody",
     "DecisionChanges",
     "EpisodeBatch",
@@ -115,6 +116,13 @@ class RecallBody(_Body):
     event_types: list[str] = Field(default_factory=list[str])
     tags: list[str] = Field(default_factory=list[str])
     min_importance: Annotated[str | None, _choice(IMPORTANCE)] = None
+
+
+class ContextBody(RecallBody):
+    """What to look for among the episodes, and how much room there is in the prompt."""
+
+    k: int = Field(50, description="How many memories to look at.")
+    budget_tokens: int = Field(2_000, description="The text is never longer than this.")
 
 
 class FactBody(_Body):

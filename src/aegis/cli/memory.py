@@ -97,6 +97,7 @@ def recall(
     min_importance: LeastImportance = None,
     session: Session = None,
     namespace: Namespace = None,
+    why: Annotated[bool, Option("--why", help="A sentence on each instead of figures.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Find the memories that answer a question best."""
@@ -127,7 +128,55 @@ def recall(
     if as_json:
         show_json(answer)
     else:
-        show_hits(answer["results"])
+        show_hits(answer["results"], sentences=why)
+
+
+@app.add
+def context(
+    query: Annotated[str | None, Argument(help="A question, in words.")] = None,
+    budget: Annotated[int, Option(help="Tokens that the text may have.")] = 2_000,
+    k: Annotated[int, Option("-k", help="How many memories to look at.")] = 50,
+    mode: Annotated[str, Option(help="hybrid, vector, text or time.")] = "hybrid",
+    metric: Annotated[str, Option(help="cosine, l2 or inner_product, for mode vector.")] = "cosine",
+    since: Since = None,
+    until: Until = None,
+    types: Types = None,
+    tags: Tags = None,
+    min_importance: LeastImportance = None,
+    session: Session = None,
+    namespace: Namespace = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write what is remembered of a question as text for a prompt."""
+    from aegis.cli.recalling import context_block
+    from aegis.cli.render import show_json
+    from aegis.cli.results import show_block
+    from aegis.config import load_settings
+
+    settings = load_settings(namespace=namespace)
+    block = context_block(
+        settings,
+        {
+            "namespace": settings.namespace,
+            "budget_tokens": budget,
+            "k": k,
+            "mode": mode,
+            "metric": metric,
+            **named(
+                query=query,
+                since=since,
+                until=until,
+                event_types=types,
+                tags=tags,
+                min_importance=min_importance,
+                session_id=session,
+            ),
+        },
+    )
+    if as_json:
+        show_json(block)
+    else:
+        show_block(block)
 
 
 @app.add

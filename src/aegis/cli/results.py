@@ -8,6 +8,7 @@ from typing import Any
 from aegis.cli.render import clip, flat, importance, line, note, style, table, when, width
 
 __all__ = [
+    "show_block",
     "show_decision_hits",
     "show_decisions",
     "show_episodes",
@@ -21,25 +22,41 @@ _LINES = 3
 _OUTCOME = {"success": "green", "partial": "yellow", "failure": "red"}
 
 
-def show_hits(results: list[dict[str, Any]]) -> None:
+def show_hits(results: list[dict[str, Any]], *, sentences: bool = False) -> None:
     """Write recalled episodes: rank, when, type and score, the summary, and why."""
     if not results:
         note("Nothing is remembered that fits.")
         return
     digits = len(str(len(results)))
     for rank, hit in enumerate(results, 1):
-        show_hit(rank, hit, digits)
+        show_hit(rank, hit, digits, sentence=sentences)
 
 
-def show_hit(rank: int, hit: dict[str, Any], digits: int) -> None:
-    """Write one recalled episode."""
+def show_block(block: dict[str, Any]) -> None:
+    """Write a block as it goes into a prompt, and beside it how much room it takes."""
+    if block["text"]:
+        line(block["text"])
+    else:
+        note("Nothing is remembered that fits.")
+    told = f"{block['tokens']} of {block['budget_tokens']} tokens, {len(block['ids'])} memories"
+    if block["left_out"]:
+        told += f"; no room for {len(block['left_out'])} more"
+    note(told + ".")
+
+
+def show_hit(rank: int, hit: dict[str, Any], digits: int, *, sentence: bool = False) -> None:
+    """Write one recalled episode, with the figures of its score or with a sentence on it."""
     episode = hit["episode"]
     facts = [when(episode["timestamp"]), style(episode["event_type"], "cyan")]
     if episode["importance"] != "medium":
         facts.append(importance(episode["importance"]))
     facts += [f"#{tag}" for tag in episode["tags"][:4]]
     _entry(rank, digits, hit["score"], facts, episode["id"], episode["summary"])
-    _reasons(hit["parts"], digits)
+    if sentence:
+        for part in textwrap.wrap(flat(hit["why"]), _columns(digits)):
+            line(" " * (digits + 2) + style(part, "dim"))
+    else:
+        _reasons(hit["parts"], digits)
 
 
 def show_fact_hits(results: list[dict[str, Any]]) -> None:

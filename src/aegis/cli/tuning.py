@@ -34,7 +34,7 @@ def tune(
     with counting("Measuring") as seen:
 
         async def work(client: Aegis) -> Curve:
-            return await client.memory.tune(
+            return await client.memory.vectors.tune(
                 k=k, samples=samples, target=target, namespace=namespace, on_progress=seen
             )
 
@@ -59,7 +59,7 @@ def reindex(
     with counting("Building") as seen:
 
         async def work(client: Aegis) -> Sequence[Rebuilt]:
-            return await client.memory.reindex(
+            return await client.memory.vectors.reindex(
                 m=m, ef_construction=ef_construction, on_progress=seen
             )
 

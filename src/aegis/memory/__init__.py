@@ -5,6 +5,7 @@ stored and can be recalled at once, with or without a vector; namespaces never m
 """
 
 from aegis.memory.models import (
+    ContextBlock,
     Decision,
     Episode,
     EpisodeFilter,
@@ -18,6 +19,7 @@ from aegis.memory.models import (
 from aegis.memory.service import Memory
 
 __all__ = [
+    "ContextBlock",
     "Decision",
     "Episode",
     "EpisodeFilter",

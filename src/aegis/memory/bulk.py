@@ -17,6 +17,7 @@ import anyio.lowlevel
 
 from aegis.errors import AegisError, Conflict, InvalidInput
 from aegis.memory import validate
+from aegis.memory.echoing import mark_quotations, may_quote
 from aegis.memory.embedding_text import embed_or_none
 from aegis.memory.store import episodes as store
 from aegis.memory.store.copying import copy_episodes, render_episode
@@ -160,6 +161,7 @@ async def _batch(
         async with db.transaction() as conn:
             known = await _known(conn, chunk, namespace)
         new = [e for e in chunk if (e.namespace or namespace, e.source_id) not in known]
+    new = await _echoes_marked(db, new, namespace)
     vectors, models = await vectors_for(embedder, new)
     now = datetime.now(UTC)
     rendered: list[str] = []
@@ -176,6 +178,23 @@ async def _batch(
         rendered=rendered,
         embedded=[vector is not None for vector in vectors],
     )
+
+
+async def _echoes_marked(
+    db: Database, episodes: Sequence[NewEpisode], namespace: str
+) -> Sequence[NewEpisode]:
+    """Return the episodes, those marked that quote a block; most batches have none."""
+    quoting = [at for at, episode in enumerate(episodes) if may_quote(episode)]
+    if not quoting:
+        return episodes
+    marked = list(episodes)
+    async with db.transaction() as conn:
+        for place in {episodes[at].namespace or namespace for at in quoting}:
+            there = [at for at in quoting if (episodes[at].namespace or namespace) == place]
+            done = await mark_quotations(conn, [episodes[at] for at in there], namespace=place)
+            for at, episode in zip(there, done, strict=True):
+                marked[at] = episode
+    return marked
 
 
 async def _write(db: Database, batch: _Batch, namespace: str) -> tuple[list[int], int]:

@@ -18,6 +18,7 @@ __all__ = [
     "METRICS",
     "MODES",
     "OUTCOMES",
+    "ContextBlock",
     "Decision",
     "Episode",
     "EpisodeFilter",
@@ -148,6 +149,24 @@ class Hit:
     #: Higher is better; comparable within one answer only.
     score: float
     parts: list[ScorePart] = field(default_factory=list[ScorePart])
+    #: The parts in one sentence: which arm found it, at which rank, by which words; date,
+    #: importance.
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextBlock:
+    """Recalled memories as text for a prompt (`Memory.context`)."""
+
+    #: A line a memory, the most useful first: `[e123 2026-05-03 error] …`; empty for none.
+    text: str
+    #: About how many tokens `text` is, rather too many than too few; never above the budget.
+    tokens: int
+    budget_tokens: int
+    #: Ids of the memories in `text`, in its order.
+    ids: list[int]
+    #: Ids of those that fit the question and for which there was no room.
+    left_out: list[int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

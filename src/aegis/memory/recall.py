@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from aegis.errors import AegisError, InvalidInput
 from aegis.memory import validate
+from aegis.memory.echoes import normalised, originals_of, without_echoes
 from aegis.memory.embedding_text import embed_or_none
 from aegis.memory.models import Hit, ScorePart
 from aegis.memory.ranking import (
@@ -23,16 +24,17 @@ from aegis.memory.ranking import (
     load_weights,
     rank,
 )
+from aegis.memory.reasons import explain
 from aegis.memory.store import search, statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from aegis.db import Connection, Database
     from aegis.memory.candidates import Candidates
     from aegis.memory.embedding import Embedder
-    from aegis.memory.models import EpisodeFilter, Metric, Mode
+    from aegis.memory.models import Episode, EpisodeFilter, Metric, Mode
     from aegis.memory.store.search import QuestionFacts, Space
 
 __all__ = ["MAX_K", "Asked", "gather", "plan_words", "recall"]
@@ -176,6 +178,7 @@ async def _answer(db: Database, asked: Asked) -> tuple[list[Hit], bool]:
             last = hits[-1].score if hits else 0.0
             but = [hit.episode.id for hit in hits]
             hits += await _newest(conn, asked.where, asked.k - len(hits), but=but, score=last)
+        hits = without_echoes(hits)
     sampled = facts.sampled_days_ago
     if sampled is None:
         return hits, facts.episodes > search.SMALL_NAMESPACE
@@ -289,33 +292,55 @@ async def _nearest(conn: Connection, asked: Asked, facts: QuestionFacts) -> list
 async def _hits(conn: Connection, ranked: Sequence[Ranked], k: int, *, distinct: bool) -> list[Hit]:
     """Return the best `k` with their rows; what is said twice makes room for what is not.
 
-    A row that was deleted a moment ago is left out.
+    Of episodes that say the same, the one that was recorded first is the original. A row that was
+    deleted a moment ago is left out.
     """
     rows = {row.id: row for row in await search.list_by_ids(conn, [r.id for r in ranked[:k]])}
-    if distinct and len({row.summary for row in rows.values()}) < min(k, len(ranked)):
-        spare = await search.list_by_ids(conn, [r.id for r in ranked[k : k + _SPARE]])
-        rows |= {row.id: row for row in spare}
-    seen: set[str] = set()
-    first: list[Hit] = []
-    again: list[Hit] = []
-    for r in ranked:
-        episode = rows.get(r.id)
-        if episode is not None:
-            hit = Hit(episode=episode, score=r.score, parts=r.explain())
-            (again if distinct and episode.summary in seen else first).append(hit)
-            seen.add(episode.summary)
+    if distinct:
+        few = len(_originals(rows.values())) < min(k, len(ranked))
+        if few or len(without_echoes([_hit(row, 0.0, []) for row in rows.values()])) < len(rows):
+            spare = await search.list_by_ids(conn, [r.id for r in ranked[k : k + _SPARE]])
+            rows |= {row.id: row for row in spare}
+    found = [_hit(rows[r.id], r.score, r.explain()) for r in ranked if r.id in rows]
+    if not distinct:
+        return found
+    originals = _originals(rows.values())
+    first = [hit for hit in found if hit.episode.id in originals]
+    # An original that comes behind the first `k` does not hide its echo.
+    shown = {hit.episode.id for hit in without_echoes(first)[:k]}
+    first = [hit for hit in first if not shown.intersection(originals_of(hit.episode.metadata))]
+    again = [hit for hit in found if hit.episode.id not in originals]
     hits = first[:k] + again[: max(0, k - len(first))]
     return sorted(hits, key=lambda hit: -hit.score)
 
 
+def _originals(episodes: Iterable[Episode]) -> set[int]:
+    """Return, of the episodes that say the same, the id of the first."""
+    first: dict[str, int] = {}
+    for episode in episodes:
+        said = normalised(episode.summary) or episode.summary
+        first[said] = min(episode.id, first.get(said, episode.id))
+    return set(first.values())
+
+
+def _hit(episode: Episode, score: float, parts: list[ScorePart]) -> Hit:
+    why = explain(parts, timestamp=episode.timestamp, importance=episode.importance)
+    return Hit(episode=episode, score=score, parts=parts, why=why)
+
+
 async def _newest(
-    conn: Connection, where: EpisodeFilter, k: int, *, but: Sequence[int], score: float = 0.0
+    conn: Connection,
+    where: EpisodeFilter,
+    k: int,
+    *,
+    but: Sequence[int],
+    score: float = 0.0,
 ) -> list[Hit]:
     """Return the newest, without `but`; their score is that of the last result before them."""
     ids = await search.find_newest(conn, where=where, but=but, limit=k)
     rows = {row.id: row for row in await search.list_by_ids(conn, ids)}
     part = [ScorePart(arm="fill", score=score, detail="newest first")]
-    return [Hit(episode=rows[i], score=score, parts=part) for i in ids if i in rows]
+    return [_hit(rows[i], score, part) for i in ids if i in rows]
 
 
 async def _sample(db: Database, asked: Asked) -> bool:

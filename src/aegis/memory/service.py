@@ -10,13 +10,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from aegis.errors import Conflict, InvalidInput, NotFound
+from aegis.errors import Conflict, NotFound
 from aegis.memory import backfill, bulk, validate
 from aegis.memory.decisions import Decisions
+from aegis.memory.echoing import mark_echo
 from aegis.memory.embedding_text import embed_or_none
 from aegis.memory.facts import Facts
 from aegis.memory.models import IMPORTANCE, EpisodeFilter, NewEpisode
 from aegis.memory.store import episodes as store
+from aegis.memory.vectors import VectorSearch
 
 if TYPE_CHECKING:
     import builtins
@@ -25,14 +27,13 @@ if TYPE_CHECKING:
     from aegis.db import Database
     from aegis.memory.bulk import Recorded
     from aegis.memory.embedding import Embedder
-    from aegis.memory.indexing import Rebuilt
-    from aegis.memory.models import Episode, Hit, Importance, Metric, Mode
-    from aegis.memory.store.search import Space
-    from aegis.memory.tuning import Curve
+    from aegis.memory.models import ContextBlock, Episode, Hit, Importance, Metric, Mode
 
 __all__ = ["Memory"]
 
 MAX_PAGE = 1_000
+#: Tokens of a block, and memories that are compared with one another for it.
+MAX_BUDGET, MAX_LOOKED_AT = 1_000_000, 200
 _UPDATABLE = frozenset(
     {"timestamp", "event_type", "summary", "details", "context", "importance", "tags",
      "related_memories", "decision", "metadata", "session_id"}
@@ -48,6 +49,7 @@ class Memory:
         self._embedder = embedder
         self.namespace = namespace
         self.facts = Facts(db, embedder, namespace=namespace)
+        self.vectors = VectorSearch(db, embedder, namespace=namespace)
         self.decisions = Decisions(db, embedder, namespace=namespace, recall=self.recall)
 
     @property
@@ -82,6 +84,7 @@ class Memory:
         """Record an episode and return it; the fields are those of `NewEpisode`.
 
         A `source_id` that the namespace holds already is recorded once: the first one is returned.
+        What quotes a block of `context`, or says what an episode says, is marked as its echo.
 
         Raises:
             InvalidInput: a value cannot be accepted.
@@ -107,6 +110,7 @@ class Memory:
         place = validate.namespace_of(namespace, self.namespace)
         vectors, models = await bulk.vectors_for(self._embedder, [episode])
         async with self._db.transaction() as conn:
+            episode = await mark_echo(conn, episode, namespace=place)
             stored = await store.insert_episode(
                 conn, episode, namespace=place, vector=vectors[0], embedding_model=models[0]
             )
@@ -260,67 +264,52 @@ class Memory:
             now=datetime.now(UTC),
         )
 
-    async def tune(
+    async def context(
         self,
+        query: str | None = None,
         *,
-        k: int = 10,
-        samples: int = 100,
-        target: float = 0.97,
+        budget_tokens: int = 2_000,
+        k: int = 50,
+        mode: Mode = "hybrid",
+        metric: Metric = "cosine",
+        vector: Sequence[float] | None = None,
         namespace: str | None = None,
-        on_progress: Callable[[int, int], object] | None = None,
-    ) -> Curve:
-        """Return how much of the exact answer each width of the vector search finds, and how fast.
+        session_id: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        event_types: Sequence[str] = (),
+        tags: Sequence[str] = (),
+        min_importance: Importance | None = None,
+    ) -> ContextBlock:
+        """Return what is remembered of `query` as text for a prompt, within `budget_tokens`.
 
-        Asks `samples` made-up questions of the namespace, each once exactly. Writes nothing.
+        The most useful first, a line each, dated and with its id, nothing twice; empty where
+        nothing that is remembered has to do with the question. At most `k` memories are looked
+        at; the other arguments are those of `recall`.
 
         Raises:
-            InvalidInput: a value out of range, or there is no embedder whose vectors to search.
+            InvalidInput: nothing to search for, or a value out of range.
         """
-        from aegis.memory import tuning
+        from aegis.memory.block import make_block, relevant
 
-        space = self._space()
-        validate.check_limit("k", k, most=100)
-        validate.check_limit("samples", samples, most=10_000)
-        if not 0 < target <= 1:
-            raise InvalidInput(f"target is {target:g}; it is a share, above 0 and up to 1.")
-        return await tuning.measure(
-            self._db,
-            where=EpisodeFilter(namespace=validate.namespace_of(namespace, self.namespace)),
-            space=space,
+        validate.check_limit("budget_tokens", budget_tokens, most=MAX_BUDGET)
+        validate.check_limit("k", k, most=MAX_LOOKED_AT)
+        hits = await self.recall(
+            query,
             k=k,
-            samples=samples,
-            target=target,
-            on_progress=on_progress,
+            mode=mode,
+            metric=metric,
+            vector=vector,
+            namespace=namespace,
+            session_id=session_id,
+            since=since,
+            until=until,
+            event_types=event_types,
+            tags=tags,
+            min_importance=min_importance,
         )
-
-    async def reindex(
-        self,
-        *,
-        m: int = 16,
-        ef_construction: int = 64,
-        on_progress: Callable[[int, int], object] | None = None,
-    ) -> Sequence[Rebuilt]:
-        """Build the vector indexes of the embedder's model anew; readers and writers go on.
-
-        `m` and `ef_construction` are HNSW's: greater ones find more, and take longer to build.
-
-        Raises:
-            InvalidInput: a value out of range, or there is no embedder.
-            Conflict: another build is under way.
-            Unavailable: no quiet moment was found for the swap; call it again.
-        """
-        from aegis.memory import indexing
-
-        return await indexing.rebuild(
-            self._db, self._space(), m=m, ef_construction=ef_construction, on_progress=on_progress
-        )
-
-    def _space(self) -> Space:
-        from aegis.memory.store.search import Space
-
-        if self._embedder is None:
-            raise InvalidInput("There is no embedder, so that no vectors are searched.")
-        return Space(model=self._embedder.model, dimensions=self._embedder.dimensions)
+        chosen = hits if mode == "time" else relevant(hits)
+        return make_block(chosen, budget_tokens=budget_tokens)
 
     async def backfill(
         self,

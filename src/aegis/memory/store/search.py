@@ -144,6 +144,7 @@ async def read_question(
                        SELECT e.search
                        FROM episodic_memory e
                        WHERE e.namespace = %(namespace)s
+                         AND (e.metadata ? 'echo_of') IS NOT TRUE
                        -- By the index: without an order the whole table may be read for them.
                        ORDER BY e.timestamp DESC, e.id DESC
                        LIMIT 500

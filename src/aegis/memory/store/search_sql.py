@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, LiteralString
 from psycopg import sql
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aegis.memory.models import EpisodeFilter, Metric
 
 __all__ = [
@@ -51,6 +53,25 @@ _CONDITIONS: dict[str, LiteralString] = {
 }
 
 
+#: Lets an echo through that says more than its originals do, or whose originals the filter keeps
+#: out. Anybody may write `echo_of`, so only what can be an id is taken from it.
+_NO_ECHO: LiteralString = """
+    (
+        (e.metadata ? 'echo_of') IS NOT TRUE
+        OR e.metadata ? 'echo_adds'
+        OR NOT EXISTS (
+            SELECT 1
+            FROM jsonb_path_query(
+                e.metadata,
+                '$.echo_of[*] ? (@.type() == "number" && @ >= 1 && @ < 2147483647)'
+            ) AS n (id)
+            JOIN episodic_memory o ON o.id = n.id::int
+            WHERE o.id <> e.id
+              AND {original}
+        )
+    )
+"""
+
 #: Says what `e.namespace = …` says, and the planner expects as many rows of it, but no index takes
 #: it: the words have one of their own, and reading the namespace again for each is never quicker.
 _IN_NAMESPACE: LiteralString = "(e.namespace = %(namespace)s) IS TRUE"
@@ -72,10 +93,10 @@ def candidates_sql(
         .format(
             eligible=conditions,
             # Counting words is for the namespace; looking for memories is for the filter.
-            inside=conditions if filters and not exactly else sql.SQL(_IN_NAMESPACE),
+            inside=conditions if filters and not exactly else _inside(),
             near=_nearest(
                 # One plan for every namespace: the graph, whatever else an index could do.
-                sql.SQL(_IN_NAMESPACE) if approximate and not filters else conditions,
+                _inside() if approximate and not filters else conditions,
                 space,
                 approximate=approximate,
             ),
@@ -298,7 +319,19 @@ def _conditions(filters: tuple[str, ...]) -> sql.Composable:
         "e.namespace = %(namespace)s",
         *(_CONDITIONS[name] for name in filters),
     ]
-    return sql.SQL(" AND ").join(map(sql.SQL, parts))
+    return sql.SQL(" AND ").join([*map(sql.SQL, parts), _no_echo(parts)])
+
+
+def _inside() -> sql.Composable:
+    """Return the condition that a row is in the namespace, and no echo there."""
+    return sql.SQL(" AND ").join([sql.SQL(_IN_NAMESPACE), _no_echo([_IN_NAMESPACE])])
+
+
+def _no_echo(parts: Sequence[LiteralString]) -> sql.Composable:
+    original: list[LiteralString] = [part.replace("e.", "o.") for part in parts]
+    return sql.SQL(_one_line(_NO_ECHO)).format(
+        original=sql.SQL(" AND ").join(map(sql.SQL, original))
+    )
 
 
 def comparable(space: Space, alias: LiteralString = "e") -> sql.Composable:

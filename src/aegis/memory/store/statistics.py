@@ -72,6 +72,7 @@ async def _insert(conn: Connection, params: dict[str, Any]) -> None:
             SELECT e.search
             FROM episodic_memory e
             WHERE e.namespace = %(namespace)s
+              AND (e.metadata ? 'echo_of') IS NOT TRUE
               AND abs(hashint4(e.id)::bigint) %% greatest(1, %(episodes)s / %(sample)s) = 0
         ),
         size AS MATERIALIZED (
