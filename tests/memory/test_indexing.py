@@ -88,6 +88,7 @@ async def test_two_builds_at_once_are_refused(db: Database, dsn: str, embedder: 
         await other.execute("SELECT pg_advisory_lock(%s)", [0x686E7377])
         with pytest.raises(Conflict, match="under way"):
             await Memory(db, embedder, namespace="default").vectors.reindex()
+        await other.execute("SELECT pg_advisory_unlock(%s)", [0x686E7377])
     await Memory(db, embedder, namespace="default").vectors.reindex()
 
 
