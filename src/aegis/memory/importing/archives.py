@@ -10,7 +10,7 @@ import struct
 import zipfile
 import zlib
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from aegis.errors import InvalidInput
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from aegis.memory.importing.items import Event
     from aegis.memory.importing.values import Readable
 
-__all__ = ["Entry", "Part", "find_parts", "open_parts"]
+__all__ = ["Entry", "Part", "find_parts", "open_parts", "unwrap"]
 
 #: A member that is larger, or that shrank more than text does, is an attack or no export.
 MAX_MEMBER_BYTES = 16 * 2**30
@@ -35,8 +35,7 @@ MAX_RATIO = 200
 #: Small ones may shrink as they like.
 _RATIO_FROM_BYTES = 16 * 2**20
 _LINES = (".jsonl", ".ndjson")
-#: What `zipfile` raises where bytes are not what they should be; RuntimeError for an encryption
-#: that only the member's own header tells of.
+#: What `zipfile` raises where bytes are not what they should be, or ask for what it cannot do.
 _DAMAGE = (
     zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError,
 )  # fmt: skip
@@ -109,6 +108,25 @@ def open_parts(parts: list[Part], read: Callable[[Entry], Iterator[Event]], *, u
     return Source(events=_events(parts, read, unit), total=total, unit="bytes")
 
 
+def unwrap(entry: Entry, name: str, unit: str, read: Callable[[Entry], Event]) -> Iterator[Event]:
+    """Yield the events of the objects, each a `unit`, in the entry's list `name`."""
+    inside = entry.fields[name]
+    if not isinstance(inside, list):
+        yield entry.broken(f"{name} is {describe(inside)}; it must be a list")
+        return
+    file = entry.place.file if entry.place.number == 1 else str(entry.place)
+    for number, fields in enumerate(cast("list[Any]", inside), 1):
+        place = Place(file=file, number=number, unit=unit)
+        if isinstance(fields, dict):
+            yield read(replace(entry, fields=cast("dict[str, Any]", fields), place=place))
+        else:
+            yield replace(entry, place=place).broken(_no_object(fields))
+
+
+def _no_object(value: Any) -> str:
+    return f"it is {describe(value)}, not a JSON object"
+
+
 def _events(
     parts: list[Part], read: Callable[[Entry], Iterator[Event]], unit: str
 ) -> Iterator[Event]:
@@ -133,8 +151,7 @@ def _values(
                 position = before + value.position
                 fields = value.content
                 if not isinstance(fields, dict):
-                    reason = f"it is {describe(fields)}, not a JSON object"
-                    yield BrokenItem(place=place, reason=reason, position=position)
+                    yield BrokenItem(place=place, reason=_no_object(fields), position=position)
                     continue
                 fields = cast("dict[str, Any]", fields)
                 yield from read(

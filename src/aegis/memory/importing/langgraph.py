@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from aegis.errors import InvalidInput
 from aegis.memory import validate
-from aegis.memory.importing.archives import find_parts, open_parts
+from aegis.memory.importing.archives import find_parts, open_parts, unwrap
 from aegis.memory.importing.fields import describe, read_time
 from aegis.memory.importing.items import Item
 from aegis.memory.models import NewEpisode
@@ -40,24 +40,17 @@ def open_source(path: Path) -> Source:
 
 def _events(entry: Entry) -> Iterator[Event]:
     """Yield an item, or each of an answer's `items`."""
-    if "items" not in entry.fields or "value" in entry.fields:
-        yield _event(entry, entry.fields, "")
-        return
-    items = entry.fields["items"]
-    if not isinstance(items, list):
-        yield entry.broken(f"items is {describe(items)}; it must be a list")
-        return
-    for number, item in enumerate(cast("list[Any]", items), 1):
-        yield _event(entry, item, f"item {number}: ")
+    if "items" in entry.fields and "value" not in entry.fields:
+        yield from unwrap(entry, "items", "item", _event)
+    else:
+        yield _event(entry)
 
 
-def _event(entry: Entry, item: Any, where: str) -> Event:
+def _event(entry: Entry) -> Event:
     try:
-        if not isinstance(item, dict):
-            raise InvalidInput(f"it is {describe(item)}, not a JSON object")
-        episode = _episode(cast("dict[str, Any]", item))
+        episode = _episode(entry.fields)
     except InvalidInput as error:
-        return entry.broken(f"{where}{error.message}")
+        return entry.broken(error.message)
     size = len(episode.summary) * (1 if episode.details is None else 2)
     return Item(value=episode, place=entry.place, position=entry.position, size=size)
 

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any, cast
 
 from aegis.errors import InvalidInput
-from aegis.memory.importing.archives import find_parts, open_parts
+from aegis.memory.importing.archives import find_parts, open_parts, unwrap
 from aegis.memory.importing.fields import content_key, describe, read_time, text_of
 from aegis.memory.importing.items import Item
 from aegis.memory.models import NewEpisode
@@ -37,24 +37,17 @@ def open_source(path: Path) -> Source:
 
 def _events(entry: Entry) -> Iterator[Event]:
     """Yield a memory, or each of an answer's `results`."""
-    if "results" not in entry.fields or "memory" in entry.fields:
-        yield _event(entry, entry.fields, "")
-        return
-    results = entry.fields["results"]
-    if not isinstance(results, list):
-        yield entry.broken(f"results is {describe(results)}; it must be a list of memories")
-        return
-    for number, memory in enumerate(cast("list[Any]", results), 1):
-        yield _event(entry, memory, f"memory {number}: ")
+    if "results" in entry.fields and "memory" not in entry.fields:
+        yield from unwrap(entry, "results", "memory", _event)
+    else:
+        yield _event(entry)
 
 
-def _event(entry: Entry, memory: Any, where: str) -> Event:
+def _event(entry: Entry) -> Event:
     try:
-        if not isinstance(memory, dict):
-            raise InvalidInput(f"it is {describe(memory)}, not a JSON object")
-        episode = _episode(cast("dict[str, Any]", memory))
+        episode = _episode(entry.fields)
     except InvalidInput as error:
-        return entry.broken(f"{where}{error.message}")
+        return entry.broken(error.message)
     size = len(episode.summary)
     return Item(value=episode, place=entry.place, position=entry.position, size=size)
 

@@ -32,6 +32,8 @@ _BLANKS = re.compile(r"[ \t\r\n]*")
 #: An error so near to the end of what has been read may only mean that the rest is missing: the
 #: longest thing that is wrong as long as it is cut is a pair of escapes, `\ud83d\ude00`.
 _CUT = 16
+#: A number so near to the end may go on: `1` is whole, and so is `1e+` up to the `1`.
+_NUMBER_CUT = 3
 #: Python refuses to read longer whole numbers.
 _MAX_DIGITS = 4_000
 
@@ -135,8 +137,9 @@ class _Reader:
                 if not self._may_be_cut(error) or not self._more():
                     raise InvalidInput(f"it is not JSON: {error.msg}") from None
                 continue
-            if isinstance(content, int | float) and end == len(self._text) and self._more():
-                continue  # more digits may follow
+            short = len(self._text) - end < _NUMBER_CUT
+            if short and isinstance(content, int | float) and self._more():
+                continue
             size, self._at = end - self._at, end
             return Value(number=number, content=content, size=size, position=self._position)
 
@@ -157,6 +160,8 @@ class _Reader:
             new = self._decode(block, final=self._ended)
         except UnicodeDecodeError:
             raise InvalidInput("it is not UTF-8") from None
+        if self._ended:
+            return False
         self._text = self._text[self._at :] + new
         self._at = 0
-        return not self._ended or new != ""
+        return True
