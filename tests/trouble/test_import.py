@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from aegis.memory.importing import KINDS
 from tests.db.rows import value
 from tests.trouble.refusal import refused, run
 
@@ -81,7 +82,7 @@ def test_broken_line_can_be_passed_over_and_is_reported(tmp_path: Path, dsn: str
     assert report["broken"][0]["place"]["number"] == 3
 
 
-@pytest.mark.parametrize("kind", ["jsonl", "git", "transcripts", "conversations"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_path_without_anything_of_the_kind_is_refused(tmp_path: Path, dsn: str, kind: str) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
