@@ -75,7 +75,7 @@ async def content(memory: Memory, namespace: str) -> list[dict[str, Any]]:
         related = sorted(names[other] for other in episode.related_memories)
         rows.append(asdict(episode) | {"id": 0, "related_memories": related})
     facts = [asdict(f) for f in await memory.facts.list(namespace=namespace)]
-    rows += [f | {"id": 0, "created_at": 0, "updated_at": 0} for f in facts]
+    rows += [f | {"id": 0} for f in facts]
     for decision in await memory.decisions.list(namespace=namespace):
         rows.append(asdict(decision) | {"id": 0, "episode_id": names[decision.episode_id or 0]})
     for row in rows:

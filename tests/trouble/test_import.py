@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from aegis.memory.importing import KINDS
 from tests.db.rows import value
+from tests.memory.importing.exports import claude_conversation, claude_message, write_json
 from tests.trouble.refusal import refused, run
 
 if TYPE_CHECKING:
@@ -81,7 +83,27 @@ def test_broken_line_can_be_passed_over_and_is_reported(tmp_path: Path, dsn: str
     assert report["broken"][0]["place"]["number"] == 3
 
 
-@pytest.mark.parametrize("kind", ["jsonl", "git", "transcripts", "conversations"])
+def test_chats_cut_off_by_a_download_are_kept_and_completed_later(tmp_path: Path, dsn: str) -> None:
+    chats = [
+        claude_conversation(f"c{n}", claude_message("m", "human", f"question {n}"))
+        for n in range(6)
+    ]
+    file = write_json(tmp_path / "conversations.json", chats)
+    whole = file.read_text(encoding="utf-8")
+    file.write_text(whole[: whole.index("question 4")], encoding="utf-8")
+    command = ("memory", "import", "claude", str(file))
+    line = refused(tmp_path, *command, status=2, code="import_broken", database_url=dsn)
+    assert "conversation 5" in line
+    assert "4 before it are recorded" in line
+    assert value(dsn, "SELECT count(*) FROM episodic_memory") == 4
+    file.write_text(whole, encoding="utf-8")
+    done = run(tmp_path, *command, "--json", database_url=dsn, embedder="none")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["recorded"], report["skipped"], report["broken_count"]) == (2, 4, 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_path_without_anything_of_the_kind_is_refused(tmp_path: Path, dsn: str, kind: str) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()

@@ -20,7 +20,12 @@ _NAMED = 5
 
 
 def import_(
-    kind: Annotated[str, Argument(help="jsonl, git, transcripts or conversations.")],
+    kind: Annotated[
+        str,
+        Argument(
+            help="jsonl, git, transcripts, conversations, chatgpt, claude, mem0 or langgraph."
+        ),
+    ],
     path: Annotated[Path, Argument(help="A file or folder; `~/.claude/projects`, for instance.")],
     skip_broken: Annotated[
         bool, Option(help="Pass over what cannot be read, instead of stopping there.")

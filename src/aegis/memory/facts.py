@@ -77,9 +77,18 @@ class Facts:
             namespace=namespace,
             source_id=source_id,
         )
+        return await self.record_new(fact)
+
+    async def record_new(self, fact: NewFact) -> Fact:
+        """Remember a fact that may bring its own times, as one of an export does, and return it.
+
+        Raises:
+            InvalidInput: a value cannot be accepted.
+        """
         validate.check_fact(fact)
-        place = validate.namespace_of(namespace, self.namespace)
-        vectors, model = await embed_or_none(self._embedder, [f"{concept}: {content}"])
+        place = validate.namespace_of(fact.namespace, self.namespace)
+        source_id = fact.source_id
+        vectors, model = await embed_or_none(self._embedder, [f"{fact.concept}: {fact.content}"])
         async with self._db.transaction() as conn:
             stored = await store.insert_fact(
                 conn, fact, namespace=place, vector=vectors[0], embedding_model=model

@@ -184,6 +184,9 @@ class NewFact:
     tags: Sequence[str] = ()
     namespace: str | None = None
     source_id: str | None = None
+    #: When it was first recorded and last changed, where it comes from an export.
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

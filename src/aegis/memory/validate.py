@@ -100,6 +100,10 @@ def check_fact(fact: NewFact) -> None:
         check_text("source", fact.source, most=MAX_SOURCE)
     check_confidence(fact.confidence)
     check_tags(fact.tags)
+    for name in ("created_at", "updated_at"):
+        value = getattr(fact, name)
+        if value is not None:
+            check_time(name, value)
     check_json_object("metadata", fact.metadata)
     _check_keys(fact)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aegis.errors import InvalidInput
-from aegis.memory.importing import import_path
+from aegis.memory.importing import KINDS, import_path
 from aegis.memory.importing.lines import read_lines
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ async def test_folder_is_read_file_by_file_and_links_are_not_followed(
     assert [e.summary for e in await plain_memory.list()] == ["a"]
 
 
-@pytest.mark.parametrize("kind", ["jsonl", "transcripts", "conversations", "git"])
+@pytest.mark.parametrize("kind", KINDS)
 async def test_path_that_is_not_there_is_said_so(
     plain_memory: Memory, tmp_path: Path, kind: Any
 ) -> None:

@@ -1,4 +1,4 @@
-"""Importing a history: JSONL, git, agent transcripts, labelled conversations.
+"""Importing a history: JSONL, git, agent transcripts, conversations, other programs' exports.
 
 Each kind has a parser, a generator from what is on disk to `items.Event`s without a database; the
 run (`run.py`) records what they yield. Invariant: every item has a key of its own in the namespace
@@ -31,8 +31,12 @@ __all__ = [
     "import_path",
 ]
 
-Kind = Literal["jsonl", "git", "transcripts", "conversations"]
-KINDS: tuple[Kind, ...] = ("jsonl", "git", "transcripts", "conversations")
+Kind = Literal[
+    "jsonl", "git", "transcripts", "conversations", "chatgpt", "claude", "mem0", "langgraph"
+]
+KINDS: tuple[Kind, ...] = (
+    "jsonl", "git", "transcripts", "conversations", "chatgpt", "claude", "mem0", "langgraph",
+)  # fmt: skip
 
 
 async def import_path(
@@ -94,3 +98,19 @@ def _open(kind: Kind, path: Path, namespace: str | None) -> Source:
             from aegis.memory.importing import conversations
 
             return conversations.open_source(path, namespace)
+        case "chatgpt":
+            from aegis.memory.importing import chatgpt
+
+            return chatgpt.open_source(path)
+        case "claude":
+            from aegis.memory.importing import claude
+
+            return claude.open_source(path)
+        case "mem0":
+            from aegis.memory.importing import mem0
+
+            return mem0.open_source(path)
+        case "langgraph":
+            from aegis.memory.importing import langgraph
+
+            return langgraph.open_source(path)

@@ -8,13 +8,12 @@ its origin (id and creation time) or of its content, so that importing it twice 
 
 from __future__ import annotations
 
-import hashlib
-import json
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import TYPE_CHECKING, Any, cast
 
 from aegis.errors import InvalidInput
 from aegis.memory import validate
+from aegis.memory.importing.fields import content_key, read_time
 from aegis.memory.importing.items import (
     BrokenItem,
     ImportedDecision,
@@ -43,8 +42,6 @@ _TEXT = ("summary", "text", "content", "message", "body")
 _TIME = ("timestamp", "time", "created_at", "date", "ts")
 _EVENT_TYPE = ("event_type", "type", "kind")
 _SESSION = ("session_id", "session", "conversation_id", "thread_id")
-#: Beyond this a number is milliseconds: as seconds it would be the year 5138.
-_MILLISECONDS = 1e11
 
 
 def open_source(path: Path) -> Source:
@@ -84,7 +81,7 @@ def _event(line: dict[str, Any], place: Place, position: int, size: int) -> Even
             value = _foreign(line)
     ours = line.get("kind") in ("episode", "fact")
     old_id = line.get("id") if ours else None
-    created_at = _time(line, "created_at") if ours else None
+    created_at = read_time(line, "created_at") if ours else None
     if not isinstance(old_id, int) or not 0 < old_id < 2**31 or created_at is None:
         old_id = created_at = None
     return Item(
@@ -113,7 +110,7 @@ def _episode(line: dict[str, Any]) -> NewEpisode:
     return NewEpisode(
         event_type=_required(line, "event_type"),
         summary=_required(line, "summary"),
-        timestamp=_time(line, "timestamp"),
+        timestamp=read_time(line, "timestamp"),
         details=line.get("details"),
         context=line.get("context"),
         importance=line.get("importance", "medium"),
@@ -124,8 +121,8 @@ def _episode(line: dict[str, Any]) -> NewEpisode:
         source_id=_key(line),
         embedding=line.get("embedding"),
         embedding_model=line.get("embedding_model") if line.get("embedding") else None,
-        created_at=_time(line, "created_at"),
-        updated_at=_time(line, "updated_at"),
+        created_at=read_time(line, "created_at"),
+        updated_at=read_time(line, "updated_at"),
     )
 
 
@@ -139,6 +136,8 @@ def _fact(line: dict[str, Any]) -> NewFact:
         metadata=line.get("metadata"),
         tags=line.get("tags", ()),
         source_id=_key(line),
+        created_at=read_time(line, "created_at"),
+        updated_at=read_time(line, "updated_at"),
     )
 
 
@@ -153,8 +152,8 @@ def _decision(line: dict[str, Any]) -> ImportedDecision:
         outcome_details=line.get("outcome_details"),
         lessons_learned=line.get("lessons_learned"),
         user_feedback=line.get("user_feedback"),
-        created_at=_time(line, "created_at"),
-        resolved_at=_time(line, "resolved_at"),
+        created_at=read_time(line, "created_at"),
+        resolved_at=read_time(line, "resolved_at"),
         old_episode_id=episode_id if isinstance(episode_id, int) else None,
         # A decision of ours says `episode_id`, null included; one made elsewhere gets an episode.
         episode=None if "episode_id" in line else _episode_of_decision(line),
@@ -178,7 +177,7 @@ def _episode_of_decision(line: dict[str, Any]) -> NewEpisode:
     return NewEpisode(
         event_type="decision",
         summary=f"{line['task_context'].strip()}: chose {chosen}. {line['reasoning'].strip()}",
-        timestamp=_time(line, "created_at"),
+        timestamp=read_time(line, "created_at"),
         decision=chosen,
         importance="high",
         details={"alternatives": validate.alternative_names(line["alternatives"])},
@@ -193,7 +192,7 @@ def _foreign(line: dict[str, Any]) -> NewEpisode:
         raise InvalidInput(f"it has no text; give one of {', '.join(_TEXT)}")
     author = _first(rest, ("author", "role", "speaker"), str)
     time_name = next((name for name in _TIME if rest.get(name) is not None), None)
-    timestamp = None if time_name is None else _time(rest, time_name)
+    timestamp = None if time_name is None else read_time(rest, time_name)
     if time_name is not None:
         del rest[time_name]
     tags: Any = rest.pop("tags", None) or ()
@@ -213,7 +212,7 @@ def _foreign(line: dict[str, Any]) -> NewEpisode:
         context=known["context"],
         metadata={**metadata, **({"author": author} if author else {}), **rest} or None,
         session_id=None if session_id is None else str(session_id),
-        source_id=source_id or _content_key(line),
+        source_id=source_id or content_key("jsonl", line),
     )
 
 
@@ -232,23 +231,6 @@ def _required(line: dict[str, Any], name: str) -> Any:
     return line[name]
 
 
-def _time(line: dict[str, Any], name: str) -> datetime | None:
-    """Return a time: ISO 8601 with a zone, or seconds or milliseconds since 1970."""
-    value = line.get(name)
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return validate.parse_time(name, value)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        try:
-            return datetime.fromtimestamp(
-                value / 1000 if abs(value) >= _MILLISECONDS else value, UTC
-            )
-        except (ValueError, OverflowError, OSError):
-            raise InvalidInput(f"{name} is {value!r:.60}, which is no time") from None
-    raise InvalidInput(f"{name} is {value!r:.60}; write a time such as 2026-05-01T09:00:00+00:00")
-
-
 def _related(line: dict[str, Any]) -> tuple[int, ...]:
     related: Any = line.get("related_memories") or ()
     if not isinstance(related, list | tuple):
@@ -263,15 +245,7 @@ def _key(line: dict[str, Any]) -> str:
     """Return the item's own key, its origin, or its content's hash."""
     if line.get("source_id") is not None:
         return line["source_id"]
-    created_at = _time(line, "created_at")
+    created_at = read_time(line, "created_at")
     if isinstance(line.get("id"), int) and created_at is not None:
         return f"export:{line['id']}@{created_at.astimezone(UTC).isoformat()}"
-    return _content_key(line)
-
-
-def _content_key(line: dict[str, Any]) -> str:
-    try:
-        text = json.dumps(line, sort_keys=True, separators=(",", ":"))
-    except RecursionError:
-        raise InvalidInput("it is nested too deeply") from None
-    return f"jsonl:{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+    return content_key("jsonl", line)

@@ -102,8 +102,8 @@ def parse_json(data: bytes) -> Any:
         raise InvalidInput(f"it is not JSON: {str(error).split(';')[0]}") from None
 
 
-def find_files(path: Path, suffix: str) -> list[Path]:
-    """Return `path` itself if it is a file, else the regular files below it, sorted.
+def find_files(path: Path, *suffixes: str) -> list[Path]:
+    """Return `path` itself if it is a file, else the regular files of a suffix below it, sorted.
 
     Symbolic links below `path` are not followed: they may lead anywhere, or in a circle.
 
@@ -119,10 +119,10 @@ def find_files(path: Path, suffix: str) -> list[Path]:
         folders.sort()
         for name in sorted(names):
             file = Path(folder, name)
-            if name.endswith(suffix) and stat.S_ISREG(file.lstat().st_mode):
+            if name.endswith(suffixes) and stat.S_ISREG(file.lstat().st_mode):
                 found.append(file)
     if not found:
-        raise InvalidInput(f"{path} holds no {suffix} files.", code="import_path")
+        raise InvalidInput(f"{path} holds no {' or '.join(suffixes)} files.", code="import_path")
     return found
 
 

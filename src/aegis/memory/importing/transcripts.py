@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from aegis.errors import InvalidInput
 from aegis.memory import validate
+from aegis.memory.importing.fields import clean, members, text_of
 from aegis.memory.importing.items import BrokenItem, Item, PassedOver, Place, Source
 from aegis.memory.importing.lines import file_size, find_files, parse_object, read_lines
 from aegis.memory.models import NewEpisode
@@ -170,10 +171,10 @@ def _not_said(line: dict[str, Any]) -> str | None:
 def _assistant(
     session: _Session, line: dict[str, Any], message: dict[str, Any], place: Place, position: int
 ) -> Iterator[Event]:
-    message_id = _text(message.get("id")) or _text(line.get("requestId")) or line["uuid"]
+    message_id = text_of(message.get("id")) or text_of(line.get("requestId")) or line["uuid"]
     if session.answer is not None and session.answer.message_id != message_id:
         yield from _finish(session)
-    for block in _blocks(message.get("content")):
+    for block in members(message.get("content")):
         if block.get("type") == "tool_use":
             _remember_call(session, block)
     texts = [text for text in _texts(message.get("content")) if text]
@@ -181,7 +182,7 @@ def _assistant(
         yield PassedOver(what="answer without text", position=position)
         return
     if session.answer is None:
-        model = _text(message.get("model")) or None
+        model = text_of(message.get("model")) or None
         session.answer = _Answer(message_id, line, place, position, model)
     # The same block can be written twice, when a session is resumed.
     session.answer.texts += [text for text in texts if text not in session.answer.texts]
@@ -191,7 +192,7 @@ def _user(
     session: _Session, line: dict[str, Any], message: dict[str, Any], place: Place, position: int
 ) -> Iterator[Event]:
     content = message.get("content")
-    failures = [b for b in _blocks(content) if b.get("type") == "tool_result" and b.get("is_error")]
+    failures = [b for b in members(content) if b.get("type") == "tool_result" and b.get("is_error")]
     prompt = "\n".join(text for text in _texts(content) if not text.startswith(_MACHINE_MADE))
     if not prompt and not failures:
         yield PassedOver(what="tool result or command", position=position)
@@ -202,7 +203,7 @@ def _user(
             session, line, place, position, event_type="user_prompt", text=prompt, key=line["uuid"]
         )
     for number, block in enumerate(failures):
-        tool, call = session.calls.get(_text(block.get("tool_use_id")), ("tool", ""))
+        tool, call = session.calls.get(text_of(block.get("tool_use_id")), ("tool", ""))
         said = _redact("\n".join(_texts(block.get("content"))))[:MAX_ERROR]
         yield _item(
             session, line, place, position,
@@ -242,11 +243,11 @@ def _item(
         timestamp = validate.parse_time("timestamp", line["timestamp"])
     except InvalidInput as error:
         return BrokenItem(place=place, reason=str(error), position=position)
-    summary = _clean(text)
+    summary = clean(text)
     cut = {"characters": len(summary)} if len(summary) > MAX_TEXT else {}
     context = {
-        "cwd": _text(line.get("cwd")),
-        "git_branch": _text(line.get("gitBranch")),
+        "cwd": text_of(line.get("cwd")),
+        "git_branch": text_of(line.get("gitBranch")),
         "model": model,
         "title": session.title,
     }
@@ -255,7 +256,7 @@ def _item(
         summary=summary[:MAX_TEXT],
         timestamp=timestamp,
         details={**(details or {}), **cut} or None,
-        context={name: _clean(value) for name, value in context.items() if value} or None,
+        context={name: clean(value) for name, value in context.items() if value} or None,
         importance="high" if event_type == "tool_error" else "medium",
         tags=["transcript"],
         session_id=line["sessionId"],
@@ -264,17 +265,11 @@ def _item(
     return Item(value=episode, place=place, position=position, size=len(summary))
 
 
-def _blocks(content: Any) -> list[dict[str, Any]]:
-    if not isinstance(content, list):
-        return []
-    return [cast("dict[str, Any]", b) for b in cast("list[Any]", content) if isinstance(b, dict)]
-
-
 def _texts(content: Any) -> list[str]:
     """Return the texts of a message's content: a text, or blocks of type `text`."""
     if isinstance(content, str):
         return [content.strip()] if content.strip() else []
-    texts = (_text(b.get("text")).strip() for b in _blocks(content) if b.get("type") == "text")
+    texts = (text_of(b.get("text")).strip() for b in members(content) if b.get("type") == "text")
     return [text for text in texts if text]
 
 
@@ -287,17 +282,8 @@ def _remember_call(session: _Session, block: dict[str, Any]) -> None:
     except RecursionError:
         preview = ""
     preview = _redact(preview[: 10 * MAX_PREVIEW])[:MAX_PREVIEW]
-    session.calls[_text(block.get("id"))] = (_text(block.get("name"))[:100] or "tool", preview)
+    session.calls[text_of(block.get("id"))] = (text_of(block.get("name"))[:100] or "tool", preview)
 
 
 def _redact(text: str) -> str:
     return _SECRET.sub(lambda match: f"{match[1] or ''}[secret]", text)
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _clean(text: str) -> str:
-    """Return text that PostgreSQL stores: terminals' output holds NULs and half surrogates."""
-    return text.replace("\x00", "").encode(errors="replace").decode()

@@ -62,11 +62,13 @@ async def insert_fact(
         """
         INSERT INTO semantic_memory AS f (
             concept, content, category, source, confidence, metadata, tags, embedding,
-            namespace, source_id, embedding_model
+            namespace, source_id, embedding_model, created_at, updated_at
         )
         VALUES (
             %(concept)s, %(content)s, %(category)s, %(source)s, %(confidence)s, %(metadata)s,
-            %(tags)s, %(vector)s::vector, %(namespace)s, %(source_id)s, %(embedding_model)s
+            %(tags)s, %(vector)s::vector, %(namespace)s, %(source_id)s, %(embedding_model)s,
+            coalesce(%(created_at)s::timestamptz, now()),
+            coalesce(%(updated_at)s::timestamptz, %(created_at)s::timestamptz, now())
         )
         ON CONFLICT (namespace, source_id) WHERE source_id IS NOT NULL DO NOTHING
         RETURNING
@@ -84,6 +86,8 @@ async def insert_fact(
             "namespace": namespace,
             "source_id": fact.source_id,
             "embedding_model": embedding_model,
+            "created_at": fact.created_at,
+            "updated_at": fact.updated_at,
         },
     )
 
