@@ -128,6 +128,23 @@ async def test_recall_ranks_and_explains(http: httpx2.AsyncClient) -> None:
     assert [len(results), results[0]["episode"]["id"]] == [2, made["id"]]
     assert results[0]["score"] >= results[1]["score"]
     assert results[0]["parts"]
+    assert results[0]["why"].startswith("Found by its words (rank 1: disk")
+
+
+async def test_context_is_text_within_the_budget(http: httpx2.AsyncClient) -> None:
+    fields = {"timestamp": "2026-05-03T09:00:00+00:00"}
+    first = await record(http, summary="The disk was full", **fields)
+    second = await record(http, summary="A larger disk was ordered from the shop", **fields)
+    body = {"query": "disk", "budget_tokens": 30}
+    response = await http.post("/v1/memory/context", json=body)
+    block = response.json()
+    answers.ContextBlock.model_validate(block)
+    assert block["tokens"] <= 30
+    assert sorted(block["ids"] + block["left_out"]) == [first["id"], second["id"]]
+    assert block["text"].startswith(f"[e{block['ids'][0]} 2026-05-03 note] ")
+    refused = await http.post("/v1/memory/context", json={"query": "disk", "budget_tokens": 0})
+    assert refused.status_code == 422
+    assert "budget_tokens is 0" in refused.json()["detail"]
 
 
 async def test_namespaces_never_meet(http: httpx2.AsyncClient) -> None:

@@ -90,6 +90,26 @@ def test_recall_answers_programs_with_everything(aegis: Shell) -> None:
     assert set(answer["results"][0]) == {"episode", "score", "parts", "why"}
 
 
+def test_recall_says_why_in_a_sentence(aegis: Shell) -> None:
+    record(aegis, "--at", "2026-05-03T09:00:00+00:00")
+    shown = aegis("memory", "recall", "cat", "--why").out.splitlines()
+    assert shown[2].strip() == (
+        "Found by its words (rank 1: cat); from 2026-05-03, importance medium."
+    )
+
+
+def test_context_is_text_for_a_prompt(aegis: Shell) -> None:
+    found = record(aegis, "--at", "2026-05-03T09:00:00+00:00")
+    done = aegis("memory", "context", "cat", "--budget", "100")
+    assert done.out == f"[e{found} 2026-05-03 note] The cat sat on the mat.\n"
+    assert " of 100 tokens, 1 memories" in done.err
+    block = aegis("memory", "context", "cat", "--json").json
+    assert set(block) == {"text", "tokens", "budget_tokens", "ids", "left_out"}
+    none = aegis("memory", "context", "submarine")
+    assert (none.status, none.out) == (0, "")
+    assert aegis("memory", "context", "cat", "--budget", "0").status == 2
+
+
 def test_update_changes_what_is_named(aegis: Shell) -> None:
     made = record(aegis, "--tag", "a")
     changed = aegis("memory", "update", str(made), "--importance", "low", "--json").json

@@ -162,6 +162,24 @@ async def test_episode_lives_its_life(agent: Client) -> None:
     assert "[not_found]" in await refused(agent, "memory_delete", id=made["id"])
 
 
+async def test_context_is_text_for_a_prompt(agent: Client) -> None:
+    made = await call(
+        agent,
+        "memory_record",
+        event_type="error",
+        summary="Deploy failed",
+        timestamp="2026-05-01T09:00:00+02:00",
+    )
+    block = await call(agent, "memory_context", query="deploy", budget_tokens=100)
+    assert block["text"] == f"[e{made['id']} 2026-05-01 error] Deploy failed"
+    assert block["ids"] == [made["id"]]
+    (hit,) = (await call(agent, "memory_recall", query="deploy"))["results"]
+    assert hit["why"] == (
+        "Found by its words (rank 1: deploy); from 2026-05-01, importance medium."
+    )
+    assert "budget_tokens" in await refused(agent, "memory_context", query="x", budget_tokens=0)
+
+
 async def test_pages_lead_to_everything(agent: Client) -> None:
     for n in range(5):
         await call(agent, "memory_record", event_type="note", summary=f"number {n}")

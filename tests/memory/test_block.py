@@ -22,29 +22,26 @@ NOON = datetime(2026, 5, 3, 12, 0, tzinfo=UTC)
 FOUND = [ScorePart(arm="words", score=1.0, rank=1, detail="x")]
 
 
-def hit(number: int, summary: str, event_type: str = "note", **fields: Any) -> Hit:
+def hit(number: int, summary: str, event_type: str = "note") -> Hit:
     episode = Episode(
-        **{
-            "id": number,
-            "namespace": "default",
-            "session_id": None,
-            "timestamp": NOON,
-            "event_type": event_type,
-            "summary": summary,
-            "details": None,
-            "context": None,
-            "importance": "medium",
-            "tags": [],
-            "related_memories": [],
-            "decision": None,
-            "metadata": None,
-            "source_id": None,
-            "embedding_model": None,
-            "embedded": False,
-            "created_at": NOON,
-            "updated_at": None,
-            **fields,
-        }
+        id=number,
+        namespace="default",
+        session_id=None,
+        timestamp=NOON,
+        event_type=event_type,
+        summary=summary,
+        details=None,
+        context=None,
+        importance="medium",
+        tags=[],
+        related_memories=[],
+        decision=None,
+        metadata=None,
+        source_id=None,
+        embedding_model=None,
+        embedded=False,
+        created_at=NOON,
+        updated_at=None,
     )
     return Hit(episode=episode, score=1.0, parts=FOUND)
 

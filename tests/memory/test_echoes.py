@@ -14,7 +14,7 @@ from aegis.memory.models import NewEpisode
 from aegis.memory.reasons import explain
 
 if TYPE_CHECKING:
-    from aegis.memory import Episode, Memory
+    from aegis.memory import Memory
     from aegis.memory.models import Hit
 
 QUESTION = "why did the backup of the database fail?"
@@ -41,10 +41,6 @@ async def _originals(memory: Memory) -> None:
 
 def _ids(hits: list[Hit]) -> list[int]:
     return [hit.episode.id for hit in hits]
-
-
-async def _line_of(memory: Memory, episode: Episode) -> str:
-    return f"{header(episode)} {episode.summary}"
 
 
 @pytest.mark.parametrize("form", ["block", "lines", "summaries", "bulk", "sentence"])
@@ -123,6 +119,15 @@ async def test_marks_of_another_database_are_not_believed(plain_memory: Memory) 
     assert (await plain_memory.get(done.ids[0])).metadata == {"mine": 1}
     single = await plain_memory.record("note", "A bird sang.", metadata={"echo_adds": True})
     assert single.metadata is None
+
+
+async def test_by_time_echoes_are_events_but_a_block_says_nothing_twice(
+    plain_memory: Memory,
+) -> None:
+    first = await plain_memory.record("error", "The disk was full.", timestamp=NOON)
+    echo = await plain_memory.record("note", f"{header(first)} The disk was full.")
+    assert _ids(await plain_memory.recall(mode="time")) == [echo.id, first.id]
+    assert (await plain_memory.context(mode="time")).ids == [first.id]
 
 
 async def test_echo_is_found_when_its_original_is_gone_or_filtered_out(

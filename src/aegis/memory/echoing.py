@@ -37,9 +37,8 @@ async def mark_echo(conn: Connection, episode: NewEpisode, *, namespace: str) ->
         return marked
     said = normalised(episode.summary)
     alike = await store.list_alike(conn, namespace, episode.summary)
-    same = [other for other in alike if normalised(other.summary) == said]
-    first = [min(same, key=lambda other: other.id)] if same else []
-    return _marked(marked, echo_marks(episode.summary, first))
+    same = [row_id for row_id, summary in alike if normalised(summary) == said]
+    return _marked(marked, {ECHO_OF: [min(same)]} if same else {})
 
 
 async def mark_quotations(

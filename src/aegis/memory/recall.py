@@ -98,7 +98,7 @@ async def recall(
     text = _clean(query)
     if mode == "time":
         async with db.transaction() as conn:
-            return await _newest(conn, where, k, but=[])
+            return await _newest(conn, where, k, but=[], echoes=True)
     found, space = await _vector(embedder, text, vector, mode)
     if mode == "vector" and found is None:
         raise InvalidInput(
@@ -335,9 +335,10 @@ async def _newest(
     *,
     but: Sequence[int],
     score: float = 0.0,
+    echoes: bool = False,
 ) -> list[Hit]:
     """Return the newest, without `but`; their score is that of the last result before them."""
-    ids = await search.find_newest(conn, where=where, but=but, limit=k)
+    ids = await search.find_newest(conn, where=where, but=but, limit=k, echoes=echoes)
     rows = {row.id: row for row in await search.list_by_ids(conn, ids)}
     part = [ScorePart(arm="fill", score=score, detail="newest first")]
     return [_hit(rows[i], score, part) for i in ids if i in rows]

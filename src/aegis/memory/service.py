@@ -291,6 +291,7 @@ class Memory:
             InvalidInput: nothing to search for, or a value out of range.
         """
         from aegis.memory.block import make_block, relevant
+        from aegis.memory.echoes import without_echoes
 
         validate.check_limit("budget_tokens", budget_tokens, most=MAX_BUDGET)
         validate.check_limit("k", k, most=MAX_LOOKED_AT)
@@ -308,7 +309,7 @@ class Memory:
             tags=tags,
             min_importance=min_importance,
         )
-        chosen = hits if mode == "time" else relevant(hits)
+        chosen = without_echoes(hits) if mode == "time" else relevant(hits)
         return make_block(chosen, budget_tokens=budget_tokens)
 
     async def backfill(

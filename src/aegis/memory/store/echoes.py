@@ -32,42 +32,38 @@ async def list_in_namespace(conn: Connection, namespace: str, ids: Sequence[int]
     )
 
 
-async def list_alike(conn: Connection, namespace: str, text: str) -> list[Episode]:
-    """Return up to 20 episodes, no echoes, that share the longest words of `text` and its length.
+async def list_alike(conn: Connection, namespace: str, text: str) -> list[tuple[int, str]]:
+    """Return (id, summary) of up to 20 episodes, no echoes, with the longest words of `text`.
 
-    Which of them say the same is for the caller to see. One look-up in the index of words; a text
-    without any that count has no likes.
+    They are about as long as it; which of them say the same is for the caller to see. One look-up
+    in the index of words; a text of fewer than two words that count has no likes.
     """
-    return await fetch_all(
-        conn,
-        Episode,
-        """
+    cursor = await conn.execute(
+        r"""
         WITH longest AS (
+            -- Each word more is a list of postings more; six tell texts apart.
             SELECT w.lexeme
             FROM unnest(to_tsvector('english', left(%(text)s, 20000))) AS w
             ORDER BY length(w.lexeme) DESC, w.lexeme
-            LIMIT 12
+            LIMIT 6
         ),
         asked AS MATERIALIZED (
-            -- The namespace is a lexeme of its own, behind a control character.
             SELECT string_agg(
-                       '''' || replace(replace(l.lexeme, '\\', '\\\\'), '''', '''''') || '''',
+                       '''' || replace(replace(l.lexeme, '\', '\\'), '''', '''''') || '''',
                        ' & '
-                   ) || ' & ''' || replace(
-                       replace(E'\\x01' || %(namespace)s, '\\', '\\\\'), '''', ''''''
-                   ) || '''' AS query
+                   ) AS query
             FROM longest l
+            HAVING count(*) > 1
         )
-        SELECT
-        """
-        + COLUMNS
-        + """
+        SELECT e.id, left(e.summary, 20000)
         FROM asked a
         JOIN episodic_memory e ON e.search @@ a.query::tsquery
         WHERE (e.namespace || '') = %(namespace)s
           AND (e.metadata ? 'echo_of') IS NOT TRUE
-          AND length(e.summary) BETWEEN length(%(text)s) * 0.8 - 10 AND length(%(text)s) * 1.25 + 10
+          AND length(e.summary) BETWEEN length(%(text)s) * 0.8 - 10
+                                    AND length(%(text)s) * 1.25 + 10
         LIMIT 20
         """,
         {"namespace": namespace, "text": text},
     )
+    return [(row[0], row[1]) for row in await cursor.fetchall()]

@@ -295,15 +295,15 @@ async def list_by_ids(conn: Connection, ids: Sequence[int]) -> list[Episode]:
 
 
 async def find_newest(
-    conn: Connection, *, where: EpisodeFilter, but: Sequence[int], limit: int
+    conn: Connection, *, where: EpisodeFilter, but: Sequence[int], limit: int, echoes: bool
 ) -> list[int]:
     """Return ids of the newest episodes, without those of `but`; undated ones come last."""
-    statement = newest_sql(asked_for(where))
+    statement = newest_sql(asked_for(where), echoes=echoes)
     params = filter_params(where) | {"but": list(but), "limit": limit}
     cursor = await conn.execute(statement, params, prepare=False)
     ids = [row[0] for row in await cursor.fetchall()]
     if len(ids) < limit:
-        statement = undated_sql(asked_for(where))
+        statement = undated_sql(asked_for(where), echoes=echoes)
         params |= {"limit": limit - len(ids)}
         cursor = await conn.execute(statement, params, prepare=False)
         ids += [row[0] for row in await cursor.fetchall()]

@@ -139,15 +139,17 @@ def nearest_sql(
 
 
 @lru_cache(maxsize=256)
-def newest_sql(filters: tuple[str, ...]) -> bytes:
-    """Return the statement that finds the newest episodes."""
-    return sql.SQL(_one_line(_NEWEST)).format(conditions=_conditions(filters)).as_bytes(None)
+def newest_sql(filters: tuple[str, ...], *, echoes: bool) -> bytes:
+    """Return the statement that finds the newest episodes, echoes among them or not."""
+    conditions = _conditions(filters, echoes=echoes)
+    return sql.SQL(_one_line(_NEWEST)).format(conditions=conditions).as_bytes(None)
 
 
 @lru_cache(maxsize=256)
-def undated_sql(filters: tuple[str, ...]) -> bytes:
-    """Return the statement that finds episodes without a time."""
-    return sql.SQL(_one_line(_UNDATED)).format(conditions=_conditions(filters)).as_bytes(None)
+def undated_sql(filters: tuple[str, ...], *, echoes: bool) -> bytes:
+    """Return the statement that finds episodes without a time, echoes among them or not."""
+    conditions = _conditions(filters, echoes=echoes)
+    return sql.SQL(_one_line(_UNDATED)).format(conditions=conditions).as_bytes(None)
 
 
 _CANDIDATES: LiteralString = """
@@ -314,12 +316,15 @@ def _one_line(text: LiteralString) -> LiteralString:
     return " ".join(text.split())
 
 
-def _conditions(filters: tuple[str, ...]) -> sql.Composable:
+def _conditions(filters: tuple[str, ...], *, echoes: bool = False) -> sql.Composable:
     parts: list[LiteralString] = [
         "e.namespace = %(namespace)s",
         *(_CONDITIONS[name] for name in filters),
     ]
-    return sql.SQL(" AND ").join([*map(sql.SQL, parts), _no_echo(parts)])
+    conditions: list[sql.Composable] = [*map(sql.SQL, parts)]
+    if not echoes:
+        conditions.append(_no_echo(parts))
+    return sql.SQL(" AND ").join(conditions)
 
 
 def _inside() -> sql.Composable:
