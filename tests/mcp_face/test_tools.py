@@ -35,14 +35,28 @@ TOOLS = {
             "memory_delete",
         ]
     ),
-    *(f"memory_fact_{verb}" for verb in ("record", "recall", "get", "list", "update", "delete")),
+    *(
+        f"memory_fact_{verb}"
+        for verb in (
+            "record",
+            "recall",
+            "get",
+            "list",
+            "update",
+            "delete",
+            "history",
+            "sources",
+            "undo",
+        )
+    ),
     *(
         f"memory_decision_{verb}"
         for verb in ("record", "resolve", "recall", "get", "list", "update", "delete")
     ),
 }
-READS = {name for name in TOOLS if name.rpartition("_")[2] in ("recall", "get", "list")}
-DESTROYS = {name for name in TOOLS if name.rpartition("_")[2] in ("update", "delete")}
+READING = ("recall", "get", "list", "history", "sources")
+READS = {name for name in TOOLS if name.rpartition("_")[2] in READING}
+DESTROYS = {name for name in TOOLS if name.rpartition("_")[2] in ("update", "delete", "undo")}
 
 
 @pytest.fixture
@@ -123,7 +137,9 @@ async def test_annotations_are_honest(agent: Client) -> None:
         assert notes is not None
         assert notes.read_only_hint is (tool.name in READS), tool.name
         assert notes.destructive_hint is (tool.name in DESTROYS), tool.name
-        assert notes.idempotent_hint is (tool.name in READS | DESTROYS), tool.name
+        assert notes.idempotent_hint is (tool.name in (READS | DESTROYS) - {"memory_fact_undo"}), (
+            tool.name
+        )
         assert notes.open_world_hint is False
         assert tool.title
         assert tool.description

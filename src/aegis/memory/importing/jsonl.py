@@ -139,6 +139,8 @@ def _fact(line: dict[str, Any]) -> NewFact:
         metadata=line.get("metadata"),
         tags=line.get("tags", ()),
         source_id=_key(line),
+        valid_from=_time(line, "valid_from"),
+        valid_to=_time(line, "valid_to"),
     )
 
 

@@ -317,17 +317,7 @@ class _Run:
             if fact.source_id in there:
                 self.skipped += 1
                 continue
-            await self._memory.facts.record(
-                fact.concept,
-                fact.content,
-                category=fact.category,
-                source=fact.source,
-                confidence=fact.confidence,
-                metadata=fact.metadata,
-                tags=fact.tags,
-                namespace=self._namespace,
-                source_id=fact.source_id,
-            )
+            await self._memory.facts.record_as_given(fact, namespace=self._namespace)
             self.recorded += 1
 
     async def _record_decision(self, decision: ImportedDecision) -> None:
