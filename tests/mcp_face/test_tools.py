@@ -196,6 +196,16 @@ async def test_fact_lives_its_life(agent: Client) -> None:
     assert len((await call(agent, "memory_fact_list", concept="tea"))["items"]) == 1
     await call(agent, "memory_fact_delete", id=made["id"])
     assert "[not_found]" in await refused(agent, "memory_fact_get", id=made["id"])
+    steps = (await call(agent, "memory_fact_history", id=made["id"]))["items"]
+    assert [s["action"] for s in steps] == ["deleted", "updated", "created"]
+    assert (await call(agent, "memory_fact_undo", id=made["id"]))["confidence"] == 0.5
+    assert "[undone]" in await refused(
+        agent, "memory_fact_undo", id=made["id"], step=steps[0]["id"]
+    )
+    (said,) = (await call(agent, "memory_fact_sources", id=made["id"]))["items"]
+    assert said["content"] == "no sugar"
+    old = await call(agent, "memory_fact_list", as_of="2020-01-01T00:00:00+00:00")
+    assert old.get("items", []) == []
 
 
 async def test_decision_lives_its_life(agent: Client) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 
 from aegis.api import answers
-from aegis.api.schemas import FactBody, FactChanges, FactQuestionBody, Time, UndoBody
+from aegis.api.schemas import FactBody, FactChanges, FactQuestionBody, OptionalTime, UndoBody
 from aegis.api.state import KnownParameters, MemoryOf, answer
 from aegis.wire.cursor import after_offset, next_offset
 
@@ -34,8 +34,8 @@ async def list_facts(
     concept: str | None = None,
     category: str | None = None,
     tag: Annotated[list[str], Query()] = [],  # noqa: B006 (FastAPI copies it)
-    as_of: Time | None = None,
-    valid_at: Time | None = None,
+    as_of: Annotated[OptionalTime, Query()] = None,
+    valid_at: Annotated[OptionalTime, Query()] = None,
 ) -> Any:
     """List facts that hold, last updated first; `next_cursor` leads to the next page."""
     offset = after_offset(cursor)
