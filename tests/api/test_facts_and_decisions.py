@@ -46,6 +46,30 @@ async def test_pages_of_facts_lead_to_every_fact_once(http: httpx2.AsyncClient) 
     assert (concepts, rest["next_cursor"]) == ({f"c{n}" for n in range(5)}, None)
 
 
+async def test_fact_ends_and_is_put_back(http: httpx2.AsyncClient) -> None:
+    made = (await http.post(FACTS, json={"concept": "Ann", "content": "lives in Paris"})).json()
+    place = f"{FACTS}/{made['id']}"
+    rome = {"concept": "Ann", "content": "lives in Rome", "valid_from": "2030-01-01T00:00:00Z"}
+    refused = await http.post(FACTS, json=rome | {"on_conflict": "refuse"})
+    assert (refused.status_code, refused.json()["code"]) == (409, "fact_contradicts")
+    later = (await http.post(FACTS, json=rome)).json()
+    page = (await http.get(FACTS, params={"valid_at": "2031-01-01T00:00:00+00:00"})).json()
+    assert [fact["id"] for fact in page["items"]] == [later["id"]]
+    asked = {"query": "lives", "as_of": "2020-01-01T00:00:00Z"}
+    assert (await http.post(f"{FACTS}/recall", json=asked)).json() == {"results": []}
+    steps = (await http.get(f"{place}/history")).json()
+    answers.FactSteps.model_validate(steps)
+    assert [s["action"] for s in steps["items"]] == ["superseded", "created"]
+    answers.FactSources.model_validate((await http.get(f"{place}/sources")).json())
+    wanted = {"step": steps["items"][0]["id"]}
+    assert (await http.post(f"{place}/undo", json=wanted)).json() == made
+    again = await http.post(f"{place}/undo", json=wanted)
+    assert (again.status_code, again.json()["code"]) == (409, "undone")
+    assert (await http.post(f"{place}/undo")).json()["code"] == "nothing_to_undo"
+    assert (await http.get(FACTS, params={"as_of": "yesterday"})).status_code == 422
+    assert (await http.get(f"{FACTS}/999/history")).status_code == 404
+
+
 async def test_decision_is_resolved_once(http: httpx2.AsyncClient) -> None:
     made = (await http.post(DECISIONS, json=DECISION)).json()
     answers.Decision.model_validate(made)

@@ -12,6 +12,7 @@ from aegis.api import answers
 from aegis.api.errors import STATUS
 from aegis.memory.decisions import DecisionHit
 from aegis.memory.facts import FactHit
+from aegis.memory.models import FactSource, FactStep
 
 if TYPE_CHECKING:
     import httpx2
@@ -79,6 +80,8 @@ def test_every_kind_of_error_has_a_status() -> None:
         (answers.Hit, memory.Hit),
         (answers.ScorePart, memory.ScorePart),
         (answers.FactHit, FactHit),
+        (answers.FactStep, FactStep),
+        (answers.FactSource, FactSource),
         (answers.DecisionHit, DecisionHit),
     ],
 )

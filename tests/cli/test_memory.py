@@ -213,3 +213,26 @@ def test_deeply_nested_details_are_shown_in_every_read(aegis: Shell, dsn: str) -
     found = aegis("memory", "recall", "deep", "--json").json["results"]
     assert found[0]["episode"]["details"] == stored
     assert aegis("memory", "get", "1").status == 0
+
+
+def test_facts_learn_and_steps_are_undone(aegis: Shell) -> None:
+    facts = ("memory", "facts")
+    paris = aegis(
+        *facts, "record", "Ann", "lives in Paris", "--valid-from", "2020-01-01T00:00:00Z", "--json"
+    ).json
+    refused = aegis(*facts, "record", "Ann", "lives in Rome", "--on-conflict", "refuse")
+    assert refused.status != 0
+    assert "contradicts fact" in refused.err
+    rome = aegis(*facts, "record", "Ann", "lives in Rome", "--json").json
+    assert [f["id"] for f in aegis(*facts, "list", "--json").json["items"]] == [rome["id"]]
+    then = ("--valid-at", "2021-01-01T00:00:00Z", "--json")
+    assert [f["id"] for f in aegis(*facts, "list", *then).json["items"]] == [paris["id"]]
+    long_ago = ("--as-of", "2021-01-01T00:00:00Z", "--json")
+    assert aegis(*facts, "list", *long_ago).json["items"] == []
+    number = str(paris["id"])
+    ended, created = aegis(*facts, "history", number, "--json").json["items"]
+    assert (ended["action"], ended["actor"], created["action"]) == ("superseded", "cli", "created")
+    assert "superseded" in aegis(*facts, "history", number).out
+    assert "lives in Paris" in aegis(*facts, "sources", number).out
+    assert aegis(*facts, "undo", number, "--step", str(ended["id"]), "--json").json == paris
+    assert len(aegis(*facts, "list", "--json").json["items"]) == 2

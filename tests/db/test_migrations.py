@@ -117,6 +117,33 @@ def test_a_vector_stored_while_back_wins_over_the_one_set_aside(dsn: str) -> Non
     assert value(dsn, "SELECT vector_dims(embedding) FROM episodic_memory WHERE id = 4") == 384
 
 
+def test_facts_from_before_hold_since_always_and_survive_the_way_back(empty_dsn: str) -> None:
+    migrate.upgrade(empty_dsn, "0005")
+    execute(
+        empty_dsn,
+        "INSERT INTO semantic_memory (concept, content, confidence, created_at)"
+        " VALUES ('Alice', 'lives in Paris', 0.5, '2020-01-01Z'), ('b', 'c', NULL, NULL)",
+    )
+    older = {"semantic_memory": columns(empty_dsn)["semantic_memory"]}
+    before = contents(empty_dsn, older)
+    migrate.upgrade(empty_dsn)
+    assert contents(empty_dsn, older) == before
+    query = "SELECT count(*) FROM semantic_memory WHERE num_nulls(valid_from, valid_to) = 2"
+    assert value(empty_dsn, query) == 2
+    execute(
+        empty_dsn,
+        "UPDATE semantic_memory SET valid_to = now(), superseded_by = 2 WHERE id = 1",
+        "INSERT INTO fact_history (fact_id, namespace, action) VALUES (1, 'default', 'superseded')",
+    )
+    with pytest.raises(psycopg.errors.CheckViolation, match="ck_semantic_memory_validity"):
+        execute(empty_dsn, "UPDATE semantic_memory SET valid_from = 'infinity'")
+    migrate.downgrade(empty_dsn, "0005")
+    assert columns(empty_dsn)["semantic_memory"] == older["semantic_memory"]
+    assert contents(empty_dsn, older) == before
+    migrate.upgrade(empty_dsn)
+    assert migrate.check(empty_dsn) == []
+
+
 def test_base_leaves_nothing_but_extensions_and_can_start_again(dsn: str) -> None:
     execute(dsn, MODERN_ROWS)
     migrate.downgrade(dsn, "base")

@@ -36,14 +36,28 @@ TOOLS = {
             "memory_delete",
         ]
     ),
-    *(f"memory_fact_{verb}" for verb in ("record", "recall", "get", "list", "update", "delete")),
+    *(
+        f"memory_fact_{verb}"
+        for verb in (
+            "record",
+            "recall",
+            "get",
+            "list",
+            "update",
+            "delete",
+            "history",
+            "sources",
+            "undo",
+        )
+    ),
     *(
         f"memory_decision_{verb}"
         for verb in ("record", "resolve", "recall", "get", "list", "update", "delete")
     ),
 }
-READS = {name for name in TOOLS if name.rpartition("_")[2] in ("recall", "context", "get", "list")}
-DESTROYS = {name for name in TOOLS if name.rpartition("_")[2] in ("update", "delete")}
+READING = ("recall", "context", "get", "list", "history", "sources")
+READS = {name for name in TOOLS if name.rpartition("_")[2] in READING}
+DESTROYS = {name for name in TOOLS if name.rpartition("_")[2] in ("update", "delete", "undo")}
 
 
 @pytest.fixture
@@ -124,7 +138,9 @@ async def test_annotations_are_honest(agent: Client) -> None:
         assert notes is not None
         assert notes.read_only_hint is (tool.name in READS), tool.name
         assert notes.destructive_hint is (tool.name in DESTROYS), tool.name
-        assert notes.idempotent_hint is (tool.name in READS | DESTROYS), tool.name
+        assert notes.idempotent_hint is (tool.name in (READS | DESTROYS) - {"memory_fact_undo"}), (
+            tool.name
+        )
         assert notes.open_world_hint is False
         assert tool.title
         assert tool.description
@@ -199,6 +215,16 @@ async def test_fact_lives_its_life(agent: Client) -> None:
     assert len((await call(agent, "memory_fact_list", concept="tea"))["items"]) == 1
     await call(agent, "memory_fact_delete", id=made["id"])
     assert "[not_found]" in await refused(agent, "memory_fact_get", id=made["id"])
+    steps = (await call(agent, "memory_fact_history", id=made["id"]))["items"]
+    assert [s["action"] for s in steps] == ["deleted", "updated", "created"]
+    assert (await call(agent, "memory_fact_undo", id=made["id"]))["confidence"] == 0.5
+    assert "[undone]" in await refused(
+        agent, "memory_fact_undo", id=made["id"], step=steps[0]["id"]
+    )
+    (said,) = (await call(agent, "memory_fact_sources", id=made["id"]))["items"]
+    assert said["content"] == "no sugar"
+    old = await call(agent, "memory_fact_list", as_of="2020-01-01T00:00:00+00:00")
+    assert old.get("items", []) == []
 
 
 async def test_decision_lives_its_life(agent: Client) -> None:

@@ -115,7 +115,7 @@ async def fill(
         await memory.update(ids[0], related_memories=[ids[-1], ids[0]])
         await memory.update(ids[-1], related_memories=[ids[0]])
     for fact in facts:
-        await memory.facts.record_new(fact)
+        await memory.facts.record_as_given(fact)
     for fields in made:
         decision = await memory.decisions.record(
             fields["task_context"],

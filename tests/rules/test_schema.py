@@ -51,6 +51,7 @@ async def test_importance_equals_the_enum(conn: Connection) -> None:
     [
         ("decision_outcomes", "outcome_status", models.Outcome),
         ("decision_outcomes", "user_feedback", models.Feedback),
+        ("fact_history", "action", models.FactAction),
     ],
 )
 async def test_literal_equals_the_check(
@@ -81,6 +82,8 @@ async def test_literal_equals_the_check(
         (models.FEEDBACK, models.Feedback),
         (models.MODES, models.Mode),
         (models.METRICS, models.Metric),
+        (models.ON_CONFLICT, models.OnConflict),
+        (models.FACT_ACTIONS, models.FactAction),
     ],
 )
 def test_tuple_of_choices_equals_its_literal(names: tuple[str, ...], literal: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from aegis.memory.models import Feedback, Importance, Outcome
+from aegis.memory.models import FactAction, Feedback, Importance, Outcome
 
 __all__ = [
     "ContextBlock",
@@ -19,6 +19,8 @@ __all__ = [
     "Fact",
     "FactHits",
     "FactPage",
+    "FactSources",
+    "FactSteps",
     "Hits",
     "Problem",
     "Recorded",
@@ -116,6 +118,9 @@ class Fact(_Answer):
     source_id: str | None
     embedding_model: str | None
     embedded: bool
+    valid_from: datetime | None
+    valid_to: datetime | None
+    superseded_by: int | None
     created_at: datetime
     updated_at: datetime
 
@@ -140,6 +145,41 @@ class FactHits(_Answer):
     """Results, best first."""
 
     results: list[FactHit]
+
+
+class FactStep(_Answer):
+    """One step in the life of a fact."""
+
+    id: int
+    fact_id: int
+    namespace: str
+    action: FactAction
+    before: dict[str, Any] | None
+    at: datetime
+    actor: str | None
+    undoes: int | None
+
+
+class FactSteps(_Answer):
+    """Steps of a fact, the last one first."""
+
+    items: list[FactStep]
+
+
+class FactSource(_Answer):
+    """Who said a fact."""
+
+    source: str | None
+    source_id: str | None
+    content: str
+    confidence: float
+    recorded_at: datetime
+
+
+class FactSources(_Answer):
+    """Who said a fact, the first one first."""
+
+    items: list[FactSource]
 
 
 class Decision(_Answer):

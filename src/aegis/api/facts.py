@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 
 from aegis.api import answers
-from aegis.api.schemas import FactBody, FactChanges, QuestionBody
+from aegis.api.schemas import FactBody, FactChanges, FactQuestionBody, OptionalTime, UndoBody
 from aegis.api.state import KnownParameters, MemoryOf, answer
 from aegis.wire.cursor import after_offset, next_offset
 
@@ -15,11 +15,14 @@ __all__ = ["router"]
 
 router = APIRouter(prefix="/v1/memory/facts", tags=["facts"], dependencies=[KnownParameters])
 
+#: Who did it, in the history.
+_ACTOR = "http"
+
 
 @router.post("", status_code=201, response_model=answers.Fact)
 async def record_fact(memory: MemoryOf, body: FactBody) -> Any:
-    """Remember a fact."""
-    return answer(await memory.facts.record(**body.given()), 201)
+    """Remember a fact; one that is known already becomes surer, and is returned."""
+    return answer(await memory.facts.record(actor=_ACTOR, **body.given()), 201)
 
 
 @router.get("", response_model=answers.FactPage)
@@ -31,8 +34,10 @@ async def list_facts(
     concept: str | None = None,
     category: str | None = None,
     tag: Annotated[list[str], Query()] = [],  # noqa: B006 (FastAPI copies it)
+    as_of: Annotated[OptionalTime, Query()] = None,
+    valid_at: Annotated[OptionalTime, Query()] = None,
 ) -> Any:
-    """List facts, last updated first; `next_cursor` leads to the next page."""
+    """List facts that hold, last updated first; `next_cursor` leads to the next page."""
     offset = after_offset(cursor)
     rows = await memory.facts.list(
         limit=limit,
@@ -41,12 +46,14 @@ async def list_facts(
         concept=concept,
         category=category,
         tags=tag,
+        as_of=as_of,
+        valid_at=valid_at,
     )
     return answer({"items": rows, "next_cursor": next_offset(rows, limit, offset)})
 
 
 @router.post("/recall", response_model=answers.FactHits)
-async def recall_facts(memory: MemoryOf, body: QuestionBody) -> Any:
+async def recall_facts(memory: MemoryOf, body: FactQuestionBody) -> Any:
     """Return the facts that answer the question best, by meaning and words."""
     return answer({"results": await memory.facts.recall(**body.given())})
 
@@ -62,11 +69,37 @@ async def update_fact(
     memory: MemoryOf, fact_id: int, body: FactChanges, namespace: str | None = None
 ) -> Any:
     """Change fields of a fact; new words get a new vector."""
-    return answer(await memory.facts.update(fact_id, namespace=namespace, **body.given()))
+    return answer(
+        await memory.facts.update(fact_id, namespace=namespace, actor=_ACTOR, **body.given())
+    )
 
 
 @router.delete("/{fact_id}", status_code=204)
 async def delete_fact(memory: MemoryOf, fact_id: int, namespace: str | None = None) -> Response:
-    """Delete one fact."""
-    await memory.facts.delete(fact_id, namespace=namespace)
+    """Delete one fact; `undo` brings it back."""
+    await memory.facts.delete(fact_id, namespace=namespace, actor=_ACTOR)
     return Response(status_code=204)
+
+
+@router.get("/{fact_id}/history", response_model=answers.FactSteps)
+async def fact_history(
+    memory: MemoryOf, fact_id: int, limit: int = 100, namespace: str | None = None
+) -> Any:
+    """Return the steps of a fact, the last one first."""
+    steps = await memory.facts.history(fact_id, limit=limit, namespace=namespace)
+    return answer({"items": steps})
+
+
+@router.get("/{fact_id}/sources", response_model=answers.FactSources)
+async def fact_sources(memory: MemoryOf, fact_id: int, namespace: str | None = None) -> Any:
+    """Return who said a fact, and in which words."""
+    return answer({"items": await memory.facts.sources(fact_id, namespace=namespace)})
+
+
+@router.post("/{fact_id}/undo", response_model=answers.Fact)
+async def undo_fact(
+    memory: MemoryOf, fact_id: int, body: UndoBody | None = None, namespace: str | None = None
+) -> Any:
+    """Take back the last step of a fact and return what is there again."""
+    given = {} if body is None else body.given()
+    return answer(await memory.facts.undo(fact_id, namespace=namespace, actor=_ACTOR, **given))

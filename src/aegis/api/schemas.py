@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
 from aegis.errors import InvalidInput
-from aegis.memory.models import FEEDBACK, IMPORTANCE, METRICS, MODES, OUTCOMES
+from aegis.memory.models import FEEDBACK, IMPORTANCE, METRICS, MODES, ON_CONFLICT, OUTCOMES
 from aegis.memory.validate import parse_time
 
 __all__ = [
@@ -23,10 +23,12 @@ __all__ = [
     "EpisodeChanges",
     "FactBody",
     "FactChanges",
+    "FactQuestionBody",
     "OutcomeBody",
     "QuestionBody",
     "RecallBody",
     "Time",
+    "UndoBody",
 ]
 
 
@@ -137,6 +139,8 @@ class FactBody(_Body):
     tags: list[str] = Field(default_factory=list[str])
     namespace: str | None = None
     source_id: str | None = None
+    valid_from: OptionalTime = Field(None, description="Since when it holds; always if left out.")
+    on_conflict: Annotated[str, _choice(ON_CONFLICT)] = "supersede"
 
 
 class FactChanges(_Body):
@@ -151,8 +155,24 @@ class FactChanges(_Body):
     tags: list[str] | None = None
 
 
+class FactQuestionBody(_Body):
+    """What to look for among facts."""
+
+    query: str
+    k: int = 10
+    namespace: str | None = None
+    as_of: OptionalTime = Field(None, description="As it was believed at this time.")
+    valid_at: OptionalTime = Field(None, description="What holds at this time.")
+
+
+class UndoBody(_Body):
+    """Which step of a fact to take back."""
+
+    step: int | None = Field(None, description="The step that has to be the last one.")
+
+
 class QuestionBody(_Body):
-    """What to look for among facts, or among decisions."""
+    """What to look for among decisions."""
 
     query: str
     k: int = 10

@@ -6,7 +6,14 @@ from typing import Annotated, Any
 
 from aegis.cli.command import App, Argument, Option
 from aegis.cli.options import AsJson, Cursor, Limit, Namespace, Tags, Yes
-from aegis.cli.running import confirm, json_object, named, read_text, with_client
+from aegis.cli.running import (
+    confirm,
+    json_object,
+    maybe_time,
+    named,
+    read_text,
+    with_client,
+)
 
 __all__ = ["app"]
 
@@ -16,6 +23,12 @@ FactId = Annotated[int, Argument(metavar="ID")]
 Category = Annotated[str | None, Option(help="Such as preference or architecture.")]
 Source = Annotated[str | None, Option(help="Where it is known from.")]
 Json = Annotated[str | None, Option(metavar="JSON", help="A JSON object, or @FILE.")]
+AsOf = Annotated[str | None, Option(help="As it was believed at this time.")]
+ValidAt = Annotated[
+    str | None, Option(help="What holds at this time; at that of --as-of, or now, otherwise.")
+]
+#: Who did it, in the history.
+_ACTOR = "cli"
 
 
 @app.add
@@ -28,10 +41,14 @@ def record(
     tags: Tags = None,
     metadata: Json = None,
     source_id: Annotated[str | None, Option(help="Key; recorded once.")] = None,
+    valid_from: Annotated[str | None, Option(help="Since when it holds.")] = None,
+    on_conflict: Annotated[
+        str, Option(help="What contradicts it: supersede, keep_both or refuse.")
+    ] = "supersede",
     namespace: Namespace = None,
     as_json: AsJson = False,
 ) -> None:
-    """Remember a fact."""
+    """Remember a fact; one that is known already becomes surer."""
     from aegis.cli.render import line, show_json
 
     text = read_text("content", content)
@@ -45,6 +62,9 @@ def record(
             tags=tags or [],
             metadata=json_object("metadata", metadata),
             source_id=source_id,
+            valid_from=maybe_time("valid_from", valid_from),
+            on_conflict=on_conflict,  # pyright: ignore[reportArgumentType]
+            actor=_ACTOR,
         ),
         namespace=namespace,
     )
@@ -58,6 +78,8 @@ def record(
 def recall(
     query: Annotated[str, Argument(help="A question, in words.")],
     k: Annotated[int, Option("-k", help="How many.")] = 10,
+    as_of: AsOf = None,
+    valid_at: ValidAt = None,
     namespace: Namespace = None,
     as_json: AsJson = False,
 ) -> None:
@@ -66,7 +88,16 @@ def recall(
     from aegis.cli.results import show_fact_hits
     from aegis.wire.plain import plain
 
-    hits = plain(with_client(lambda a: a.memory.facts.recall(query, k=k), namespace=namespace))
+    found = with_client(
+        lambda a: a.memory.facts.recall(
+            query,
+            k=k,
+            as_of=maybe_time("as_of", as_of),
+            valid_at=maybe_time("valid_at", valid_at),
+        ),
+        namespace=namespace,
+    )
+    hits = plain(found)
     if as_json:
         show_json({"results": hits})
     else:
@@ -91,12 +122,14 @@ def list_(
     concept: Annotated[str | None, Option(help="This concept only.")] = None,
     category: Category = None,
     tags: Tags = None,
+    as_of: AsOf = None,
+    valid_at: ValidAt = None,
     limit: Limit = 20,
     cursor: Cursor = None,
     namespace: Namespace = None,
     as_json: AsJson = False,
 ) -> None:
-    """List facts, last updated first."""
+    """List facts that hold, last updated first."""
     from aegis.cli.render import show_json
     from aegis.cli.results import show_facts
     from aegis.wire.cursor import after_offset, next_offset
@@ -105,7 +138,13 @@ def list_(
     offset = after_offset(cursor)
     rows = with_client(
         lambda a: a.memory.facts.list(
-            concept=concept, category=category, tags=tags or [], limit=limit, offset=offset
+            concept=concept,
+            category=category,
+            tags=tags or [],
+            limit=limit,
+            offset=offset,
+            as_of=maybe_time("as_of", as_of),
+            valid_at=maybe_time("valid_at", valid_at),
         ),
         namespace=namespace,
     )
@@ -135,6 +174,7 @@ def update(
     async def work(a: Any) -> Any:
         return await a.memory.facts.update(
             fact,
+            actor=_ACTOR,
             **named(
                 concept=concept,
                 content=content,
@@ -157,15 +197,68 @@ def update(
 def delete(
     fact: FactId, namespace: Namespace = None, yes: Yes = False, as_json: AsJson = False
 ) -> None:
-    """Delete a fact for ever."""
+    """Delete a fact; its history stays, and `undo` brings it back."""
     from aegis.cli.render import clip, line, show_json
 
     if not yes:
         found = with_client(lambda a: a.memory.facts.get(fact), namespace=namespace)
         what = clip(f"{found.concept}: {found.content}", 100)
         confirm(f"Fact {fact} will be deleted: {what}", yes=yes)
-    with_client(lambda a: a.memory.facts.delete(fact), namespace=namespace)
+    with_client(lambda a: a.memory.facts.delete(fact, actor=_ACTOR), namespace=namespace)
     if as_json:
         show_json({"deleted": fact})
     else:
         line(f"Deleted fact {fact}.")
+
+
+@app.add
+def history(
+    fact: FactId,
+    limit: Limit = 20,
+    namespace: Namespace = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what became of a fact, the last step first."""
+    from aegis.cli.render import show_json
+    from aegis.cli.results import show_fact_steps
+    from aegis.wire.plain import plain
+
+    steps = with_client(lambda a: a.memory.facts.history(fact, limit=limit), namespace=namespace)
+    items = plain(steps)
+    if as_json:
+        show_json({"items": items})
+    else:
+        show_fact_steps(items)
+
+
+@app.add
+def sources(fact: FactId, namespace: Namespace = None, as_json: AsJson = False) -> None:
+    """Show who said a fact, and in which words."""
+    from aegis.cli.render import show_json
+    from aegis.cli.results import show_fact_sources
+    from aegis.wire.plain import plain
+
+    said = plain(with_client(lambda a: a.memory.facts.sources(fact), namespace=namespace))
+    if as_json:
+        show_json({"items": said})
+    else:
+        show_fact_sources(said)
+
+
+@app.add
+def undo(
+    fact: FactId,
+    step: Annotated[int | None, Option(help="The step that it has to be.")] = None,
+    namespace: Namespace = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take back the last step of a fact: a merge, an end, a change or a deletion."""
+    from aegis.cli.render import clip, line, show_json
+
+    restored = with_client(
+        lambda a: a.memory.facts.undo(fact, step=step, actor=_ACTOR), namespace=namespace
+    )
+    if as_json:
+        show_json(restored)
+    else:
+        line(f"Restored fact {fact}: {clip(restored.content, 100)}")

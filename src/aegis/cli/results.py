@@ -13,6 +13,8 @@ __all__ = [
     "show_decisions",
     "show_episodes",
     "show_fact_hits",
+    "show_fact_sources",
+    "show_fact_steps",
     "show_facts",
     "show_hits",
     "why",
@@ -142,6 +144,44 @@ def show_facts(page: dict[str, Any]) -> None:
         empty="No fact fits.",
     )
     _more(page)
+
+
+def show_fact_steps(steps: list[dict[str, Any]]) -> None:
+    """Write the steps of a fact, with what it said before each."""
+    table(
+        ["step", "when", "action", "by", "undoes", "before"],
+        [
+            [
+                str(s["id"]),
+                when(s["at"]),
+                s["action"],
+                clip(s["actor"] or "", 16),
+                "" if s["undoes"] is None else str(s["undoes"]),
+                "" if s["before"] is None else clip(str(s["before"].get("content", "")), 400),
+            ]
+            for s in steps
+        ],
+        wide="before",
+        empty="It was imported, and nothing has changed it since.",
+    )
+
+
+def show_fact_sources(sources: list[dict[str, Any]]) -> None:
+    """Write who said a fact, and how sure each is."""
+    table(
+        ["when", "source", "confidence", "content"],
+        [
+            [
+                when(s["recorded_at"]),
+                clip(s["source"] or "", 30),
+                f"{s['confidence']:g}",
+                clip(s["content"], 400),
+            ]
+            for s in sources
+        ],
+        wide="content",
+        empty="Nobody said it.",
+    )
 
 
 def show_decisions(page: dict[str, Any]) -> None:

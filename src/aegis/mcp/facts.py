@@ -12,11 +12,15 @@ from aegis.mcp.tools import (
     CHANGES,
     DELETES,
     READS,
+    UNDOES,
     Cursor,
     Limit,
+    MaybeTime,
     Namespace,
+    OnConflictText,
     answer,
     make_tool,
+    maybe_time,
     named,
     told,
 )
@@ -31,11 +35,13 @@ __all__ = ["fact_tools"]
 
 FactId = Annotated[int, Field(description="Id of the fact.")]
 Confidence = Annotated[float, Field(description="How sure, 0 to 1.")]
+#: Who did it, in the history.
+_ACTOR = "mcp"
 
 
 def fact_tools(memory: Memory) -> list[Tool]:
     """Return the tools that work on `memory`'s facts."""
-    return [*_recording(memory), *_reading(memory), *_changing(memory)]
+    return [*_recording(memory), *_reading(memory), *_changing(memory), *_history(memory)]
 
 
 def _recording(memory: Memory) -> list[Tool]:
@@ -48,9 +54,15 @@ def _recording(memory: Memory) -> list[Tool]:
         tags: list[str] = [],  # noqa: B006 (pydantic copies it)
         metadata: dict[str, Any] | None = None,
         source_id: str | None = None,
+        valid_from: MaybeTime = None,
+        on_conflict: OnConflictText = "supersede",
         namespace: Namespace = None,
     ) -> CallToolResult:
-        """Remember a fact: something that holds, not something that happened."""
+        """Remember a fact: something that holds, not something that happened.
+
+        One that is known already becomes surer and is returned. Known ones that it contradicts end
+        where it begins; nothing is lost, and undo takes it back.
+        """
         with told():
             fact = await memory.facts.record(
                 concept,
@@ -61,6 +73,9 @@ def _recording(memory: Memory) -> list[Tool]:
                 tags=tags,
                 metadata=metadata,
                 source_id=source_id,
+                valid_from=maybe_time("valid_from", valid_from),
+                on_conflict=on_conflict,  # pyright: ignore[reportArgumentType]
+                actor=_ACTOR,
                 namespace=namespace,
             )
         return answer(fact)
@@ -72,11 +87,23 @@ def _reading(memory: Memory) -> list[Tool]:
     async def memory_fact_recall(
         query: Annotated[str, Field(description="A question or description, in words.")],
         k: Limit = 10,
+        as_of: MaybeTime = None,
+        valid_at: MaybeTime = None,
         namespace: Namespace = None,
     ) -> CallToolResult:
-        """Find the facts that answer a question best."""
+        """Find the facts that answer a question best, of those that hold now.
+
+        as_of: as they were believed then; valid_at: what was true then.
+        """
         with told():
-            return answer({"results": await memory.facts.recall(query, k=k, namespace=namespace)})
+            hits = await memory.facts.recall(
+                query,
+                k=k,
+                namespace=namespace,
+                as_of=maybe_time("as_of", as_of),
+                valid_at=maybe_time("valid_at", valid_at),
+            )
+            return answer({"results": hits})
 
     async def memory_fact_get(id: FactId, namespace: Namespace = None) -> CallToolResult:
         """Return one fact."""
@@ -87,11 +114,16 @@ def _reading(memory: Memory) -> list[Tool]:
         concept: str | None = None,
         category: str | None = None,
         tags: list[str] = [],  # noqa: B006 (pydantic copies it)
+        as_of: MaybeTime = None,
+        valid_at: MaybeTime = None,
         limit: Limit = 20,
         cursor: Cursor = None,
         namespace: Namespace = None,
     ) -> CallToolResult:
-        """List facts, last updated first."""
+        """List facts that hold now, last updated first.
+
+        as_of: as they were believed then; valid_at: what was true then.
+        """
         with told():
             offset = after_offset(cursor)
             rows = await memory.facts.list(
@@ -100,6 +132,8 @@ def _reading(memory: Memory) -> list[Tool]:
                 tags=tags,
                 limit=limit,
                 offset=offset,
+                as_of=maybe_time("as_of", as_of),
+                valid_at=maybe_time("valid_at", valid_at),
                 namespace=namespace,
             )
         return answer({"items": rows, "next_cursor": next_offset(rows, limit, offset)})
@@ -134,15 +168,49 @@ def _changing(memory: Memory) -> list[Tool]:
                 tags=tags,
                 metadata=metadata,
             )
-            return answer(await memory.facts.update(id, namespace=namespace, **changes))
+            return answer(
+                await memory.facts.update(id, namespace=namespace, actor=_ACTOR, **changes)
+            )
 
     async def memory_fact_delete(id: FactId, namespace: Namespace = None) -> CallToolResult:
-        """Delete a fact for ever."""
+        """Delete a fact; its history stays, and undo brings it back."""
         with told():
-            await memory.facts.delete(id, namespace=namespace)
+            await memory.facts.delete(id, namespace=namespace, actor=_ACTOR)
         return answer({"deleted": id})
 
     return [
         make_tool(memory_fact_update, CHANGES, "Correct a fact"),
         make_tool(memory_fact_delete, DELETES, "Delete a fact"),
+    ]
+
+
+def _history(memory: Memory) -> list[Tool]:
+    async def memory_fact_history(
+        id: FactId, limit: Limit = 20, namespace: Namespace = None
+    ) -> CallToolResult:
+        """Return what became of a fact, the last step first, with what it was before each."""
+        with told():
+            steps = await memory.facts.history(id, limit=limit, namespace=namespace)
+            return answer({"items": steps})
+
+    async def memory_fact_sources(id: FactId, namespace: Namespace = None) -> CallToolResult:
+        """Return who said a fact, in which words, and how sure each was."""
+        with told():
+            return answer({"items": await memory.facts.sources(id, namespace=namespace)})
+
+    async def memory_fact_undo(
+        id: FactId,
+        step: Annotated[
+            int | None, Field(description="Its last step not yet undone, from its history.")
+        ] = None,
+        namespace: Namespace = None,
+    ) -> CallToolResult:
+        """Take back the last step of a fact: a merge, an end, a change or a deletion."""
+        with told():
+            return answer(await memory.facts.undo(id, step=step, namespace=namespace, actor=_ACTOR))
+
+    return [
+        make_tool(memory_fact_history, READS, "History of a fact"),
+        make_tool(memory_fact_sources, READS, "Sources of a fact"),
+        make_tool(memory_fact_undo, UNDOES, "Undo a step of a fact"),
     ]

@@ -12,7 +12,7 @@ from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field, ValidationError
 
 from aegis.errors import AegisError, InvalidInput
-from aegis.memory.models import FEEDBACK, IMPORTANCE, METRICS, MODES, OUTCOMES
+from aegis.memory.models import FEEDBACK, IMPORTANCE, METRICS, MODES, ON_CONFLICT, OUTCOMES
 from aegis.memory.validate import parse_time
 from aegis.wire.plain import plain
 
@@ -25,6 +25,7 @@ __all__ = [
     "CHANGES",
     "DELETES",
     "READS",
+    "UNDOES",
     "Cursor",
     "EpisodeId",
     "ImportanceText",
@@ -37,6 +38,7 @@ __all__ = [
     "MetricText",
     "ModeText",
     "Namespace",
+    "OnConflictText",
     "OutcomeText",
     "answer",
     "make_tool",
@@ -60,6 +62,10 @@ CHANGES = ToolAnnotations(
 DELETES = ToolAnnotations(
     read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False
 )
+#: A second call takes back one step more.
+UNDOES = ToolAnnotations(
+    read_only_hint=False, destructive_hint=True, idempotent_hint=False, open_world_hint=False
+)
 
 
 def _choice(choices: tuple[str, ...], description: str, *, optional: bool = False) -> Any:
@@ -79,6 +85,9 @@ MetricText = Annotated[str, _choice(METRICS, "Distance of mode vector.")]
 OutcomeText = Annotated[str, _choice(OUTCOMES[1:], "How it turned out.")]
 MaybeOutcome = Annotated[str | None, _choice(OUTCOMES, "How it turned out.", optional=True)]
 MaybeFeedback = Annotated[str | None, _choice(FEEDBACK, "What the user said to it.", optional=True)]
+OnConflictText = Annotated[
+    str, _choice(ON_CONFLICT, "What becomes of known facts that it contradicts.")
+]
 MaybeTime = Annotated[
     str | None, Field(description="ISO 8601 with a zone: 2026-05-01T09:00:00+00:00.")
 ]

@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["ExportReport", "export", "export_file"]
 
 _PAGE = 500
-#: Whether there is a vector says nothing elsewhere; the namespace is the header's.
-_LEFT_OUT = frozenset({"embedded", "embedding_model", "namespace"})
+#: Whether there is a vector says nothing elsewhere, nor does the id of another fact; the namespace
+#: is the header's.
+_LEFT_OUT = frozenset({"embedded", "embedding_model", "namespace", "superseded_by"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

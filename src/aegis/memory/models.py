@@ -13,16 +13,21 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 __all__ = [
+    "FACT_ACTIONS",
     "FEEDBACK",
     "IMPORTANCE",
     "METRICS",
     "MODES",
+    "ON_CONFLICT",
     "OUTCOMES",
     "ContextBlock",
     "Decision",
     "Episode",
     "EpisodeFilter",
     "Fact",
+    "FactAction",
+    "FactSource",
+    "FactStep",
     "Feedback",
     "Hit",
     "Importance",
@@ -31,6 +36,7 @@ __all__ = [
     "NewDecision",
     "NewEpisode",
     "NewFact",
+    "OnConflict",
     "Outcome",
     "ScorePart",
 ]
@@ -42,12 +48,26 @@ Feedback = Literal["positive", "negative", "neutral"]
 Mode = Literal["hybrid", "vector", "text", "time"]
 #: Distance of the vector mode, the seed's operators `<=>`, `<->` and `<#>`.
 Metric = Literal["cosine", "l2", "inner_product"]
+#: What to do with a fact that contradicts known ones: they end where it begins, all of them hold,
+#: or it is not recorded.
+OnConflict = Literal["supersede", "keep_both", "refuse"]
+#: A step in the life of a fact.
+FactAction = Literal["created", "merged", "superseded", "updated", "restored", "deleted"]
 
 IMPORTANCE: tuple[Importance, ...] = ("low", "medium", "high", "critical")
 OUTCOMES: tuple[Outcome, ...] = ("pending", "success", "partial", "failure")
 FEEDBACK: tuple[Feedback, ...] = ("positive", "negative", "neutral")
 MODES: tuple[Mode, ...] = ("hybrid", "vector", "text", "time")
 METRICS: tuple[Metric, ...] = ("cosine", "l2", "inner_product")
+ON_CONFLICT: tuple[OnConflict, ...] = ("supersede", "keep_both", "refuse")
+FACT_ACTIONS: tuple[FactAction, ...] = (
+    "created",
+    "merged",
+    "superseded",
+    "updated",
+    "restored",
+    "deleted",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +207,10 @@ class NewFact:
     #: When it was first recorded and last changed, where it comes from an export.
     created_at: datetime | None = None
     updated_at: datetime | None = None
+    #: From when on it holds in the world, inclusive; since always if None.
+    valid_from: datetime | None = None
+    #: Until when, exclusive; no end is known if None.
+    valid_to: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,8 +229,46 @@ class Fact:
     source_id: str | None
     embedding_model: str | None
     embedded: bool
+    #: From when on it holds in the world, inclusive; since always if None.
+    valid_from: datetime | None
+    #: Until when, exclusive; no end is known if None.
+    valid_to: datetime | None
+    #: Id of the fact that holds from `valid_to` on; it may have been deleted since.
+    superseded_by: int | None
+    #: Since when it is believed.
     created_at: datetime
     updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactStep:
+    """One step in the life of a fact (`fact_history`)."""
+
+    #: Later steps of a fact have higher ones.
+    id: int
+    fact_id: int
+    namespace: str
+    action: FactAction
+    #: The row before the step, without its vector; None where there was none.
+    before: dict[str, Any] | None
+    at: datetime
+    #: Who did it, as the caller said.
+    actor: str | None
+    #: The step that this one takes back.
+    undoes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactSource:
+    """Who said a fact (`fact_sources`; of a fact said once, the fact itself)."""
+
+    source: str | None
+    source_id: str | None
+    #: The words in which it was said.
+    content: str
+    #: 0 to 1, as the source has it.
+    confidence: float
+    recorded_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

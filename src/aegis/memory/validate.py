@@ -105,6 +105,14 @@ def check_fact(fact: NewFact) -> None:
         if value is not None:
             check_time(name, value)
     check_json_object("metadata", fact.metadata)
+    for name in ("valid_from", "valid_to"):
+        if getattr(fact, name) is not None:
+            check_time(name, getattr(fact, name))
+    if fact.valid_from and fact.valid_to and fact.valid_from > fact.valid_to:
+        raise InvalidInput(
+            f"valid_to is {fact.valid_to.isoformat()}, before valid_from; a fact ends after it "
+            "begins."
+        )
     _check_keys(fact)
 
 

@@ -21,11 +21,20 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, ENUM, JSONB, TSVECTOR
 
-from aegis.db.schema.types import TIMESTAMPTZ, Vector, metadata, serial_id, timestamp_now
+from aegis.db.schema.types import (
+    TIMESTAMPTZ,
+    Vector,
+    bigserial_id,
+    metadata,
+    serial_id,
+    timestamp_now,
+)
 
 __all__ = [
     "decision_outcomes",
     "episodic_memory",
+    "fact_history",
+    "fact_sources",
     "memory_namespaces",
     "memory_terms",
     "semantic_memory",
@@ -138,6 +147,18 @@ semantic_memory = Table(
     namespace(),
     Column("source_id", Text),
     Column("embedding_model", Text),
+    Column("valid_from", TIMESTAMPTZ),
+    Column("valid_to", TIMESTAMPTZ),
+    Column("superseded_by", Integer),
+    CheckConstraint(
+        "isfinite(valid_from) AND isfinite(valid_to) AND valid_from <= valid_to",
+        name="ck_semantic_memory_validity",
+    ),
+    Index(
+        "idx_semantic_concept_key",
+        "namespace",
+        text(r"lower(regexp_replace(btrim(concept::text), '\s+'::text, ' '::text, 'g'::text))"),
+    ),
     *vector_indexes("idx_semantic_embedding"),
     Index("idx_semantic_namespace_concept", "namespace", "concept"),
     source_index("uq_semantic_source_id"),
@@ -145,6 +166,52 @@ semantic_memory = Table(
     Index("idx_semantic_concept", "concept"),
     Index("idx_semantic_category", "category"),
     Index("idx_semantic_updated_at", text("updated_at DESC")),
+)
+
+fact_history = Table(
+    "fact_history",
+    metadata,
+    bigserial_id(),
+    Column("fact_id", Integer, nullable=False),
+    Column("namespace", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("before", JSONB),
+    Column("at", TIMESTAMPTZ, nullable=False, server_default=text("clock_timestamp()")),
+    Column("actor", Text),
+    Column("undoes", BigInteger, ForeignKey("fact_history.id", name="fact_history_undoes_fkey")),
+    CheckConstraint(
+        "action IN ('created', 'merged', 'superseded', 'updated', 'restored', 'deleted')",
+        name="ck_fact_history_action",
+    ),
+    Index("idx_fact_history_fact", "fact_id", "id"),
+    Index("idx_fact_history_namespace_at", "namespace", "at"),
+    Index("uq_fact_history_undoes", "undoes", unique=True),
+)
+
+fact_sources = Table(
+    "fact_sources",
+    metadata,
+    bigserial_id(),
+    Column(
+        "fact_id",
+        Integer,
+        ForeignKey("semantic_memory.id", name="fact_sources_fact_id_fkey", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    Column("namespace", Text, nullable=False),
+    Column("source", Text),
+    Column("source_id", Text),
+    Column("content", Text, nullable=False),
+    Column("confidence", Double, nullable=False),
+    Column("recorded_at", TIMESTAMPTZ, nullable=False),
+    Column("step", BigInteger, nullable=False),
+    Index("idx_fact_sources_fact", "fact_id", "id"),
+    Index(
+        "idx_fact_sources_source_id",
+        "namespace",
+        "source_id",
+        postgresql_where=text("source_id IS NOT NULL"),
+    ),
 )
 
 decision_outcomes = Table(

@@ -136,6 +136,8 @@ def _fact(line: dict[str, Any]) -> NewFact:
         metadata=line.get("metadata"),
         tags=line.get("tags", ()),
         source_id=_key(line),
+        valid_from=read_time(line, "valid_from"),
+        valid_to=read_time(line, "valid_to"),
         created_at=read_time(line, "created_at"),
         updated_at=read_time(line, "updated_at"),
     )

@@ -317,7 +317,7 @@ class _Run:
             if fact.source_id in there:
                 self.skipped += 1
                 continue
-            await self._memory.facts.record_new(replace(fact, namespace=self._namespace))
+            await self._memory.facts.record_as_given(fact, namespace=self._namespace)
             self.recorded += 1
 
     async def _record_decision(self, decision: ImportedDecision) -> None:

@@ -11,25 +11,24 @@ from aegis.memory.models import Fact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from aegis.db import Connection
     from aegis.memory.models import NewFact
 
 __all__ = [
+    "COLUMNS",
     "delete_fact",
     "find_fact_by_source",
     "get_fact",
-    "get_facts",
     "insert_fact",
-    "list_facts",
     "list_unembedded_facts",
     "page_facts",
-    "search_facts",
     "set_fact_embedding",
     "update_fact",
 ]
 
-_COLUMNS: LiteralString = """
+COLUMNS: LiteralString = """
     f.id,
     f.namespace,
     f.concept,
@@ -42,6 +41,9 @@ _COLUMNS: LiteralString = """
     f.source_id,
     f.embedding_model,
     f.embedding IS NOT NULL AS embedded,
+    f.valid_from,
+    f.valid_to,
+    f.superseded_by,
     coalesce(f.created_at, f.updated_at, 'epoch') AS created_at,
     coalesce(f.updated_at, f.created_at, 'epoch') AS updated_at
 """
@@ -54,26 +56,35 @@ async def insert_fact(
     namespace: str,
     vector: str | None,
     embedding_model: str | None,
+    at: datetime | None = None,
+    superseded_by: int | None = None,
 ) -> Fact | None:
-    """Insert one fact; None if its `source_id` is in the namespace already."""
+    """Insert one fact; None if its `source_id` is in the namespace already.
+
+    `at` is when it was recorded, the start of the transaction if None.
+    """
     return await fetch_optional(
         conn,
         Fact,
         """
         INSERT INTO semantic_memory AS f (
             concept, content, category, source, confidence, metadata, tags, embedding,
-            namespace, source_id, embedding_model, created_at, updated_at
+            namespace, source_id, embedding_model, valid_from, valid_to, superseded_by,
+            created_at, updated_at
         )
         VALUES (
             %(concept)s, %(content)s, %(category)s, %(source)s, %(confidence)s, %(metadata)s,
             %(tags)s, %(vector)s::vector, %(namespace)s, %(source_id)s, %(embedding_model)s,
-            coalesce(%(created_at)s::timestamptz, now()),
-            coalesce(%(updated_at)s::timestamptz, %(created_at)s::timestamptz, now())
+            %(valid_from)s, %(valid_to)s, %(superseded_by)s,
+            coalesce(%(at)s::timestamptz, %(created_at)s::timestamptz, now()),
+            coalesce(
+                %(at)s::timestamptz, %(updated_at)s::timestamptz, %(created_at)s::timestamptz, now()
+            )
         )
         ON CONFLICT (namespace, source_id) WHERE source_id IS NOT NULL DO NOTHING
         RETURNING
         """
-        + _COLUMNS,
+        + COLUMNS,
         {
             "concept": fact.concept,
             "content": fact.content,
@@ -88,18 +99,34 @@ async def insert_fact(
             "embedding_model": embedding_model,
             "created_at": fact.created_at,
             "updated_at": fact.updated_at,
+            "valid_from": fact.valid_from,
+            "valid_to": fact.valid_to,
+            "superseded_by": superseded_by,
+            "at": at,
         },
     )
 
 
 async def find_fact_by_source(conn: Connection, namespace: str, source_id: str) -> Fact | None:
-    """Return the fact with this `source_id`, or None."""
+    """Return the fact with this `source_id`, its own or that of a further source, or None."""
     return await fetch_optional(
         conn,
         Fact,
         "SELECT "
-        + _COLUMNS
-        + "FROM semantic_memory f WHERE f.namespace = %(namespace)s AND f.source_id = %(source)s",
+        + COLUMNS
+        + """
+        FROM semantic_memory f
+        WHERE f.namespace = %(namespace)s
+          AND (f.source_id = %(source)s
+               OR f.id IN (
+                   SELECT s.fact_id
+                   FROM fact_sources s
+                   WHERE s.namespace = %(namespace)s
+                     AND s.source_id = %(source)s
+               ))
+        ORDER BY (f.source_id = %(source)s) DESC NULLS LAST, f.id
+        LIMIT 1
+        """,
         {"namespace": namespace, "source": source_id},
     )
 
@@ -110,56 +137,10 @@ async def get_fact(conn: Connection, fact_id: int, *, namespace: str) -> Fact:
         conn,
         Fact,
         "SELECT "
-        + _COLUMNS
+        + COLUMNS
         + "FROM semantic_memory f WHERE f.id = %(id)s AND f.namespace = %(namespace)s",
         {"id": fact_id, "namespace": namespace},
         missing=f"There is no fact {fact_id} in namespace {namespace!r}.",
-    )
-
-
-async def get_facts(conn: Connection, ids: Sequence[int]) -> list[Fact]:
-    """Return the facts of these ids, in no order."""
-    return await fetch_all(
-        conn,
-        Fact,
-        "SELECT " + _COLUMNS + "FROM semantic_memory f WHERE f.id = ANY(%(ids)s)",
-        {"ids": list(ids)},
-    )
-
-
-async def list_facts(
-    conn: Connection,
-    *,
-    namespace: str,
-    concept: str | None,
-    category: str | None,
-    tags: Sequence[str],
-    limit: int,
-    offset: int,
-) -> list[Fact]:
-    """Return facts, last updated first."""
-    return await fetch_all(
-        conn,
-        Fact,
-        "SELECT "
-        + _COLUMNS
-        + """
-        FROM semantic_memory f
-        WHERE f.namespace = %(namespace)s
-          AND (%(concept)s::text IS NULL OR f.concept = %(concept)s)
-          AND (%(category)s::text IS NULL OR f.category = %(category)s)
-          AND (%(tags)s::text[] IS NULL OR f.tags @> %(tags)s::text[])
-        ORDER BY f.updated_at DESC NULLS LAST, f.id DESC
-        LIMIT %(limit)s OFFSET %(offset)s
-        """,
-        {
-            "namespace": namespace,
-            "concept": concept,
-            "category": category,
-            "tags": list(tags) or None,
-            "limit": limit,
-            "offset": offset,
-        },
     )
 
 
@@ -169,7 +150,7 @@ async def page_facts(conn: Connection, namespace: str, *, after_id: int, limit: 
         conn,
         Fact,
         "SELECT "
-        + _COLUMNS
+        + COLUMNS
         + """
         FROM semantic_memory f
         WHERE f.namespace = %(namespace)s
@@ -179,65 +160,6 @@ async def page_facts(conn: Connection, namespace: str, *, after_id: int, limit: 
         """,
         {"namespace": namespace, "after_id": after_id, "limit": limit},
     )
-
-
-async def search_facts(
-    conn: Connection,
-    *,
-    namespace: str,
-    query: str,
-    vector: str | None,
-    embedding_model: str | None,
-    limit: int,
-) -> list[tuple[int, float, float]]:
-    """Return (id, cosine similarity, word rank) of the best facts by the sum of both arms.
-
-    An exact scan of the namespace: facts are few (the seed counts 500).
-    """
-    cursor = await conn.execute(
-        """
-        WITH words AS (
-            -- The question's words OR-ed: AND-ed, most questions find nothing.
-            SELECT string_agg(quote_literal(lexeme), ' | ')::tsquery AS query
-            FROM unnest(to_tsvector('english', %(query)s))
-        ),
-        scored AS (
-            SELECT
-                f.id,
-                CASE
-                    WHEN f.embedding_model = %(model)s::text
-                    THEN greatest(0, 1 - (f.embedding <=> %(vector)s::vector))
-                    ELSE 0
-                END AS similarity,
-                coalesce(
-                    ts_rank(
-                        setweight(to_tsvector('english', f.concept), 'A')
-                            || to_tsvector('english', f.content),
-                        words.query
-                    ),
-                    0
-                ) AS word_rank
-            FROM semantic_memory f
-            CROSS JOIN words
-            WHERE f.namespace = %(namespace)s
-        )
-        SELECT
-            id,
-            similarity::float8,
-            word_rank::float8
-        FROM scored
-        ORDER BY similarity + word_rank DESC, id DESC
-        LIMIT %(limit)s
-        """,
-        {
-            "query": query,
-            "vector": vector,
-            "model": embedding_model,
-            "namespace": namespace,
-            "limit": limit,
-        },
-    )
-    return [(row[0], row[1], row[2]) for row in await cursor.fetchall()]
 
 
 _UPDATABLE: Mapping[str, LiteralString] = {
@@ -267,7 +189,7 @@ async def update_fact(
         stamp="updated_at",
         row_id=fact_id,
         namespace=namespace,
-        returning=_COLUMNS,
+        returning=COLUMNS,
         missing=f"There is no fact {fact_id} in namespace {namespace!r}.",
     )
 

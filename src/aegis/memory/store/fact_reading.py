@@ -1,0 +1,188 @@
+"""SQL that finds facts in two times: when they hold in the world, and when they were believed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, LiteralString
+
+from aegis.db import fetch_all
+from aegis.memory.models import Fact
+from aegis.memory.store.facts import COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from aegis.db import Connection
+
+__all__ = ["get_facts", "list_facts", "search_facts"]
+
+#: Where facts are read from: as they are now, or as they were at %(as_of)s, which is each fact
+#: before the first later step. A fact without a later step is as it was.
+_NOW: LiteralString = """
+    FROM semantic_memory f
+"""
+_THEN: LiteralString = """
+    FROM (
+        SELECT c.*
+        FROM semantic_memory c
+        WHERE c.namespace = %(namespace)s
+          AND NOT EXISTS (
+              SELECT FROM fact_history h
+              WHERE h.fact_id = c.id
+                AND h.at > %(as_of)s
+          )
+        UNION ALL
+        SELECT was.*
+        FROM (
+            SELECT DISTINCT ON (h.fact_id) h.before
+            FROM fact_history h
+            WHERE h.namespace = %(namespace)s
+              AND h.at > %(as_of)s
+            ORDER BY h.fact_id, h.id
+        ) AS first_later
+        CROSS JOIN LATERAL jsonb_populate_record(
+            NULL::semantic_memory, first_later.before
+        ) AS was
+        WHERE first_later.before IS NOT NULL
+    ) AS f
+"""
+_BELIEVED: LiteralString = """
+    (%(as_of)s::timestamptz IS NULL
+     OR coalesce(f.created_at, f.updated_at, 'epoch') <= %(as_of)s)
+"""
+_VALID: LiteralString = """
+    (f.valid_from IS NULL OR f.valid_from <= coalesce(%(valid_at)s::timestamptz, now()))
+    AND (f.valid_to IS NULL OR f.valid_to > coalesce(%(valid_at)s::timestamptz, now()))
+"""
+
+
+async def get_facts(
+    conn: Connection, ids: Sequence[int], *, namespace: str, as_of: datetime | None
+) -> list[Fact]:
+    """Return the namespace's facts of these ids as they were believed, in no order."""
+    return await fetch_all(
+        conn,
+        Fact,
+        "SELECT "
+        + COLUMNS
+        + (_NOW if as_of is None else _THEN)
+        + "WHERE f.namespace = %(namespace)s AND f.id = ANY(%(ids)s)",
+        {"ids": list(ids), "namespace": namespace, "as_of": as_of},
+    )
+
+
+async def list_facts(
+    conn: Connection,
+    *,
+    namespace: str,
+    concept: str | None,
+    category: str | None,
+    tags: Sequence[str],
+    limit: int,
+    offset: int,
+    as_of: datetime | None,
+    valid_at: datetime | None,
+) -> list[Fact]:
+    """Return facts, last updated first: believed at `as_of`, holding at `valid_at`; None is now."""
+    return await fetch_all(
+        conn,
+        Fact,
+        "SELECT "
+        + COLUMNS
+        + (_NOW if as_of is None else _THEN)
+        + "WHERE "
+        + _BELIEVED
+        + "AND "
+        + _VALID
+        + """
+          AND f.namespace = %(namespace)s
+          AND (%(concept)s::text IS NULL OR f.concept = %(concept)s)
+          AND (%(category)s::text IS NULL OR f.category = %(category)s)
+          AND (%(tags)s::text[] IS NULL OR f.tags @> %(tags)s::text[])
+        ORDER BY f.updated_at DESC NULLS LAST, f.id DESC
+        LIMIT %(limit)s OFFSET %(offset)s
+        """,
+        {
+            "namespace": namespace,
+            "concept": concept,
+            "category": category,
+            "tags": list(tags) or None,
+            "limit": limit,
+            "offset": offset,
+            "as_of": as_of,
+            "valid_at": valid_at,
+        },
+    )
+
+
+async def search_facts(
+    conn: Connection,
+    *,
+    namespace: str,
+    query: str,
+    vector: str | None,
+    embedding_model: str | None,
+    limit: int,
+    as_of: datetime | None,
+    valid_at: datetime | None,
+) -> list[tuple[int, float, float]]:
+    """Return (id, cosine similarity, word rank) of the best facts by the sum of both arms.
+
+    Only those believed at `as_of` that hold at `valid_at`; None is now.
+
+    An exact scan of the namespace: facts are few (the seed counts 500).
+    """
+    cursor = await conn.execute(
+        """
+        WITH words AS (
+            -- The question's words OR-ed: AND-ed, most questions find nothing.
+            SELECT string_agg(quote_literal(lexeme), ' | ')::tsquery AS query
+            FROM unnest(to_tsvector('english', %(query)s))
+        ),
+        scored AS (
+            SELECT
+                f.id,
+                CASE
+                    WHEN f.embedding_model = %(model)s::text
+                    THEN greatest(0, 1 - (f.embedding <=> %(vector)s::vector))
+                    ELSE 0
+                END AS similarity,
+                coalesce(
+                    ts_rank(
+                        setweight(to_tsvector('english', f.concept), 'A')
+                            || to_tsvector('english', f.content),
+                        words.query
+                    ),
+                    0
+                ) AS word_rank
+        """
+        + (_NOW if as_of is None else _THEN)
+        + """
+            CROSS JOIN words
+            WHERE f.namespace = %(namespace)s
+              AND
+        """
+        + _BELIEVED
+        + "AND "
+        + _VALID
+        + """
+        )
+        SELECT
+            id,
+            similarity::float8,
+            word_rank::float8
+        FROM scored
+        ORDER BY similarity + word_rank DESC, id DESC
+        LIMIT %(limit)s
+        """,
+        {
+            "query": query,
+            "vector": vector,
+            "model": embedding_model,
+            "namespace": namespace,
+            "limit": limit,
+            "as_of": as_of,
+            "valid_at": valid_at,
+        },
+    )
+    return [(row[0], row[1], row[2]) for row in await cursor.fetchall()]
