@@ -95,6 +95,20 @@ async def test_export_and_import_elsewhere_is_the_same_memory(
     assert await content(elsewhere, "default") == await content(plain_memory, "default")
 
 
+async def test_a_fact_that_has_ended_does_not_hold_again_elsewhere(
+    plain_memory: Memory, elsewhere: Memory, tmp_path: Path
+) -> None:
+    await plain_memory.facts.record("Alice", "lives in Paris")
+    berlin = await plain_memory.facts.record("Alice", "lives in Berlin")
+    await export_file(plain_memory, tmp_path / "x.jsonl")
+    await import_path(elsewhere, "jsonl", tmp_path / "x.jsonl")
+    (fact,) = await elsewhere.facts.list()
+    assert (fact.content, fact.valid_from) == ("lives in Berlin", berlin.valid_from)
+    before = berlin.created_at - timedelta(seconds=1)
+    (fact,) = await elsewhere.facts.list(valid_at=before)
+    assert (fact.content, fact.valid_to) == ("lives in Paris", berlin.valid_from)
+
+
 async def test_import_into_another_namespace_twice_adds_it_once(
     plain_memory: Memory, tmp_path: Path
 ) -> None:

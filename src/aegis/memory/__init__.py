@@ -1,6 +1,7 @@
 """Memory: episodes, facts and decisions with their outcomes, and recall over them.
 
-Owns `episodic_memory`, `semantic_memory` and `decision_outcomes`. Invariant: what was recorded is
+Owns `episodic_memory`, `semantic_memory` with `fact_history` and `fact_sources`, and
+`decision_outcomes`. Invariant: what was recorded is
 stored and can be recalled at once, with or without a vector; namespaces never meet.
 """
 
@@ -10,6 +11,8 @@ from aegis.memory.models import (
     Episode,
     EpisodeFilter,
     Fact,
+    FactSource,
+    FactStep,
     Hit,
     NewDecision,
     NewEpisode,
@@ -24,6 +27,8 @@ __all__ = [
     "Episode",
     "EpisodeFilter",
     "Fact",
+    "FactSource",
+    "FactStep",
     "Hit",
     "Memory",
     "NewDecision",

@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 #: How many facts of one concept a new one is held against: the same text, then the most alike.
-_MOST_COMPARED = 1_000
+_MOST_COMPARED = 500
 
 # The key of a concept, as `idx_semantic_concept_key` has it.
 _KEY: LiteralString = r"lower(regexp_replace(btrim(f.concept), '\s+', ' ', 'g'))"
