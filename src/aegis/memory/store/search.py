@@ -135,6 +135,10 @@ async def read_question(
                        SELECT 1
                        FROM episodic_memory e
                        WHERE e.namespace = %(namespace)s
+                       -- An order that one index alone has, which begins with the namespace. In
+                       -- another one, or none, a plan made for every namespace may read the
+                       -- whole table for the few rows of this one.
+                       ORDER BY e.session_id, e.timestamp, e.id
                        LIMIT %(bound)s
                    ) AS bounded
                )),
@@ -145,10 +149,9 @@ async def read_question(
                        FROM episodic_memory e
                        WHERE e.namespace = %(namespace)s
                          AND (e.metadata ? 'echo_of') IS NOT TRUE
-                       -- By the index: without an order the whole table may be read for them.
-                       ORDER BY e.timestamp DESC, e.id DESC
+                       ORDER BY e.session_id, e.timestamp, e.id
                        LIMIT 500
-                   ) AS newest
+                   ) AS sampled
                ), 1),
                extract(epoch FROM now() - n.refreshed_at)::float8 / 86400,
                (SELECT reltuples FROM pg_class WHERE oid = 'episodic_memory'::regclass),
@@ -220,7 +223,7 @@ async def find_candidates(
     }
     async with conn.cursor(binary=True) as cursor:
         # Without filters there is one good plan for small namespaces, and one for large ones.
-        await cursor.execute(statement, params, prepare=not filters)
+        await cursor.execute(statement, params, prepare=approximate and not filters)
         row: Any = await cursor.fetchone()
     return Found(ids=row[0], word_counts=row[1], near=row[2])
 
