@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from aegis.memory.models import Feedback, Importance, Outcome
+from aegis.memory.models import Feedback, Importance, Outcome, Role
 
 __all__ = [
     "Decision",
@@ -130,6 +130,13 @@ class FactHits(_Answer):
     results: list[FactHit]
 
 
+class DecisionEpisode(_Answer):
+    """An episode that led to a decision."""
+
+    episode_id: int
+    role: Role
+
+
 class Decision(_Answer):
     """A recorded decision."""
 
@@ -144,6 +151,9 @@ class Decision(_Answer):
     outcome_details: dict[str, Any] | None
     lessons_learned: str | None
     user_feedback: Feedback | None
+    confidence: float | None
+    review_at: datetime | None
+    episodes: list[DecisionEpisode]
     created_at: datetime
     resolved_at: datetime | None
 

@@ -1,11 +1,13 @@
 """Memory: episodes, facts and decisions with their outcomes, and recall over them.
 
-Owns `episodic_memory`, `semantic_memory` and `decision_outcomes`. Invariant: what was recorded is
-stored and can be recalled at once, with or without a vector; namespaces never meet.
+Owns `episodic_memory`, `semantic_memory`, `decision_outcomes` and `decision_episodes`. Invariant:
+what was recorded is stored and can be recalled at once, with or without a vector; namespaces never
+meet.
 """
 
 from aegis.memory.models import (
     Decision,
+    DecisionEpisode,
     Episode,
     EpisodeFilter,
     Fact,
@@ -19,6 +21,7 @@ from aegis.memory.service import Memory
 
 __all__ = [
     "Decision",
+    "DecisionEpisode",
     "Episode",
     "EpisodeFilter",
     "Fact",

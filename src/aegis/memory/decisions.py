@@ -6,23 +6,25 @@ type `decision`, in the same transaction. An outcome is recorded once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aegis.errors import Conflict, NotFound
 from aegis.memory import validate
 from aegis.memory.embedding_text import embed_or_none
+from aegis.memory.links import decision_episodes
 from aegis.memory.models import FEEDBACK, OUTCOMES, NewDecision, NewEpisode
 from aegis.memory.store import decisions as store
-from aegis.memory.store import episodes
+from aegis.memory.store import episodes as episode_store
 
 if TYPE_CHECKING:
     import builtins
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from aegis.db import Database
     from aegis.memory.embedding import Embedder
-    from aegis.memory.models import Decision, Feedback, Hit, Outcome
+    from aegis.memory.models import Decision, DecisionEpisode, Feedback, Hit, Outcome
 
     class Recall(Protocol):
         """`Memory.recall`, as far as decisions need it."""
@@ -42,7 +44,14 @@ __all__ = ["DecisionHit", "Decisions"]
 MAX_PAGE = 1_000
 EVENT_TYPE = "decision"
 _UPDATABLE = frozenset(
-    {"task_context", "reasoning", "lessons_learned", "user_feedback", "outcome_details"}
+    {
+        "task_context",
+        "reasoning",
+        "lessons_learned",
+        "user_feedback",
+        "outcome_details",
+        "review_at",
+    }
 )
 
 
@@ -73,12 +82,19 @@ class Decisions:
         chosen_option: str,
         reasoning: str,
         episode_id: int | None = None,
+        confidence: float | None = None,
+        review_at: datetime | None = None,
+        episodes: Sequence[DecisionEpisode | Mapping[str, Any] | int] = (),
         namespace: str | None = None,
     ) -> Decision:
         """Record a decision, pending; without `episode_id` an episode is recorded with it.
 
+        `confidence` is how likely success seems, `review_at` when the outcome ought to be known,
+        `episodes` what led to it: ids, or objects with `episode_id` and `role`.
+
         Raises:
-            InvalidInput: no alternatives, or the chosen option is not among them.
+            InvalidInput: no alternatives, the chosen option is not among them, or a value is out
+                of range.
             NotFound: there is no such episode in the namespace.
         """
         decision = NewDecision(
@@ -88,8 +104,11 @@ class Decisions:
             reasoning=reasoning,
             episode_id=episode_id,
             namespace=namespace,
+            confidence=confidence,
+            review_at=review_at,
         )
         validate.check_decision(decision)
+        links = decision_episodes(episodes)
         place = validate.namespace_of(namespace, self.namespace)
         episode = _episode_of(decision)
         vectors, model = [None], None
@@ -97,15 +116,18 @@ class Decisions:
             vectors, model = await embed_or_none(self._embedder, [episode.summary])
         async with self._db.transaction() as conn:
             if episode_id is not None:
-                await episodes.get_episode(conn, episode_id, namespace=place)
+                await episode_store.get_episode(conn, episode_id, namespace=place)
             else:
-                stored = await episodes.insert_episode(
+                stored = await episode_store.insert_episode(
                     conn, episode, namespace=place, vector=vectors[0], embedding_model=model
                 )
                 episode_id = None if stored is None else stored.id
-            return await store.insert_decision(
+            made = await store.insert_decision(
                 conn, decision, namespace=place, episode_id=episode_id
             )
+            if links:
+                await store.link_episodes(conn, made.id, links, namespace=place)
+        return replace(made, episodes=links)
 
     async def resolve(
         self,
@@ -183,6 +205,9 @@ class Decisions:
     ) -> Decision:
         """Change fields of a decision and return it; what was chosen and how it ended stay.
 
+        So does the confidence: put right afterwards, it would say nothing. Lessons and feedback
+        may come at any time.
+
         Raises:
             InvalidInput: a field is unknown or its value cannot be accepted.
             NotFound: the namespace has none of this id.
@@ -195,6 +220,8 @@ class Decisions:
         validate.check_json_object("outcome_details", changes.get("outcome_details"))
         if changes.get("user_feedback") is not None:
             validate.check_choice("user_feedback", changes["user_feedback"], FEEDBACK)
+        if changes.get("review_at") is not None:
+            validate.check_time("review_at", changes["review_at"])
         async with self._db.transaction() as conn:
             return await store.update_decision(
                 conn,

@@ -123,6 +123,10 @@ def check_decision(decision: NewDecision) -> None:
         )
     if decision.episode_id is not None:
         _check_ids("episode_id", [decision.episode_id])
+    if decision.confidence is not None:
+        check_confidence(decision.confidence)
+    if decision.review_at is not None:
+        check_time("review_at", decision.review_at)
     if decision.namespace is not None:
         check_namespace(decision.namespace)
 

@@ -1,13 +1,15 @@
-"""SQL over `decision_outcomes`."""
+"""SQL over `decision_outcomes` and `decision_episodes`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, LiteralString
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, LiteralString, cast
 
 from psycopg.types.json import Jsonb
 
 from aegis.db import execute, fetch_all, fetch_one, fetch_optional, update_one
-from aegis.memory.models import Decision
+from aegis.errors import NotFound
+from aegis.memory.models import Decision, DecisionEpisode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,6 +21,7 @@ __all__ = [
     "delete_decision",
     "get_decision",
     "insert_decision",
+    "link_episodes",
     "list_decisions",
     "list_decisions_of_episodes",
     "page_decisions",
@@ -38,6 +41,19 @@ _COLUMNS: LiteralString = """
     d.outcome_details,
     d.lessons_learned,
     d.user_feedback,
+    d.confidence,
+    d.review_at,
+    (
+        SELECT coalesce(
+            jsonb_agg(
+                jsonb_build_object('episode_id', l.episode_id, 'role', l.role)
+                ORDER BY l.episode_id
+            ),
+            '[]'
+        )
+        FROM decision_episodes l
+        WHERE l.decision_id = d.id
+    ) AS episodes,
     coalesce(d.created_at, d.resolved_at, 'epoch') AS created_at,
     d.resolved_at
 """
@@ -47,16 +63,17 @@ async def insert_decision(
     conn: Connection, decision: NewDecision, *, namespace: str, episode_id: int | None
 ) -> Decision:
     """Insert one decision, pending."""
-    return await fetch_one(
+    row = await fetch_one(
         conn,
         Decision,
         """
         INSERT INTO decision_outcomes AS d (
-            decision_id, task_context, alternatives, chosen_option, reasoning, namespace
+            decision_id, task_context, alternatives, chosen_option, reasoning, namespace,
+            confidence, review_at
         )
         VALUES (
             %(episode_id)s, %(task_context)s, %(alternatives)s, %(chosen_option)s, %(reasoning)s,
-            %(namespace)s
+            %(namespace)s, %(confidence)s::double precision, %(review_at)s::timestamptz
         )
         RETURNING
         """
@@ -68,14 +85,47 @@ async def insert_decision(
             "chosen_option": decision.chosen_option.strip(),
             "reasoning": decision.reasoning,
             "namespace": namespace,
+            "confidence": decision.confidence,
+            "review_at": decision.review_at,
         },
         missing="The decision was not stored.",
     )
+    return _linked(row)
+
+
+async def link_episodes(
+    conn: Connection, decision_id: int, links: Sequence[DecisionEpisode], *, namespace: str
+) -> None:
+    """Link a decision to the episodes that led to it, each of the decision's namespace.
+
+    Raises:
+        NotFound: the namespace has no such episode.
+    """
+    cursor = await conn.execute(
+        """
+        INSERT INTO decision_episodes (decision_id, episode_id, role)
+        SELECT %(decision_id)s, e.id, x.role
+        FROM unnest(%(episode_ids)s::integer[], %(roles)s::text[]) AS x (episode_id, role)
+        JOIN episodic_memory e ON e.id = x.episode_id
+        WHERE e.namespace = %(namespace)s
+        RETURNING episode_id
+        """,
+        {
+            "decision_id": decision_id,
+            "episode_ids": [link.episode_id for link in links],
+            "roles": [link.role for link in links],
+            "namespace": namespace,
+        },
+    )
+    there = {row[0] for row in await cursor.fetchall()}
+    for link in links:
+        if link.episode_id not in there:
+            raise NotFound(f"There is no episode {link.episode_id} in namespace {namespace!r}.")
 
 
 async def get_decision(conn: Connection, decision_id: int, *, namespace: str) -> Decision:
     """Return one decision; `NotFound` where the namespace has none of this id."""
-    return await fetch_one(
+    row = await fetch_one(
         conn,
         Decision,
         "SELECT "
@@ -84,13 +134,14 @@ async def get_decision(conn: Connection, decision_id: int, *, namespace: str) ->
         {"id": decision_id, "namespace": namespace},
         missing=f"There is no decision {decision_id} in namespace {namespace!r}.",
     )
+    return _linked(row)
 
 
 async def list_decisions(
     conn: Connection, *, namespace: str, outcome: Outcome | None, limit: int, offset: int
 ) -> list[Decision]:
     """Return decisions, newest first."""
-    return await fetch_all(
+    rows = await fetch_all(
         conn,
         Decision,
         "SELECT "
@@ -104,13 +155,14 @@ async def list_decisions(
         """,
         {"namespace": namespace, "outcome": outcome, "limit": limit, "offset": offset},
     )
+    return [_linked(row) for row in rows]
 
 
 async def list_decisions_of_episodes(
     conn: Connection, episode_ids: Sequence[int], *, namespace: str
 ) -> list[Decision]:
     """Return the decisions that belong to these episodes."""
-    return await fetch_all(
+    rows = await fetch_all(
         conn,
         Decision,
         "SELECT "
@@ -123,13 +175,14 @@ async def list_decisions_of_episodes(
         """,
         {"namespace": namespace, "episode_ids": list(episode_ids)},
     )
+    return [_linked(row) for row in rows]
 
 
 async def page_decisions(
     conn: Connection, namespace: str, *, after_id: int, limit: int
 ) -> list[Decision]:
     """Return the namespace's decisions behind `after_id`, by id."""
-    return await fetch_all(
+    rows = await fetch_all(
         conn,
         Decision,
         "SELECT "
@@ -143,6 +196,7 @@ async def page_decisions(
         """,
         {"namespace": namespace, "after_id": after_id, "limit": limit},
     )
+    return [_linked(row) for row in rows]
 
 
 async def resolve_decision(
@@ -156,14 +210,14 @@ async def resolve_decision(
     feedback: Feedback | None,
 ) -> Decision | None:
     """Record the outcome of a pending decision; None if there is no pending one of this id."""
-    return await fetch_optional(
+    row = await fetch_optional(
         conn,
         Decision,
         """
         UPDATE decision_outcomes AS d
         SET outcome_status = %(status)s,
-            outcome_details = %(details)s,
-            lessons_learned = %(lessons)s,
+            outcome_details = coalesce(%(details)s::jsonb, d.outcome_details),
+            lessons_learned = coalesce(%(lessons)s, d.lessons_learned),
             user_feedback = coalesce(%(feedback)s, d.user_feedback),
             resolved_at = now()
         WHERE d.id = %(id)s
@@ -181,6 +235,7 @@ async def resolve_decision(
             "feedback": feedback,
         },
     )
+    return None if row is None else _linked(row)
 
 
 _UPDATABLE: Mapping[str, LiteralString] = {
@@ -189,6 +244,7 @@ _UPDATABLE: Mapping[str, LiteralString] = {
     "lessons_learned": "text",
     "user_feedback": "text",
     "outcome_details": "jsonb",
+    "review_at": "timestamptz",
 }
 
 
@@ -196,7 +252,7 @@ async def update_decision(
     conn: Connection, decision_id: int, changes: Mapping[str, Any], *, namespace: str
 ) -> Decision:
     """Set the columns in `changes`, whose names must be updatable; `NotFound` if no row."""
-    return await update_one(
+    row = await update_one(
         conn,
         Decision,
         "decision_outcomes",
@@ -209,6 +265,7 @@ async def update_decision(
         returning=_COLUMNS,
         missing=f"There is no decision {decision_id} in namespace {namespace!r}.",
     )
+    return _linked(row)
 
 
 async def delete_decision(conn: Connection, decision_id: int, *, namespace: str) -> int:
@@ -218,3 +275,9 @@ async def delete_decision(conn: Connection, decision_id: int, *, namespace: str)
         "DELETE FROM decision_outcomes WHERE id = %(id)s AND namespace = %(namespace)s",
         {"id": decision_id, "namespace": namespace},
     )
+
+
+def _linked(row: Decision) -> Decision:
+    """Return the decision with its links as what they are; the driver reads JSON."""
+    links = cast("list[dict[str, Any]]", row.episodes)
+    return replace(row, episodes=[DecisionEpisode(**link) for link in links])
