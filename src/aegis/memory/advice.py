@@ -34,6 +34,8 @@ __all__ = [
 _Z = 1.959963984540054
 #: Punctuation that tells names apart: C# is not C, and `a&b` not `ab`.
 _TELLING = frozenset("#%&@*")
+#: Quotation marks that Unicode does not count as punctuation.
+_QUOTES = frozenset("`´")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +213,7 @@ def weigh(
 def _separates(char: str) -> bool:
     if char in _TELLING:
         return False
-    return char.isspace() or unicodedata.category(char)[0] in "PZC"
+    return char.isspace() or char in _QUOTES or unicodedata.category(char)[0] in "PZC"
 
 
 def _between(kept: Sequence[str], gap: str) -> str:
@@ -313,7 +315,9 @@ def _summary(
     if not considered:
         return "No decision is recorded that could be compared; there is nothing to go by."
     if not alike:
-        looked = f"of the {considered} looked at none is" if considered > 1 else "the only one is not"
+        looked = (
+            f"of the {considered} looked at none is" if considered > 1 else "the only one is not"
+        )
         return (
             f"No similar decision is recorded: {looked} at least {least:g} alike; "
             "there is nothing to go by."

@@ -1,4 +1,4 @@
-"""The episodes that led to a decision, as a caller names them. Pure."""
+"""What callers name around a decision: episodes that led to it, options to ask about. Pure."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from aegis.errors import InvalidInput
 from aegis.memory import validate
 from aegis.memory.models import ROLES, DecisionEpisode
 
-__all__ = ["MAX_LINKS", "decision_episodes"]
+__all__ = ["check_options", "check_share", "decision_episodes"]
 
 MAX_LINKS = 200
+MAX_OPTIONS = 100
+MAX_OPTION = 10_000
 _PREVIEW = 60
 
 
@@ -38,6 +40,26 @@ def decision_episodes(given: Any) -> list[DecisionEpisode]:
     return sorted(links, key=lambda link: link.episode_id)
 
 
+def check_options(options: Any) -> None:
+    """Accept None or a list of options to ask about, at least one (`InvalidInput`)."""
+    if options is None:
+        return
+    if isinstance(options, str) or not isinstance(options, Sequence) or not options:
+        raise InvalidInput(f"options is {_short(options)}; give a list of texts, or leave it out.")
+    given = cast("Sequence[Any]", options)
+    if len(given) > MAX_OPTIONS:
+        raise InvalidInput(f"options has {len(given)} entries; at most {MAX_OPTIONS} are accepted.")
+    for number, option in enumerate(given):
+        validate.check_text(f"options[{number}]", option, most=MAX_OPTION)
+
+
+def check_share(name: str, value: Any) -> None:
+    """Accept a number from 0 to 1 (`InvalidInput`)."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0.0 <= value <= 1.0:
+        raise InvalidInput(f"{name} is {_short(value)}; it must be a number from 0 to 1.")
+
+
 def _link(name: str, item: Any) -> DecisionEpisode:
     if isinstance(item, Mapping):
         fields = dict(cast("Mapping[str, Any]", item))
@@ -47,7 +69,7 @@ def _link(name: str, item: Any) -> DecisionEpisode:
                 f"{name} has {', '.join(unknown)[:_PREVIEW]}; use episode_id and role."
             )
         item = DecisionEpisode(
-            episode_id=fields.get("episode_id", None),  # pyright: ignore[reportArgumentType]
+            episode_id=fields.get("episode_id"),  # pyright: ignore[reportArgumentType]
             role=fields.get("role", "context"),
         )
     elif not isinstance(item, DecisionEpisode):

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from aegis.memory.models import Feedback, NewDecision, Outcome
 
 __all__ = [
+    "COLUMNS",
+    "as_decisions",
     "delete_decision",
     "get_decision",
     "insert_decision",
@@ -29,7 +31,8 @@ __all__ = [
     "update_decision",
 ]
 
-_COLUMNS: LiteralString = """
+#: What a `Decision` is read from; its rows go through `as_decisions`.
+COLUMNS: LiteralString = """
     d.id,
     d.namespace,
     d.decision_id AS episode_id,
@@ -77,7 +80,7 @@ async def insert_decision(
         )
         RETURNING
         """
-        + _COLUMNS,
+        + COLUMNS,
         {
             "episode_id": episode_id,
             "task_context": decision.task_context,
@@ -129,7 +132,7 @@ async def get_decision(conn: Connection, decision_id: int, *, namespace: str) ->
         conn,
         Decision,
         "SELECT "
-        + _COLUMNS
+        + COLUMNS
         + "FROM decision_outcomes d WHERE d.id = %(id)s AND d.namespace = %(namespace)s",
         {"id": decision_id, "namespace": namespace},
         missing=f"There is no decision {decision_id} in namespace {namespace!r}.",
@@ -145,7 +148,7 @@ async def list_decisions(
         conn,
         Decision,
         "SELECT "
-        + _COLUMNS
+        + COLUMNS
         + """
         FROM decision_outcomes d
         WHERE d.namespace = %(namespace)s
@@ -155,7 +158,7 @@ async def list_decisions(
         """,
         {"namespace": namespace, "outcome": outcome, "limit": limit, "offset": offset},
     )
-    return [_linked(row) for row in rows]
+    return as_decisions(rows)
 
 
 async def list_decisions_of_episodes(
@@ -166,7 +169,7 @@ async def list_decisions_of_episodes(
         conn,
         Decision,
         "SELECT "
-        + _COLUMNS
+        + COLUMNS
         + """
         FROM decision_outcomes d
         WHERE d.namespace = %(namespace)s
@@ -175,7 +178,7 @@ async def list_decisions_of_episodes(
         """,
         {"namespace": namespace, "episode_ids": list(episode_ids)},
     )
-    return [_linked(row) for row in rows]
+    return as_decisions(rows)
 
 
 async def page_decisions(
@@ -186,7 +189,7 @@ async def page_decisions(
         conn,
         Decision,
         "SELECT "
-        + _COLUMNS
+        + COLUMNS
         + """
         FROM decision_outcomes d
         WHERE d.namespace = %(namespace)s
@@ -196,7 +199,7 @@ async def page_decisions(
         """,
         {"namespace": namespace, "after_id": after_id, "limit": limit},
     )
-    return [_linked(row) for row in rows]
+    return as_decisions(rows)
 
 
 async def resolve_decision(
@@ -225,7 +228,7 @@ async def resolve_decision(
           AND coalesce(d.outcome_status, 'pending') = 'pending'
         RETURNING
         """
-        + _COLUMNS,
+        + COLUMNS,
         {
             "id": decision_id,
             "namespace": namespace,
@@ -262,7 +265,7 @@ async def update_decision(
         stamp=None,
         row_id=decision_id,
         namespace=namespace,
-        returning=_COLUMNS,
+        returning=COLUMNS,
         missing=f"There is no decision {decision_id} in namespace {namespace!r}.",
     )
     return _linked(row)
@@ -277,7 +280,11 @@ async def delete_decision(conn: Connection, decision_id: int, *, namespace: str)
     )
 
 
+def as_decisions(rows: Sequence[Decision]) -> list[Decision]:
+    """Return decisions as read with their links as what they are: the driver reads JSON."""
+    return [_linked(row) for row in rows]
+
+
 def _linked(row: Decision) -> Decision:
-    """Return the decision with its links as what they are; the driver reads JSON."""
     links = cast("list[dict[str, Any]]", row.episodes)
     return replace(row, episodes=[DecisionEpisode(**link) for link in links])

@@ -3,9 +3,9 @@
 Going back loses nothing: what the older tables cannot hold is set aside in `aegis_kept_0007`, and
 put back by the next upgrade, except where the decision or the episode is gone by then.
 
-Locks and cost: ACCESS EXCLUSIVE on `decision_outcomes` until the revision commits. The added columns
-have no default, so nothing is rewritten; the CHECK and the index each read the table once, about a
-second per million rows.
+Locks and cost: ACCESS EXCLUSIVE on `decision_outcomes` until the revision commits. The added
+columns have no default, so nothing is rewritten; the CHECK and the index each read the table once,
+about a second per million rows.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ COMMENTS = (
     """,
     """
     COMMENT ON COLUMN decision_episodes.role IS
-        'trigger: made it necessary; support, against: spoke for or against what was chosen; context.'
+        'trigger: made it necessary; support, against: spoke for, against what was chosen; context.'
     """,
 )
 
