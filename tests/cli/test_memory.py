@@ -194,7 +194,8 @@ def test_decisions_teach(aegis: Shell) -> None:
 
     ask = ("memory", "decisions", "advise", "which queue?", "--option", "Postgres", "-o", "kafka")
     out = aegis(*ask).out
-    told = ["1 similar decision", "Postgres", "kafka", "0.00 to 0.79", "measure first"]
+    told = ["1 similar decision", "Postgres", "kafka", "0.00 (0.00-0.79)", "measure first"]
+    told += ["Weighted by similarity: Postgres 0.00 (sample 1.0)"]
     assert [word for word in (*told, f"{number} (") if word not in out] == []
     assert [r["failure"] for r in aegis(*ask, "--json").json["options"]] == [1, 0]
     out = aegis("memory", "decisions", "calibration").out

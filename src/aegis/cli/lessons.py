@@ -18,17 +18,22 @@ def show_advice(advice: dict[str, Any]) -> None:
         note(advice["summary"])
         return
     line(advice["summary"])
-    asked = [(record, "") for record in advice["options"]]
-    others = [(record, "not asked about") for record in advice["others"]]
+    records = advice["options"] + advice["others"]
     table(
-        ["option", "chosen", "success", "partly", "failed", "open", "rate", "by similarity", ""],
-        [_option(record, remark) for record, remark in asked + others],
+        ["option", "chosen", "good", "partly", "failed", "open", "success rate"],
+        [_option(record) for record in records],
         wide="option",
         empty="No option fits.",
     )
-    for record, _ in asked + others:
+    for record in records:
         for lesson in record["lessons"]:
             _lesson(record["option"], lesson)
+    if advice["others"]:
+        others = ", ".join(clip(record["option"], 30) for record in advice["others"])
+        line(style(f"Chosen before, but not asked about: {others}", "dim"))
+    weighted = ", ".join(_weighted(record) for record in records if record["weighted"])
+    if weighted:
+        line(style(f"Weighted by similarity: {weighted}", "dim"))
     ids = ", ".join(f"{p['decision_id']} ({p['similarity']:.2f})" for p in advice["precedents"])
     line(style(clip(f"Decisions, and how alike: {ids}", min(width(), 110)), "dim"))
 
@@ -81,15 +86,19 @@ def show_due(page: dict[str, Any]) -> None:
         note(f"More: --cursor {page['next_cursor']}")
 
 
-def _option(record: dict[str, Any], remark: str) -> list[str]:
-    rate, weighted = "", ""
-    if record["interval"]:
-        rate = f"{record['success_rate']:.2f} ({_interval(record['interval'])})"
-    if record["weighted"]:
-        # A sample by similarity is seldom a whole number.
-        weighted = f"{record['weighted']['success_rate']:.2f} of {record['weighted']['sample']:.1f}"
+def _option(record: dict[str, Any]) -> list[str]:
+    rate, interval = "", record["interval"]
+    if interval:
+        rate = f"{record['success_rate']:.2f} ({interval['low']:.2f}-{interval['high']:.2f})"
     counts = [str(record[name]) for name in ("chosen", "success", "partial", "failure", "pending")]
-    return [clip(record["option"], 60), *counts, rate, weighted, remark]
+    return [clip(record["option"], 60), *counts, rate]
+
+
+def _weighted(record: dict[str, Any]) -> str:
+    found = record["weighted"]
+    # A sample by similarity is seldom a whole number.
+    rate = f"{found['success_rate']:.2f} (sample {found['sample']:.1f})"
+    return f"{clip(record['option'], 30)} {rate}"
 
 
 def _lesson(option: str, lesson: dict[str, Any]) -> None:

@@ -46,9 +46,13 @@ async def list_similarities(
                 THEN 1 - (e.embedding <=> %(vector)s::vector)
             END,
             (
+                -- Hashed: a long question and a long text cost their sum, not their product.
                 SELECT count(*)
-                FROM unnest(q.words) AS w (word)
-                WHERE w.word = ANY(tsvector_to_array(e.search))
+                FROM (
+                    SELECT unnest(q.words)
+                    INTERSECT
+                    SELECT unnest(tsvector_to_array(e.search))
+                ) AS shared
             )::double precision / greatest(cardinality(q.words), 1)
         FROM episodic_memory e
         CROSS JOIN question q
