@@ -113,6 +113,62 @@ async def test_decision_of_an_unknown_episode_is_refused(http: httpx2.AsyncClien
     assert (response.status_code, response.json()["code"]) == (404, "not_found")
 
 
+async def test_decisions_teach_over_http(http: httpx2.AsyncClient) -> None:
+    episode = (
+        await http.post("/v1/memory/episodes", json={"event_type": "error", "summary": "stuck"})
+    ).json()
+    stated = {
+        "confidence": 0.8,
+        "review_at": "2026-01-01T00:00:00+00:00",
+        "episodes": [{"episode_id": episode["id"], "role": "trigger"}],
+    }
+    made = (await http.post(DECISIONS, json=DECISION | stated)).json()
+    answers.Decision.model_validate(made)
+    assert {name: made[name] for name in stated} == stated
+    due = (await http.get(f"{DECISIONS}/due", params={"limit": 1})).json()
+    answers.DecisionPage.model_validate(due)
+    assert [d["id"] for d in due["items"]] == [made["id"]]
+    after = {"limit": 1, "cursor": due["next_cursor"]}
+    assert (await http.get(f"{DECISIONS}/due", params=after)).json()["items"] == []
+    await http.post(f"{DECISIONS}/{made['id']}/outcome", json={"outcome": "success"})
+
+    asked = {"question": "Which queue?", "options": ["Postgres", "kafka"]}
+    advice = (await http.post(f"{DECISIONS}/advise", json=asked)).json()
+    answers.Advice.model_validate(advice)
+    assert [(r["option"], r["success"]) for r in advice["options"]] == [
+        ("Postgres", 1),
+        ("kafka", 0),
+    ]
+    assert advice["options"][0]["episode_ids"] == sorted([episode["id"], made["episode_id"]])
+    found = (await http.get(f"{DECISIONS}/calibration")).json()
+    answers.Calibration.model_validate(found)
+    assert found["brier_score"] == pytest.approx(0.04)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "arguments", "status"),
+    [
+        ("POST", "", {"json": DECISION | {"confidence": 1.5}}, 422),
+        ("POST", "", {"json": DECISION | {"review_at": "2026-01-01"}}, 422),
+        ("POST", "", {"json": DECISION | {"episodes": [999]}}, 404),
+        ("POST", "", {"json": DECISION | {"episodes": [{"episode_id": 1, "role": "x"}]}}, 422),
+        ("POST", "/advise", {"json": {"question": " "}}, 422),
+        ("POST", "/advise", {"json": {"question": "x", "options": []}}, 422),
+        ("POST", "/advise", {"json": {"question": "x", "min_similarity": 2}}, 422),
+        ("POST", "/advise", {"json": {"question": "x", "more": 1}}, 422),
+        ("GET", "/calibration", {"params": {"bins": 0}}, 422),
+        ("GET", "/due", {"params": {"days": -1}}, 422),
+        ("GET", "/due", {"params": {"cursor": "%%%"}}, 422),
+        ("GET", "/due", {"params": {"when": 1}}, 422),
+    ],
+)
+async def test_what_makes_no_sense_is_refused(
+    http: httpx2.AsyncClient, method: str, path: str, arguments: dict[str, Any], status: int
+) -> None:
+    response = await http.request(method, DECISIONS + path, **arguments)
+    assert response.status_code == status, response.text
+
+
 @pytest.mark.parametrize("outcome", ["pending", "great", ""])
 async def test_outcome_that_is_none_is_refused(http: httpx2.AsyncClient, outcome: str) -> None:
     made = (await http.post(DECISIONS, json=DECISION)).json()

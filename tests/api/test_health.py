@@ -10,6 +10,7 @@ import pytest
 from aegis import errors, memory
 from aegis.api import answers
 from aegis.api.errors import STATUS
+from aegis.memory import advice, calibration
 from aegis.memory.decisions import DecisionHit
 from aegis.memory.facts import FactHit
 from aegis.memory.models import FactSource, FactStep
@@ -83,6 +84,15 @@ def test_every_kind_of_error_has_a_status() -> None:
         (answers.FactStep, FactStep),
         (answers.FactSource, FactSource),
         (answers.DecisionHit, DecisionHit),
+        (answers.DecisionEpisode, memory.DecisionEpisode),
+        (answers.Advice, advice.Advice),
+        (answers.OptionRecord, advice.OptionRecord),
+        (answers.WeightedRate, advice.WeightedRate),
+        (answers.Interval, advice.Interval),
+        (answers.Lesson, advice.Lesson),
+        (answers.Precedent, advice.Precedent),
+        (answers.Calibration, calibration.Calibration),
+        (answers.CalibrationBin, calibration.CalibrationBin),
     ],
 )
 def test_described_answer_has_the_fields_of_the_model(answer: Any, model: Any) -> None:

@@ -197,6 +197,57 @@ def test_decisions_live_their_life(aegis: Shell) -> None:
     assert aegis("memory", "decisions", "delete", number, "--yes").status == 0
 
 
+def test_decisions_teach(aegis: Shell) -> None:
+    cause = record(aegis)
+    made = aegis(
+        *("memory", "decisions", "record", "Which queue?", "-o", "postgres", "-o", "redis"),
+        *("--choose", "postgres", "--because", "x", "--led-by", f"{cause}:trigger"),
+        *("--confidence", "0.9", "--review-at", "2026-01-01T00:00:00+00:00", "--json"),
+    ).json
+    number = str(made["id"])
+    shown = aegis("memory", "decisions", "get", number, "--json").json
+    assert shown["confidence"] == 0.9
+    assert shown["episodes"] == [{"episode_id": cause, "role": "trigger"}]
+    assert "Which queue?" in aegis("memory", "decisions", "due").out
+    aegis("memory", "decisions", "resolve", number, "failure", "--lessons", "measure first")
+    assert aegis("memory", "decisions", "due").err == "No decision is due.\n"
+
+    ask = ("memory", "decisions", "advise", "which queue?", "--option", "Postgres", "-o", "kafka")
+    out = aegis(*ask).out
+    told = ["1 similar decision", "Postgres", "kafka", "0.00 (0.00-0.79)", "measure first"]
+    told += ["Weighted by similarity: Postgres 0.00 (sample 1.0)"]
+    assert [word for word in (*told, f"{number} (") if word not in out] == []
+    assert [r["failure"] for r in aegis(*ask, "--json").json["options"]] == [1, 0]
+    out = aegis("memory", "decisions", "calibration").out
+    told = ["0.90 to 1.00", "Brier score 0.810", "calibration error 0.900", "·" * 18 + "│·"]
+    assert [word for word in told if word not in out] == []
+
+
+def test_decisions_that_teach_nothing_yet_say_so(aegis: Shell) -> None:
+    for command in (("advise", "which queue?"), ("calibration",), ("due",)):
+        done = aegis("memory", "decisions", *command)
+        assert (done.status, done.out) == (0, "")
+        assert done.err.startswith("No ")
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        (("--confidence", "nan"), "confidence is nan"),
+        (("--led-by", "x"), "episodes[0].episode_id is 'x'"),
+        (("--led-by", "1:boss"), "episodes[0].role is 'boss'"),
+        (("--review-at", "soon"), "review_at is 'soon'"),
+    ],
+)
+def test_what_a_decision_cannot_say_is_refused(
+    aegis: Shell, option: tuple[str, str], says: str
+) -> None:
+    words = ("Which queue?", "-o", "a", "--choose", "a", "--because", "x")
+    done = aegis("memory", "decisions", "record", *words, *option)
+    assert done.status != 0
+    assert says in done.err
+
+
 def test_deeply_nested_details_are_shown_in_every_read(aegis: Shell, dsn: str) -> None:
     nested = '{"a":' * 5000 + "1" + "}" * 5000
     with psycopg.connect(dsn) as conn:

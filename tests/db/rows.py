@@ -35,6 +35,13 @@ SELECT 'c', 'modern ' || n, 'agent', 'doc:' || n,
 FROM generate_series(1, 5) AS n;
 INSERT INTO decision_outcomes (task_context, alternatives, chosen_option, reasoning, namespace)
 VALUES ('t', '["a"]', 'a', 'r', 'agent-1');
+INSERT INTO decision_outcomes (task_context, alternatives, chosen_option, reasoning, confidence,
+                               review_at)
+VALUES ('sure', '["a"]', 'a', 'r', 0.75, '2026-06-01 00:00:00+00');
+INSERT INTO decision_episodes (decision_id, episode_id, role)
+SELECT d.id, e.id, 'against'
+FROM decision_outcomes d, episodic_memory e
+WHERE d.task_context = 'sure' AND e.summary = 'modern 1';
 INSERT INTO infra_anomaly_alerts (metric, kind, explanation, started_at, evidence)
 VALUES ('cpu_percent', 'spike', 'three times the usual', NOW(), '{"window": [1, 2]}');
 """

@@ -86,7 +86,8 @@ def test_every_step_down_and_up_again_keeps_every_row(empty_dsn: str) -> None:
 
     assert contents(empty_dsn, names) == everything
     assert migrate.check(empty_dsn) == []
-    assert value(empty_dsn, "SELECT to_regclass('aegis_kept_0003') IS NULL")
+    for kept in ("aegis_kept_0003", "aegis_kept_0007"):
+        assert value(empty_dsn, f"SELECT to_regclass('{kept}') IS NULL")
 
 
 def contents_of(
@@ -142,6 +143,39 @@ def test_facts_from_before_hold_since_always_and_survive_the_way_back(empty_dsn:
     assert contents(empty_dsn, older) == before
     migrate.upgrade(empty_dsn)
     assert migrate.check(empty_dsn) == []
+
+
+def test_what_led_to_a_decision_comes_back_unless_it_is_gone(dsn: str) -> None:
+    execute(
+        dsn,
+        MODERN_ROWS,
+        """
+        INSERT INTO decision_episodes (decision_id, episode_id, role)
+        SELECT d.id, e.id, 'trigger'
+        FROM decision_outcomes d, episodic_memory e
+        WHERE d.task_context = 't' AND e.summary IN ('modern 2', 'modern 3')
+        """,
+    )
+    migrate.downgrade(dsn, "0005")
+    assert value(dsn, "SELECT to_regclass('decision_episodes') IS NULL")
+    execute(
+        dsn,
+        "DELETE FROM episodic_memory WHERE summary = 'modern 3'",
+        "DELETE FROM decision_outcomes WHERE task_context = 'sure'",
+        "INSERT INTO decision_outcomes (task_context, alternatives, chosen_option, reasoning) "
+        "VALUES ('meanwhile', '[\"a\"]', 'a', 'r')",
+    )
+    migrate.upgrade(dsn)
+    links = """
+        SELECT string_agg(d.task_context || '/' || e.summary || '/' || l.role, ' ')
+        FROM decision_episodes l
+        JOIN decision_outcomes d ON d.id = l.decision_id
+        JOIN episodic_memory e ON e.id = l.episode_id
+    """
+    assert value(dsn, links) == "t/modern 2/trigger"
+    assert value(dsn, "SELECT count(*) FROM decision_outcomes WHERE confidence IS NOT NULL") == 0
+    assert value(dsn, "SELECT to_regclass('aegis_kept_0007') IS NULL")
+    assert migrate.check(dsn) == []
 
 
 def test_base_leaves_nothing_but_extensions_and_can_start_again(dsn: str) -> None:

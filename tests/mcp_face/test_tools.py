@@ -52,10 +52,16 @@ TOOLS = {
     ),
     *(
         f"memory_decision_{verb}"
-        for verb in ("record", "resolve", "recall", "get", "list", "update", "delete")
+        for verb in (
+            *("record", "resolve", "recall", "get", "list", "update", "delete"),
+            *("advise", "calibration", "due"),
+        )
     ),
 }
-READING = ("recall", "context", "get", "list", "history", "sources")
+READING = (
+    *("recall", "context", "get", "list", "history", "sources"),
+    *("advise", "calibration", "due"),
+)
 READS = {name for name in TOOLS if name.rpartition("_")[2] in READING}
 DESTROYS = {name for name in TOOLS if name.rpartition("_")[2] in ("update", "delete", "undo")}
 
@@ -247,6 +253,35 @@ async def test_decision_lives_its_life(agent: Client) -> None:
     assert changed["user_feedback"] == "positive"
     assert (await call(agent, "memory_decision_get", id=made["id"]))["id"] == made["id"]
     await call(agent, "memory_decision_delete", id=made["id"])
+
+
+async def test_decisions_teach(agent: Client) -> None:
+    cause = await call(agent, "memory_record", event_type="error", summary="jobs got stuck")
+    made = await call(
+        agent,
+        "memory_decision_record",
+        task_context="Which queue?",
+        alternatives=["postgres", "redis"],
+        chosen_option="postgres",
+        reasoning="one server",
+        confidence=0.6,
+        review_at="2026-01-01T00:00:00+00:00",
+        episodes=[{"episode_id": cause["id"], "role": "trigger"}],
+    )
+    assert made["episodes"] == [{"episode_id": cause["id"], "role": "trigger"}]
+    due = await call(agent, "memory_decision_due", limit=1)
+    assert [d["id"] for d in due["items"]] == [made["id"]]
+    assert await call(agent, "memory_decision_due", cursor=due["next_cursor"]) == {}
+    await call(agent, "memory_decision_resolve", id=made["id"], outcome="failure")
+    advice = await call(agent, "memory_decision_advise", question="queue?", options=["Postgres"])
+    assert (advice["options"][0]["failure"], advice["options"][0]["success_rate"]) == (1, 0)
+    found = await call(agent, "memory_decision_calibration")
+    assert found["brier_score"] == pytest.approx(0.36)
+    nothing = await call(agent, "memory_decision_advise", question="lunch")
+    assert "No similar decision" in nothing["summary"]
+    assert "min_similarity is -1" in await refused(
+        agent, "memory_decision_advise", question="x", min_similarity=-1
+    )
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,14 @@ async def fill(memory: Memory) -> None:
         made.id, "partial", details={"n": 1}, lessons="learnt", feedback="neutral"
     )
     await memory.decisions.record(
-        "again", alternatives=["x"], chosen_option="x", reasoning="r", episode_id=keyed.id
+        "again",
+        alternatives=["x"],
+        chosen_option="x",
+        reasoning="r",
+        episode_id=keyed.id,
+        confidence=0.75,
+        review_at=_THEN,
+        episodes=[full.id, {"episode_id": keyed.id, "role": "against"}],
     )
 
 
@@ -77,7 +84,9 @@ async def content(memory: Memory, namespace: str) -> list[dict[str, Any]]:
     facts = [asdict(f) for f in await memory.facts.list(namespace=namespace)]
     rows += [f | {"id": 0} for f in facts]
     for decision in await memory.decisions.list(namespace=namespace):
-        rows.append(asdict(decision) | {"id": 0, "episode_id": names[decision.episode_id or 0]})
+        led = sorted((names[link.episode_id], link.role) for link in decision.episodes)
+        own = names[decision.episode_id or 0]
+        rows.append(asdict(decision) | {"id": 0, "episode_id": own, "episodes": led})
     for row in rows:
         row["namespace"] = ""
         if row.get("source_id") is None or str(row["source_id"]).startswith("export:"):

@@ -52,6 +52,7 @@ async def test_importance_equals_the_enum(conn: Connection) -> None:
         ("decision_outcomes", "outcome_status", models.Outcome),
         ("decision_outcomes", "user_feedback", models.Feedback),
         ("fact_history", "action", models.FactAction),
+        ("decision_episodes", "role", models.Role),
     ],
 )
 async def test_literal_equals_the_check(
@@ -80,6 +81,7 @@ async def test_literal_equals_the_check(
         (models.IMPORTANCE, models.Importance),
         (models.OUTCOMES, models.Outcome),
         (models.FEEDBACK, models.Feedback),
+        (models.ROLES, models.Role),
         (models.MODES, models.Mode),
         (models.METRICS, models.Metric),
         (models.ON_CONFLICT, models.OnConflict),

@@ -7,9 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from aegis.memory.models import FactAction, Feedback, Importance, Outcome
+from aegis.memory.models import FactAction, Feedback, Importance, Outcome, Role
 
 __all__ = [
+    "Advice",
+    "Calibration",
     "ContextBlock",
     "Decision",
     "DecisionHits",
@@ -182,6 +184,13 @@ class FactSources(_Answer):
     items: list[FactSource]
 
 
+class DecisionEpisode(_Answer):
+    """An episode that led to a decision."""
+
+    episode_id: int
+    role: Role
+
+
 class Decision(_Answer):
     """A recorded decision."""
 
@@ -196,6 +205,9 @@ class Decision(_Answer):
     outcome_details: dict[str, Any] | None
     lessons_learned: str | None
     user_feedback: Feedback | None
+    confidence: float | None
+    review_at: datetime | None
+    episodes: list[DecisionEpisode]
     created_at: datetime
     resolved_at: datetime | None
 
@@ -218,6 +230,98 @@ class DecisionHits(_Answer):
     """Results, best first."""
 
     results: list[DecisionHit]
+
+
+class Interval(_Answer):
+    """Where the true rate lies, with 95 % confidence."""
+
+    low: float
+    high: float
+
+
+class WeightedRate(_Answer):
+    """The success rate with every decision counted by its similarity."""
+
+    success_rate: float
+    sample: float
+
+
+class Lesson(_Answer):
+    """What was learned from one decision, or said about it."""
+
+    decision_id: int
+    outcome_status: Outcome
+    lessons_learned: str | None
+    user_feedback: Feedback | None
+
+
+class OptionRecord(_Answer):
+    """How one option fared in the similar decisions."""
+
+    option: str
+    offered: int
+    chosen: int
+    success: int
+    partial: int
+    failure: int
+    pending: int
+    resolved: int
+    success_rate: float | None
+    interval: Interval | None
+    weighted: WeightedRate | None
+    lessons: list[Lesson]
+    decision_ids: list[int]
+    episode_ids: list[int]
+
+
+class Precedent(_Answer):
+    """A similar decision that the advice rests on."""
+
+    decision_id: int
+    episode_id: int | None
+    similarity: float
+    task_context: str
+    chosen_option: str
+    outcome_status: Outcome
+
+
+class Advice(_Answer):
+    """What similar decisions say about a question."""
+
+    question: str
+    summary: str
+    considered: int
+    min_similarity: float
+    options: list[OptionRecord]
+    others: list[OptionRecord]
+    precedents: list[Precedent]
+
+
+class CalibrationBin(_Answer):
+    """The decisions whose confidence is from `low` to below `high`."""
+
+    low: float
+    high: float
+    decisions: int
+    successes: int
+    mean_confidence: float
+    success_share: float
+    interval: Interval
+
+
+class Calibration(_Answer):
+    """Stated confidence against what came of it."""
+
+    summary: str
+    decisions: int
+    successes: int
+    partials: int
+    mean_confidence: float | None
+    success_share: float | None
+    interval: Interval | None
+    brier_score: float | None
+    expected_calibration_error: float | None
+    bins: list[CalibrationBin]
 
 
 class FieldError(_Answer):

@@ -7,9 +7,9 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from aegis.api import answers
-from aegis.api.schemas import DecisionBody, DecisionChanges, OutcomeBody, QuestionBody
+from aegis.api.schemas import AdviceBody, DecisionBody, DecisionChanges, OutcomeBody, QuestionBody
 from aegis.api.state import KnownParameters, MemoryOf, answer
-from aegis.wire.cursor import after_offset, next_offset
+from aegis.wire.cursor import after_decision, after_offset, next_due, next_offset
 
 __all__ = ["router"]
 
@@ -47,6 +47,33 @@ async def list_decisions(
 async def recall_decisions(memory: MemoryOf, body: QuestionBody) -> Any:
     """Return the decisions whose episodes answer the question best."""
     return answer({"results": await memory.decisions.recall(**body.given())})
+
+
+@router.post("/advise", response_model=answers.Advice)
+async def advise(memory: MemoryOf, body: AdviceBody) -> Any:
+    """Say how options fared in similar decisions; that there are none, where there are none."""
+    return answer(await memory.decisions.advise(**body.given()))
+
+
+@router.get("/calibration", response_model=answers.Calibration)
+async def calibration(memory: MemoryOf, bins: int = 10, namespace: str | None = None) -> Any:
+    """Compare the confidence of resolved decisions with what came of them."""
+    return answer(await memory.decisions.calibration(bins=bins, namespace=namespace))
+
+
+@router.get("/due", response_model=answers.DecisionPage)
+async def list_due_decisions(
+    memory: MemoryOf,
+    days: int = 14,
+    limit: int = 50,
+    cursor: str | None = None,
+    namespace: str | None = None,
+) -> Any:
+    """List open decisions past their `review_at`, or `days` old without one; oldest first."""
+    rows = await memory.decisions.due(
+        days=days, limit=limit, after=after_decision(cursor), namespace=namespace
+    )
+    return answer({"items": rows, "next_cursor": next_due(rows, limit)})
 
 
 @router.get("/{decision_id}", response_model=answers.Decision)

@@ -11,10 +11,19 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
 from aegis.errors import InvalidInput
-from aegis.memory.models import FEEDBACK, IMPORTANCE, METRICS, MODES, ON_CONFLICT, OUTCOMES
+from aegis.memory.models import (
+    FEEDBACK,
+    IMPORTANCE,
+    METRICS,
+    MODES,
+    ON_CONFLICT,
+    OUTCOMES,
+    ROLES,
+)
 from aegis.memory.validate import parse_time
 
 __all__ = [
+    "AdviceBody",
     "ContextBody",
     "DecisionBody",
     "DecisionChanges",
@@ -187,6 +196,23 @@ class DecisionBody(_Body):
     chosen_option: str
     reasoning: str
     episode_id: int | None = None
+    confidence: float | None = Field(None, description="How likely success seems, 0 to 1.")
+    review_at: OptionalTime = Field(None, description="When the outcome ought to be known.")
+    episodes: list[Any] = Field(
+        default_factory=list[Any],
+        description="What led to it: ids, or objects with episode_id and role "
+        f"({', '.join(ROLES)}).",
+    )
+    namespace: str | None = None
+
+
+class AdviceBody(_Body):
+    """What is to be decided now, and between which options."""
+
+    question: str
+    options: list[str] | None = Field(None, description="Those chosen before if left out.")
+    k: int = Field(20, description="How many decisions to compare at most.")
+    min_similarity: float = Field(0.3, description="Leave out what is less alike, 0 to 1.")
     namespace: str | None = None
 
 
@@ -207,3 +233,4 @@ class DecisionChanges(_Body):
     lessons_learned: str | None = None
     user_feedback: Annotated[str | None, _choice(FEEDBACK)] = None
     outcome_details: JsonObject | None = None
+    review_at: OptionalTime = None

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from aegis.cli.command import App, Argument, Option
 from aegis.cli.options import AsJson, Cursor, Limit, Namespace, Yes
-from aegis.cli.running import confirm, json_object, named, with_client
+from aegis.cli.running import confirm, json_object, maybe_time, named, with_client
 
 __all__ = ["app"]
 
@@ -15,6 +15,10 @@ app = App("What was decided, and how it turned out.")
 DecisionId = Annotated[int, Argument(metavar="ID")]
 Feedback = Annotated[str | None, Option(help="positive, negative or neutral.")]
 Lessons = Annotated[str | None, Option(help="What to do next time.")]
+ReviewAt = Annotated[
+    str | None,
+    Option(help="When the outcome ought to be known, such as 2026-05-01T00:00:00+00:00."),
+]
 Json = Annotated[str | None, Option(metavar="JSON", help="A JSON object, or @FILE.")]
 
 
@@ -25,6 +29,18 @@ def record(
     choose: Annotated[str, Option(help="The one that was chosen.")],
     because: Annotated[str, Option(help="Why.")],
     episode: Annotated[int | None, Option(help="Id of the episode it belongs to.")] = None,
+    confidence: Annotated[
+        float | None, Option(help="How likely success seems, 0 to 1.", metavar="NUMBER")
+    ] = None,
+    review_at: ReviewAt = None,
+    led_by: Annotated[
+        list[str] | None,
+        Option(
+            metavar="ID[:ROLE]",
+            help="An episode that led to it, as trigger, support, against or context; may be "
+            "repeated.",
+        ),
+    ] = None,
     namespace: Namespace = None,
     as_json: AsJson = False,
 ) -> None:
@@ -38,6 +54,9 @@ def record(
             chosen_option=choose,
             reasoning=because,
             episode_id=episode,
+            confidence=confidence,
+            review_at=maybe_time("review_at", review_at),
+            episodes=[_link(text) for text in led_by or ()],
         ),
         namespace=namespace,
     )
@@ -96,6 +115,84 @@ def recall(
 
 
 @app.add
+def advise(
+    question: Annotated[str, Argument(help="What is to be decided now.")],
+    option: Annotated[
+        list[str] | None,
+        Option("--option", "-o", help="One to choose from; repeat for each. Any otherwise."),
+    ] = None,
+    k: Annotated[int, Option("-k", help="How many decisions to compare at most.")] = 20,
+    min_similarity: Annotated[
+        float, Option(help="Leave out decisions less alike, 0 to 1.", metavar="NUMBER")
+    ] = 0.3,
+    namespace: Namespace = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say how the options fared in similar decisions."""
+    from aegis.cli.lessons import show_advice
+    from aegis.cli.render import show_json
+    from aegis.wire.plain import plain
+
+    advice = plain(
+        with_client(
+            lambda a: a.memory.decisions.advise(
+                question, options=option, k=k, min_similarity=min_similarity
+            ),
+            namespace=namespace,
+        )
+    )
+    if as_json:
+        show_json(advice)
+    else:
+        show_advice(advice)
+
+
+@app.add
+def calibration(
+    bins: Annotated[int, Option(help="How many bins.")] = 10,
+    namespace: Namespace = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the confidence of decisions with what came of them."""
+    from aegis.cli.lessons import show_calibration
+    from aegis.cli.render import show_json
+    from aegis.wire.plain import plain
+
+    found = plain(
+        with_client(lambda a: a.memory.decisions.calibration(bins=bins), namespace=namespace)
+    )
+    if as_json:
+        show_json(found)
+    else:
+        show_calibration(found)
+
+
+@app.add
+def due(
+    days: Annotated[int, Option(help="Age from which one without a review time is due.")] = 14,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    namespace: Namespace = None,
+    as_json: AsJson = False,
+) -> None:
+    """List decisions whose outcome ought to be known by now, oldest first."""
+    from aegis.cli.lessons import show_due
+    from aegis.cli.render import show_json
+    from aegis.wire.cursor import after_decision, next_due
+    from aegis.wire.plain import plain
+
+    after = after_decision(cursor)
+    rows = with_client(
+        lambda a: a.memory.decisions.due(days=days, limit=limit, after=after), namespace=namespace
+    )
+    page = {"items": plain(rows), "next_cursor": next_due(rows, limit)}
+    if as_json:
+        show_json(page)
+    else:
+        show_due(page)
+
+
+@app.add
 def get(decision: DecisionId, namespace: Namespace = None, as_json: AsJson = False) -> None:
     """Show one decision."""
     from aegis.cli.render import pairs, show_json
@@ -148,6 +245,7 @@ def update(
     details: Annotated[
         str | None, Option(metavar="JSON", help="Of the outcome: an object, or @FILE.")
     ] = None,
+    review_at: ReviewAt = None,
     namespace: Namespace = None,
     as_json: AsJson = False,
 ) -> None:
@@ -163,6 +261,7 @@ def update(
                 lessons_learned=lessons,
                 user_feedback=feedback,
                 outcome_details=json_object("details", details),
+                review_at=maybe_time("review_at", review_at),
             ),
         )
 
@@ -189,3 +288,11 @@ def delete(
         show_json({"deleted": decision})
     else:
         line(f"Deleted decision {decision}.")
+
+
+def _link(text: str) -> dict[str, Any]:
+    """Return what `ID` or `ID:ROLE` says; an id that is none is refused where ids are."""
+    number, colon, role = text.partition(":")
+    digits = number.strip()
+    episode: Any = int(digits) if digits.isdecimal() and len(digits) < 20 else number
+    return {"episode_id": episode, "role": role.strip() if colon else "context"}

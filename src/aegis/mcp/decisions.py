@@ -16,14 +16,18 @@ from aegis.mcp.tools import (
     Limit,
     MaybeFeedback,
     MaybeOutcome,
+    MaybeTime,
     Namespace,
     OutcomeText,
     answer,
     make_tool,
+    maybe_time,
     named,
     told,
 )
-from aegis.wire.cursor import after_offset, next_offset
+from aegis.memory.decisions import MIN_SIMILARITY
+from aegis.memory.models import ROLES
+from aegis.wire.cursor import after_decision, after_offset, next_due, next_offset
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver.tools import Tool
@@ -33,11 +37,21 @@ if TYPE_CHECKING:
 __all__ = ["decision_tools"]
 
 DecisionId = Annotated[int, Field(description="Id of the decision.")]
+Confidence = Annotated[
+    float | None, Field(description="How likely success seems, 0 to 1; be honest.")
+]
+Episodes = Annotated[
+    list[Any] | None,
+    Field(
+        description="Episodes that led to it: ids, or objects with episode_id and role "
+        f"({', '.join(ROLES)})."
+    ),
+]
 
 
 def decision_tools(memory: Memory) -> list[Tool]:
     """Return the tools that work on `memory`'s decisions."""
-    return [*_recording(memory), *_reading(memory), *_changing(memory)]
+    return [*_recording(memory), *_reading(memory), *_learning(memory), *_changing(memory)]
 
 
 def _recording(memory: Memory) -> list[Tool]:
@@ -52,9 +66,15 @@ def _recording(memory: Memory) -> list[Tool]:
         episode_id: Annotated[
             int | None, Field(description="The episode it belongs to; its own if left out.")
         ] = None,
+        confidence: Confidence = None,
+        review_at: MaybeTime = None,
+        episodes: Episodes = None,
         namespace: Namespace = None,
     ) -> CallToolResult:
-        """Record a decision with its options and reasons; resolve it when the outcome is known."""
+        """Record a decision with its options and reasons; resolve it when the outcome is known.
+
+        review_at says when that ought to be: memory_decision_due reminds you then.
+        """
         with told():
             decision = await memory.decisions.record(
                 task_context,
@@ -62,6 +82,9 @@ def _recording(memory: Memory) -> list[Tool]:
                 chosen_option=chosen_option,
                 reasoning=reasoning,
                 episode_id=episode_id,
+                confidence=confidence,
+                review_at=maybe_time("review_at", review_at),
+                episodes=episodes or (),
                 namespace=namespace,
             )
         return answer(decision)
@@ -133,6 +156,62 @@ def _reading(memory: Memory) -> list[Tool]:
     ]
 
 
+def _learning(memory: Memory) -> list[Tool]:
+    async def memory_decision_advise(
+        question: Annotated[str, Field(description="What is to be decided now, in words.")],
+        options: Annotated[
+            list[str] | None, Field(description="Between what; those chosen before if left out.")
+        ] = None,
+        k: Annotated[int, Field(description="How many decisions to compare, 1 to 1000.")] = 20,
+        min_similarity: Annotated[
+            float, Field(description="Leave out decisions less alike, 0 to 1.")
+        ] = MIN_SIMILARITY,
+        namespace: Namespace = None,
+    ) -> CallToolResult:
+        """Say how each option fared in similar decisions: counts, success rate, lessons.
+
+        Ask before you choose. A rate comes with its sample and a 95 % interval: mind them. Where
+        nothing similar is recorded, the summary says so.
+        """
+        with told():
+            return answer(
+                await memory.decisions.advise(
+                    question,
+                    options=options,
+                    k=k,
+                    min_similarity=min_similarity,
+                    namespace=namespace,
+                )
+            )
+
+    async def memory_decision_calibration(
+        bins: Annotated[int, Field(description="How many bins, 1 to 50.")] = 10,
+        namespace: Namespace = None,
+    ) -> CallToolResult:
+        """Compare the confidence that decisions stated with how often they succeeded."""
+        with told():
+            return answer(await memory.decisions.calibration(bins=bins, namespace=namespace))
+
+    async def memory_decision_due(
+        days: Annotated[int, Field(description="Age of one without review_at, 1 to 36500.")] = 14,
+        limit: Limit = 20,
+        cursor: Cursor = None,
+        namespace: Namespace = None,
+    ) -> CallToolResult:
+        """List decisions whose outcome ought to be known by now, oldest first; resolve them."""
+        with told():
+            rows = await memory.decisions.due(
+                days=days, limit=limit, after=after_decision(cursor), namespace=namespace
+            )
+        return answer({"items": rows, "next_cursor": next_due(rows, limit)})
+
+    return [
+        make_tool(memory_decision_advise, READS, "Ask what earlier decisions teach"),
+        make_tool(memory_decision_calibration, READS, "Compare confidence with outcomes"),
+        make_tool(memory_decision_due, READS, "List decisions to look at again"),
+    ]
+
+
 def _changing(memory: Memory) -> list[Tool]:
     async def memory_decision_update(
         id: DecisionId,
@@ -141,6 +220,7 @@ def _changing(memory: Memory) -> list[Tool]:
         lessons_learned: str | None = None,
         user_feedback: MaybeFeedback = None,
         outcome_details: dict[str, Any] | None = None,
+        review_at: MaybeTime = None,
         namespace: Namespace = None,
     ) -> CallToolResult:
         """Correct a decision's words; what was chosen and how it ended stay."""
@@ -151,6 +231,7 @@ def _changing(memory: Memory) -> list[Tool]:
                 lessons_learned=lessons_learned,
                 user_feedback=user_feedback,
                 outcome_details=outcome_details,
+                review_at=maybe_time("review_at", review_at),
             )
             return answer(await memory.decisions.update(id, namespace=namespace, **changes))
 

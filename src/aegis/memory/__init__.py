@@ -1,13 +1,14 @@
 """Memory: episodes, facts and decisions with their outcomes, and recall over them.
 
 Owns `episodic_memory`, `semantic_memory` with `fact_history` and `fact_sources`, and
-`decision_outcomes`. Invariant: what was recorded is
-stored and can be recalled at once, with or without a vector; namespaces never meet.
+`decision_outcomes` with `decision_episodes`. Invariant: what was recorded is stored and can be
+recalled at once, with or without a vector; namespaces never meet.
 """
 
 from aegis.memory.models import (
     ContextBlock,
     Decision,
+    DecisionEpisode,
     Episode,
     EpisodeFilter,
     Fact,
@@ -24,6 +25,7 @@ from aegis.memory.service import Memory
 __all__ = [
     "ContextBlock",
     "Decision",
+    "DecisionEpisode",
     "Episode",
     "EpisodeFilter",
     "Fact",

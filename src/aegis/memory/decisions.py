@@ -1,28 +1,37 @@
 """Decisions and how they turned out (`decision_outcomes`).
 
 A decision belongs to an episode, which is what recall finds; one that names none gets its own, of
-type `decision`, in the same transaction. An outcome is recorded once.
+type `decision`, in the same transaction. An outcome is recorded once. What decisions teach is
+worked out in `advice` and `calibration`, which are pure.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aegis.errors import Conflict, NotFound
 from aegis.memory import validate
+from aegis.memory.advice import Candidate, weigh
+from aegis.memory.calibration import calibrate
 from aegis.memory.embedding_text import embed_or_none
+from aegis.memory.links import check_options, check_share, decision_episodes
 from aegis.memory.models import FEEDBACK, OUTCOMES, NewDecision, NewEpisode
 from aegis.memory.store import decisions as store
-from aegis.memory.store import episodes
+from aegis.memory.store import episodes as episode_store
+from aegis.memory.store import reviews
 
 if TYPE_CHECKING:
     import builtins
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from aegis.db import Database
+    from aegis.memory.advice import Advice
+    from aegis.memory.calibration import Calibration
     from aegis.memory.embedding import Embedder
-    from aegis.memory.models import Decision, Feedback, Hit, Outcome
+    from aegis.memory.models import Decision, DecisionEpisode, Feedback, Hit, Mode, Outcome
 
     class Recall(Protocol):
         """`Memory.recall`, as far as decisions need it."""
@@ -32,6 +41,8 @@ if TYPE_CHECKING:
             query: str | None = None,
             *,
             k: int = 10,
+            mode: Mode = "hybrid",
+            vector: Sequence[float] | None = None,
             namespace: str | None = None,
             event_types: Sequence[str] = (),
         ) -> list[Hit]: ...
@@ -40,9 +51,24 @@ if TYPE_CHECKING:
 __all__ = ["DecisionHit", "Decisions"]
 
 MAX_PAGE = 1_000
+MAX_QUESTION = 20_000
+#: Of the built-in model: what is about the same is at 0.3 and above, what has nothing to do with
+#: it at 0.2 and below. Of words: one in three or so.
+MIN_SIMILARITY = 0.3
+#: A decision that nobody said when to look at again is looked at after two weeks.
+DUE_DAYS = 14
+MAX_DAYS = 36_500
+MAX_BINS = 50
 EVENT_TYPE = "decision"
 _UPDATABLE = frozenset(
-    {"task_context", "reasoning", "lessons_learned", "user_feedback", "outcome_details"}
+    {
+        "task_context",
+        "reasoning",
+        "lessons_learned",
+        "user_feedback",
+        "outcome_details",
+        "review_at",
+    }
 )
 
 
@@ -73,12 +99,19 @@ class Decisions:
         chosen_option: str,
         reasoning: str,
         episode_id: int | None = None,
+        confidence: float | None = None,
+        review_at: datetime | None = None,
+        episodes: Sequence[DecisionEpisode | Mapping[str, Any] | int] = (),
         namespace: str | None = None,
     ) -> Decision:
         """Record a decision, pending; without `episode_id` an episode is recorded with it.
 
+        `confidence` is how likely success seems, `review_at` when the outcome ought to be known,
+        `episodes` what led to it: ids, or objects with `episode_id` and `role`.
+
         Raises:
-            InvalidInput: no alternatives, or the chosen option is not among them.
+            InvalidInput: no alternatives, the chosen option is not among them, or a value is out
+                of range.
             NotFound: there is no such episode in the namespace.
         """
         decision = NewDecision(
@@ -88,8 +121,11 @@ class Decisions:
             reasoning=reasoning,
             episode_id=episode_id,
             namespace=namespace,
+            confidence=confidence,
+            review_at=review_at,
         )
         validate.check_decision(decision)
+        links = decision_episodes(episodes)
         place = validate.namespace_of(namespace, self.namespace)
         episode = _episode_of(decision)
         vectors, model = [None], None
@@ -97,15 +133,18 @@ class Decisions:
             vectors, model = await embed_or_none(self._embedder, [episode.summary])
         async with self._db.transaction() as conn:
             if episode_id is not None:
-                await episodes.get_episode(conn, episode_id, namespace=place)
+                await episode_store.get_episode(conn, episode_id, namespace=place)
             else:
-                stored = await episodes.insert_episode(
+                stored = await episode_store.insert_episode(
                     conn, episode, namespace=place, vector=vectors[0], embedding_model=model
                 )
                 episode_id = None if stored is None else stored.id
-            return await store.insert_decision(
+            made = await store.insert_decision(
                 conn, decision, namespace=place, episode_id=episode_id
             )
+            if links:
+                await store.link_episodes(conn, made.id, links, namespace=place)
+        return replace(made, episodes=links)
 
     async def resolve(
         self,
@@ -183,6 +222,9 @@ class Decisions:
     ) -> Decision:
         """Change fields of a decision and return it; what was chosen and how it ended stay.
 
+        So does the confidence: put right afterwards, it would say nothing. Lessons and feedback
+        may come at any time.
+
         Raises:
             InvalidInput: a field is unknown or its value cannot be accepted.
             NotFound: the namespace has none of this id.
@@ -195,6 +237,8 @@ class Decisions:
         validate.check_json_object("outcome_details", changes.get("outcome_details"))
         if changes.get("user_feedback") is not None:
             validate.check_choice("user_feedback", changes["user_feedback"], FEEDBACK)
+        if changes.get("review_at") is not None:
+            validate.check_time("review_at", changes["review_at"])
         async with self._db.transaction() as conn:
             return await store.update_decision(
                 conn,
@@ -223,6 +267,85 @@ class Decisions:
         order = {episode: position for position, episode in enumerate(by_episode)}
         ranked = sorted(found, key=lambda d: order[d.episode_id or 0])
         return [DecisionHit(decision=d, hit=by_episode[d.episode_id or 0]) for d in ranked[:k]]
+
+    async def advise(
+        self,
+        question: str,
+        *,
+        options: Sequence[str] | None = None,
+        k: int = 20,
+        min_similarity: float = MIN_SIMILARITY,
+        namespace: str | None = None,
+    ) -> Advice:
+        """Return how options fared in the up to `k` most similar decisions.
+
+        Without `options` it is about those that were chosen there. Options that differ in case,
+        spaces and punctuation are one. Where no decision is as alike as `min_similarity` asks,
+        the answer says so and nothing else.
+
+        Raises:
+            InvalidInput: the question is empty, or a value is out of range.
+        """
+        validate.check_text("question", question, most=MAX_QUESTION)
+        check_options(options)
+        check_share("min_similarity", min_similarity)
+        validate.check_limit("k", k, most=MAX_PAGE)
+        place = validate.namespace_of(namespace, self.namespace)
+        vectors, model = await embed_or_none(self._embedder, [question])
+        # The one vector serves both the search and the comparison of what it finds.
+        vector: list[float] | None = None if vectors[0] is None else json.loads(vectors[0])
+        hits = await self._recall(
+            question,
+            k=k,
+            mode="text" if vector is None else "hybrid",
+            vector=vector,
+            namespace=place,
+            event_types=[EVENT_TYPE],
+        )
+        ids = [hit.episode.id for hit in hits]
+        async with self._db.transaction() as conn:
+            found = await store.list_decisions_of_episodes(conn, ids, namespace=place)
+            alike = await reviews.list_similarities(
+                conn, ids, question=question, vector=vectors[0], embedding_model=model
+            )
+        candidates = [
+            Candidate(decision=d, similarity=alike[d.episode_id])
+            for d in found
+            if d.episode_id in alike
+        ]
+        return weigh(question, candidates, options=options, min_similarity=min_similarity)
+
+    async def calibration(self, *, bins: int = 10, namespace: str | None = None) -> Calibration:
+        """Return how far the confidence of resolved decisions was borne out (`InvalidInput`)."""
+        validate.check_limit("bins", bins, most=MAX_BINS)
+        place = validate.namespace_of(namespace, self.namespace)
+        async with self._db.transaction() as conn:
+            stated = await reviews.list_stated(conn, namespace=place)
+        return calibrate(stated, bins=bins)
+
+    async def due(
+        self,
+        *,
+        days: int = DUE_DAYS,
+        limit: int = 50,
+        after: tuple[datetime, int] | None = None,
+        namespace: str | None = None,
+    ) -> builtins.list[Decision]:
+        """Return decisions that wait for their outcome though it ought to be known, oldest first.
+
+        That is those whose `review_at` has passed, and those without one that are `days` old.
+        `after` is the (`review_at`, else `created_at`; id) of the last decision of the page before.
+        """
+        validate.check_limit("days", days, most=MAX_DAYS)
+        validate.check_limit("limit", limit, most=MAX_PAGE)
+        if after is not None:
+            validate.check_time("after", after[0])
+            validate.check_id("after", after[1])
+        place = validate.namespace_of(namespace, self.namespace)
+        async with self._db.transaction() as conn:
+            return await reviews.list_due(
+                conn, namespace=place, days=days, after=after, limit=limit
+            )
 
 
 def _episode_of(decision: NewDecision) -> NewEpisode:

@@ -12,7 +12,7 @@ import json
 import os
 import tempfile
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -22,6 +22,7 @@ import anyio.to_thread
 from aegis.errors import InvalidInput
 from aegis.memory import validate
 from aegis.memory.importing.jsonl import FORMAT, VERSION
+from aegis.memory.models import DecisionEpisode
 from aegis.memory.store import decisions, facts, transfer
 
 if TYPE_CHECKING:
@@ -152,10 +153,12 @@ def _fields(row: Episode | Fact | Decision) -> dict[str, Any]:
 
 
 def _json(line: dict[str, Any]) -> str:
-    return json.dumps(line, ensure_ascii=False, separators=(",", ":"), default=_time_text)
+    return json.dumps(line, ensure_ascii=False, separators=(",", ":"), default=_other_text)
 
 
-def _time_text(value: Any) -> str:
+def _other_text(value: Any) -> Any:
+    if isinstance(value, DecisionEpisode):
+        return asdict(value)
     assert isinstance(value, datetime)
     return value.astimezone(UTC).isoformat()
 

@@ -20,8 +20,10 @@ __all__ = [
     "MODES",
     "ON_CONFLICT",
     "OUTCOMES",
+    "ROLES",
     "ContextBlock",
     "Decision",
+    "DecisionEpisode",
     "Episode",
     "EpisodeFilter",
     "Fact",
@@ -38,12 +40,16 @@ __all__ = [
     "NewFact",
     "OnConflict",
     "Outcome",
+    "Role",
     "ScorePart",
 ]
 
 Importance = Literal["low", "medium", "high", "critical"]
 Outcome = Literal["pending", "success", "partial", "failure"]
 Feedback = Literal["positive", "negative", "neutral"]
+#: What an episode was to a decision: it made it necessary, spoke for or against what was chosen,
+#: or was merely known.
+Role = Literal["trigger", "support", "against", "context"]
 #: How `recall` finds: all arms fused, vectors alone, words alone, or newest first.
 Mode = Literal["hybrid", "vector", "text", "time"]
 #: Distance of the vector mode, the seed's operators `<=>`, `<->` and `<#>`.
@@ -57,6 +63,7 @@ FactAction = Literal["created", "merged", "superseded", "updated", "restored", "
 IMPORTANCE: tuple[Importance, ...] = ("low", "medium", "high", "critical")
 OUTCOMES: tuple[Outcome, ...] = ("pending", "success", "partial", "failure")
 FEEDBACK: tuple[Feedback, ...] = ("positive", "negative", "neutral")
+ROLES: tuple[Role, ...] = ("trigger", "support", "against", "context")
 MODES: tuple[Mode, ...] = ("hybrid", "vector", "text", "time")
 METRICS: tuple[Metric, ...] = ("cosine", "l2", "inner_product")
 ON_CONFLICT: tuple[OnConflict, ...] = ("supersede", "keep_both", "refuse")
@@ -272,6 +279,14 @@ class FactSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionEpisode:
+    """An episode that led to a decision (`decision_episodes`)."""
+
+    episode_id: int
+    role: Role = "context"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewDecision:
     """A decision to be recorded, with the options that there were."""
 
@@ -283,6 +298,10 @@ class NewDecision:
     #: The episode that the decision belongs to, if there is one.
     episode_id: int | None = None
     namespace: str | None = None
+    #: How likely success seems, 0 to 1.
+    confidence: float | None = None
+    #: When the outcome ought to be known, with a time zone.
+    review_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,5 +320,11 @@ class Decision:
     outcome_details: dict[str, Any] | None
     lessons_learned: str | None
     user_feedback: Feedback | None
+    #: How likely success seemed when it was decided, 0 to 1; None where nobody said.
+    confidence: float | None
+    #: When the outcome ought to be known; None where nobody said.
+    review_at: datetime | None
+    #: What led to it, by id.
+    episodes: list[DecisionEpisode]
     created_at: datetime
     resolved_at: datetime | None

@@ -228,6 +228,7 @@ async def gather(
         vector=asked.vector,
         space=asked.space,
         depth=depth,
+        echoes=not facts.echoes,
     )
     return candidates, Question(words=words, idf=idf, mean_terms=facts.mean_terms)
 

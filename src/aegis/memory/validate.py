@@ -100,12 +100,8 @@ def check_fact(fact: NewFact) -> None:
         check_text("source", fact.source, most=MAX_SOURCE)
     check_confidence(fact.confidence)
     check_tags(fact.tags)
-    for name in ("created_at", "updated_at"):
-        value = getattr(fact, name)
-        if value is not None:
-            check_time(name, value)
     check_json_object("metadata", fact.metadata)
-    for name in ("valid_from", "valid_to"):
+    for name in ("created_at", "updated_at", "valid_from", "valid_to"):
         if getattr(fact, name) is not None:
             check_time(name, getattr(fact, name))
     if fact.valid_from and fact.valid_to and fact.valid_from > fact.valid_to:
@@ -135,6 +131,10 @@ def check_decision(decision: NewDecision) -> None:
         )
     if decision.episode_id is not None:
         _check_ids("episode_id", [decision.episode_id])
+    if decision.confidence is not None:
+        check_confidence(decision.confidence)
+    if decision.review_at is not None:
+        check_time("review_at", decision.review_at)
     if decision.namespace is not None:
         check_namespace(decision.namespace)
 

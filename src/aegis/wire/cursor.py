@@ -10,7 +10,14 @@ from typing import Any
 from aegis.errors import InvalidInput
 from aegis.memory.validate import check_id, check_time
 
-__all__ = ["after_offset", "before_episode", "next_offset", "next_page"]
+__all__ = [
+    "after_decision",
+    "after_offset",
+    "before_episode",
+    "next_due",
+    "next_offset",
+    "next_page",
+]
 
 
 def next_page(rows: list[Any], limit: int) -> str | None:
@@ -20,8 +27,24 @@ def next_page(rows: list[Any], limit: int) -> str | None:
     return _encode([rows[-1].timestamp.isoformat(), rows[-1].id])
 
 
+def next_due(rows: list[Any], limit: int) -> str | None:
+    """Return the cursor behind the last of these decisions, None on the last page."""
+    if len(rows) < limit:
+        return None
+    return _encode([(rows[-1].review_at or rows[-1].created_at).isoformat(), rows[-1].id])
+
+
 def before_episode(cursor: str | None) -> tuple[datetime, int] | None:
     """Return the time and id that a cursor of `next_page` holds (`InvalidInput`)."""
+    return _time_and_id(cursor)
+
+
+def after_decision(cursor: str | None) -> tuple[datetime, int] | None:
+    """Return the time and id that a cursor of `next_due` holds (`InvalidInput`)."""
+    return _time_and_id(cursor)
+
+
+def _time_and_id(cursor: str | None) -> tuple[datetime, int] | None:
     if cursor is None:
         return None
     try:

@@ -26,6 +26,11 @@ def write(path: Path, *lines: Any) -> Path:
     return path
 
 
+def decision(**fields: Any) -> bytes:
+    whole = {"task_context": "t", "alternatives": ["a"], "chosen_option": "a", "reasoning": "r"}
+    return json.dumps({"kind": "decision"} | whole | fields).encode()
+
+
 async def test_foreign_object_keeps_every_field(plain_memory: Memory, tmp_path: Path) -> None:
     line = {
         "text": "deployed",
@@ -84,6 +89,9 @@ async def test_facts_and_decisions_are_recorded_once(plain_memory: Memory, tmp_p
     ("line", "reason"),
     [
         (b'{"text": "cut', "not JSON"),
+        (decision(confidence=2), "confidence is 2"),
+        (decision(review_at="soon"), "review_at"),
+        (decision(episodes=[{"episode_id": 1, "role": "boss"}]), "role is 'boss'"),
         (b'{"text": "\xff"}', "not UTF-8"),
         (b"[1, 2]", "not a JSON object"),
         (b'{"text": "a\\u0000b"}', "NUL"),

@@ -31,6 +31,7 @@ from aegis.db.schema.types import (
 )
 
 __all__ = [
+    "decision_episodes",
     "decision_outcomes",
     "episodic_memory",
     "fact_history",
@@ -118,6 +119,11 @@ episodic_memory = Table(
     Index("idx_episodic_namespace_session", "namespace", "session_id", "timestamp", "id"),
     source_index("uq_episodic_source_id"),
     unembedded_index("idx_episodic_unembedded"),
+    Index(
+        "idx_episodic_echoes",
+        "namespace",
+        postgresql_where=text("metadata ? 'echo_of'"),
+    ),
     Index(
         "idx_episodic_search",
         "search",
@@ -234,6 +240,9 @@ decision_outcomes = Table(
     timestamp_now("created_at"),
     Column("resolved_at", TIMESTAMPTZ),
     namespace(),
+    Column("confidence", Double),
+    Column("review_at", TIMESTAMPTZ),
+    CheckConstraint("confidence >= 0 AND confidence <= 1", name="ck_decision_outcomes_confidence"),
     CheckConstraint(
         "outcome_status::text IN ('pending', 'success', 'partial', 'failure')",
         name="ck_decision_outcomes_outcome_status",
@@ -244,6 +253,44 @@ decision_outcomes = Table(
     ),
     Index("idx_decision_outcomes_namespace_created_at", "namespace", text("created_at DESC")),
     Index("idx_decision_outcomes_decision_id", "decision_id"),
+    Index(
+        "idx_decision_outcomes_due",
+        "namespace",
+        text("COALESCE(review_at, created_at, to_timestamp(0::double precision))"),
+        "id",
+        postgresql_where=text("outcome_status IS NULL OR outcome_status::text = 'pending'::text"),
+    ),
+)
+
+decision_episodes = Table(
+    "decision_episodes",
+    metadata,
+    Column(
+        "decision_id",
+        Integer,
+        ForeignKey(
+            "decision_outcomes.id",
+            name="decision_episodes_decision_id_fkey",
+            ondelete="CASCADE",
+        ),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column(
+        "episode_id",
+        Integer,
+        ForeignKey(
+            "episodic_memory.id", name="decision_episodes_episode_id_fkey", ondelete="CASCADE"
+        ),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("role", Text, nullable=False),
+    CheckConstraint(
+        "role IN ('trigger', 'support', 'against', 'context')",
+        name="ck_decision_episodes_role",
+    ),
+    Index("idx_decision_episodes_episode_id", "episode_id", "decision_id"),
 )
 
 memory_namespaces = Table(

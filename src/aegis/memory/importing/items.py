@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from aegis.memory.models import Feedback, NewEpisode, NewFact, Outcome
+    from aegis.memory.models import DecisionEpisode, Feedback, NewEpisode, NewFact, Outcome
 
 __all__ = [
     "BrokenItem",
@@ -55,6 +55,10 @@ class ImportedDecision:
     user_feedback: Feedback | None = None
     created_at: datetime | None = None
     resolved_at: datetime | None = None
+    confidence: float | None = None
+    review_at: datetime | None = None
+    #: What led to it, by ids in the exporting database.
+    old_episodes: Sequence[DecisionEpisode] = ()
     #: Id, in the exporting database, of the episode that it belongs to.
     old_episode_id: int | None = None
     #: The episode to record with it, where the file has none for it.

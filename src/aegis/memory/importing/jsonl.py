@@ -23,6 +23,7 @@ from aegis.memory.importing.items import (
     Source,
 )
 from aegis.memory.importing.lines import file_size, find_files, parse_object, read_lines
+from aegis.memory.links import decision_episodes
 from aegis.memory.models import NewDecision, NewEpisode, NewFact
 
 if TYPE_CHECKING:
@@ -156,6 +157,9 @@ def _decision(line: dict[str, Any]) -> ImportedDecision:
         user_feedback=line.get("user_feedback"),
         created_at=read_time(line, "created_at"),
         resolved_at=read_time(line, "resolved_at"),
+        confidence=line.get("confidence"),
+        review_at=read_time(line, "review_at"),
+        old_episodes=decision_episodes(line.get("episodes") or []),
         old_episode_id=episode_id if isinstance(episode_id, int) else None,
         # A decision of ours says `episode_id`, null included; one made elsewhere gets an episode.
         episode=None if "episode_id" in line else _episode_of_decision(line),

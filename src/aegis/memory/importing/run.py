@@ -27,6 +27,7 @@ from aegis.memory.importing.items import (
 from aegis.memory.models import FEEDBACK, OUTCOMES, NewEpisode, NewFact
 from aegis.memory.store import episodes as store
 from aegis.memory.store import transfer
+from aegis.memory.store.decisions import link_episodes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from aegis.db import Connection
     from aegis.memory.importing.items import Event, Source
+    from aegis.memory.models import DecisionEpisode
     from aegis.memory.service import Memory
 
     class _Originals(Protocol):
@@ -133,7 +135,9 @@ def _check_decision(decision: ImportedDecision) -> None:
     validate.check_choice("outcome_status", decision.outcome_status, OUTCOMES)
     if decision.user_feedback is not None:
         validate.check_choice("user_feedback", decision.user_feedback, FEEDBACK)
-    for name in ("created_at", "resolved_at"):
+    if decision.confidence is not None:
+        validate.check_confidence(decision.confidence)
+    for name in ("created_at", "resolved_at", "review_at"):
         value = getattr(decision, name)
         if value is not None:
             validate.check_time(name, value)
@@ -336,8 +340,21 @@ class _Run:
             new = await transfer.insert_decision_once(
                 conn, decision, namespace=self._namespace, episode_id=episode_id
             )
-        self.recorded += new
-        self.skipped += not new
+            if new is not None:
+                links = self._resolved_links(decision.old_episodes)
+                await link_episodes(conn, new, links, namespace=self._namespace)
+        self.recorded += new is not None
+        self.skipped += new is None
+
+    def _resolved_links(self, old: Sequence[DecisionEpisode]) -> list[DecisionEpisode]:
+        """Return the links with the new ids; what the file does not hold is left out."""
+        links = [
+            replace(link, episode_id=new)
+            for link in old
+            if (new := self._ids.find(link.episode_id)) is not None
+        ]
+        self.dangling += len(old) - len(links)
+        return links
 
 
 class _IdMap:

@@ -1,13 +1,15 @@
-"""SQL over `decision_outcomes`."""
+"""SQL over `decision_outcomes` and `decision_episodes`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, LiteralString
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, LiteralString, cast
 
 from psycopg.types.json import Jsonb
 
 from aegis.db import execute, fetch_all, fetch_one, fetch_optional, update_one
-from aegis.memory.models import Decision
+from aegis.errors import NotFound
+from aegis.memory.models import Decision, DecisionEpisode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,9 +18,12 @@ if TYPE_CHECKING:
     from aegis.memory.models import Feedback, NewDecision, Outcome
 
 __all__ = [
+    "COLUMNS",
+    "as_decisions",
     "delete_decision",
     "get_decision",
     "insert_decision",
+    "link_episodes",
     "list_decisions",
     "list_decisions_of_episodes",
     "page_decisions",
@@ -26,7 +31,8 @@ __all__ = [
     "update_decision",
 ]
 
-_COLUMNS: LiteralString = """
+#: What a `Decision` is read from; its rows go through `as_decisions`.
+COLUMNS: LiteralString = """
     d.id,
     d.namespace,
     d.decision_id AS episode_id,
@@ -38,6 +44,19 @@ _COLUMNS: LiteralString = """
     d.outcome_details,
     d.lessons_learned,
     d.user_feedback,
+    d.confidence,
+    d.review_at,
+    (
+        SELECT coalesce(
+            jsonb_agg(
+                jsonb_build_object('episode_id', l.episode_id, 'role', l.role)
+                ORDER BY l.episode_id
+            ),
+            '[]'
+        )
+        FROM decision_episodes l
+        WHERE l.decision_id = d.id
+    ) AS episodes,
     coalesce(d.created_at, d.resolved_at, 'epoch') AS created_at,
     d.resolved_at
 """
@@ -47,20 +66,21 @@ async def insert_decision(
     conn: Connection, decision: NewDecision, *, namespace: str, episode_id: int | None
 ) -> Decision:
     """Insert one decision, pending."""
-    return await fetch_one(
+    row = await fetch_one(
         conn,
         Decision,
         """
         INSERT INTO decision_outcomes AS d (
-            decision_id, task_context, alternatives, chosen_option, reasoning, namespace
+            decision_id, task_context, alternatives, chosen_option, reasoning, namespace,
+            confidence, review_at
         )
         VALUES (
             %(episode_id)s, %(task_context)s, %(alternatives)s, %(chosen_option)s, %(reasoning)s,
-            %(namespace)s
+            %(namespace)s, %(confidence)s::double precision, %(review_at)s::timestamptz
         )
         RETURNING
         """
-        + _COLUMNS,
+        + COLUMNS,
         {
             "episode_id": episode_id,
             "task_context": decision.task_context,
@@ -68,33 +88,67 @@ async def insert_decision(
             "chosen_option": decision.chosen_option.strip(),
             "reasoning": decision.reasoning,
             "namespace": namespace,
+            "confidence": decision.confidence,
+            "review_at": decision.review_at,
         },
         missing="The decision was not stored.",
     )
+    return _linked(row)
+
+
+async def link_episodes(
+    conn: Connection, decision_id: int, links: Sequence[DecisionEpisode], *, namespace: str
+) -> None:
+    """Link a decision to the episodes that led to it, each of the decision's namespace.
+
+    Raises:
+        NotFound: the namespace has no such episode.
+    """
+    cursor = await conn.execute(
+        """
+        INSERT INTO decision_episodes (decision_id, episode_id, role)
+        SELECT %(decision_id)s, e.id, x.role
+        FROM unnest(%(episode_ids)s::integer[], %(roles)s::text[]) AS x (episode_id, role)
+        JOIN episodic_memory e ON e.id = x.episode_id
+        WHERE e.namespace = %(namespace)s
+        RETURNING episode_id
+        """,
+        {
+            "decision_id": decision_id,
+            "episode_ids": [link.episode_id for link in links],
+            "roles": [link.role for link in links],
+            "namespace": namespace,
+        },
+    )
+    there = {row[0] for row in await cursor.fetchall()}
+    for link in links:
+        if link.episode_id not in there:
+            raise NotFound(f"There is no episode {link.episode_id} in namespace {namespace!r}.")
 
 
 async def get_decision(conn: Connection, decision_id: int, *, namespace: str) -> Decision:
     """Return one decision; `NotFound` where the namespace has none of this id."""
-    return await fetch_one(
+    row = await fetch_one(
         conn,
         Decision,
         "SELECT "
-        + _COLUMNS
+        + COLUMNS
         + "FROM decision_outcomes d WHERE d.id = %(id)s AND d.namespace = %(namespace)s",
         {"id": decision_id, "namespace": namespace},
         missing=f"There is no decision {decision_id} in namespace {namespace!r}.",
     )
+    return _linked(row)
 
 
 async def list_decisions(
     conn: Connection, *, namespace: str, outcome: Outcome | None, limit: int, offset: int
 ) -> list[Decision]:
     """Return decisions, newest first."""
-    return await fetch_all(
+    rows = await fetch_all(
         conn,
         Decision,
         "SELECT "
-        + _COLUMNS
+        + COLUMNS
         + """
         FROM decision_outcomes d
         WHERE d.namespace = %(namespace)s
@@ -104,17 +158,18 @@ async def list_decisions(
         """,
         {"namespace": namespace, "outcome": outcome, "limit": limit, "offset": offset},
     )
+    return as_decisions(rows)
 
 
 async def list_decisions_of_episodes(
     conn: Connection, episode_ids: Sequence[int], *, namespace: str
 ) -> list[Decision]:
     """Return the decisions that belong to these episodes."""
-    return await fetch_all(
+    rows = await fetch_all(
         conn,
         Decision,
         "SELECT "
-        + _COLUMNS
+        + COLUMNS
         + """
         FROM decision_outcomes d
         WHERE d.namespace = %(namespace)s
@@ -123,17 +178,18 @@ async def list_decisions_of_episodes(
         """,
         {"namespace": namespace, "episode_ids": list(episode_ids)},
     )
+    return as_decisions(rows)
 
 
 async def page_decisions(
     conn: Connection, namespace: str, *, after_id: int, limit: int
 ) -> list[Decision]:
     """Return the namespace's decisions behind `after_id`, by id."""
-    return await fetch_all(
+    rows = await fetch_all(
         conn,
         Decision,
         "SELECT "
-        + _COLUMNS
+        + COLUMNS
         + """
         FROM decision_outcomes d
         WHERE d.namespace = %(namespace)s
@@ -143,6 +199,7 @@ async def page_decisions(
         """,
         {"namespace": namespace, "after_id": after_id, "limit": limit},
     )
+    return as_decisions(rows)
 
 
 async def resolve_decision(
@@ -156,14 +213,14 @@ async def resolve_decision(
     feedback: Feedback | None,
 ) -> Decision | None:
     """Record the outcome of a pending decision; None if there is no pending one of this id."""
-    return await fetch_optional(
+    row = await fetch_optional(
         conn,
         Decision,
         """
         UPDATE decision_outcomes AS d
         SET outcome_status = %(status)s,
-            outcome_details = %(details)s,
-            lessons_learned = %(lessons)s,
+            outcome_details = coalesce(%(details)s::jsonb, d.outcome_details),
+            lessons_learned = coalesce(%(lessons)s, d.lessons_learned),
             user_feedback = coalesce(%(feedback)s, d.user_feedback),
             resolved_at = now()
         WHERE d.id = %(id)s
@@ -171,7 +228,7 @@ async def resolve_decision(
           AND coalesce(d.outcome_status, 'pending') = 'pending'
         RETURNING
         """
-        + _COLUMNS,
+        + COLUMNS,
         {
             "id": decision_id,
             "namespace": namespace,
@@ -181,6 +238,7 @@ async def resolve_decision(
             "feedback": feedback,
         },
     )
+    return None if row is None else _linked(row)
 
 
 _UPDATABLE: Mapping[str, LiteralString] = {
@@ -189,6 +247,7 @@ _UPDATABLE: Mapping[str, LiteralString] = {
     "lessons_learned": "text",
     "user_feedback": "text",
     "outcome_details": "jsonb",
+    "review_at": "timestamptz",
 }
 
 
@@ -196,7 +255,7 @@ async def update_decision(
     conn: Connection, decision_id: int, changes: Mapping[str, Any], *, namespace: str
 ) -> Decision:
     """Set the columns in `changes`, whose names must be updatable; `NotFound` if no row."""
-    return await update_one(
+    row = await update_one(
         conn,
         Decision,
         "decision_outcomes",
@@ -206,9 +265,10 @@ async def update_decision(
         stamp=None,
         row_id=decision_id,
         namespace=namespace,
-        returning=_COLUMNS,
+        returning=COLUMNS,
         missing=f"There is no decision {decision_id} in namespace {namespace!r}.",
     )
+    return _linked(row)
 
 
 async def delete_decision(conn: Connection, decision_id: int, *, namespace: str) -> int:
@@ -218,3 +278,13 @@ async def delete_decision(conn: Connection, decision_id: int, *, namespace: str)
         "DELETE FROM decision_outcomes WHERE id = %(id)s AND namespace = %(namespace)s",
         {"id": decision_id, "namespace": namespace},
     )
+
+
+def as_decisions(rows: Sequence[Decision]) -> list[Decision]:
+    """Return decisions as read with their links as what they are: the driver reads JSON."""
+    return [_linked(row) for row in rows]
+
+
+def _linked(row: Decision) -> Decision:
+    links = cast("list[dict[str, Any]]", row.episodes)
+    return replace(row, episodes=[DecisionEpisode(**link) for link in links])

@@ -72,6 +72,8 @@ class QuestionFacts:
     table_rows: float
     #: Whether pgvector searches on when a filter leaves too few (0.8).
     iterative: bool
+    #: Whether any episode of the namespace is an echo; most have none, and need not be searched so.
+    echoes: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +158,12 @@ async def read_question(
                extract(epoch FROM now() - n.refreshed_at)::float8 / 86400,
                (SELECT reltuples FROM pg_class WHERE oid = 'episodic_memory'::regclass),
                a.iterative,
+               EXISTS (
+                   SELECT
+                   FROM episodic_memory e
+                   WHERE e.namespace = %(namespace)s
+                     AND e.metadata ? 'echo_of'
+               ),
                a.hnsw
         FROM applied a
         CROSS JOIN known k
@@ -177,6 +185,7 @@ async def read_question(
         sampled_days_ago=row[4],
         table_rows=max(row[5], 0.0),
         iterative=row[6],
+        echoes=row[7],
     )
 
 
@@ -204,6 +213,7 @@ async def find_candidates(
         space,
         approximate=approximate,
         exactly=any(weight is None for weight in idf),
+        echoes=not facts.echoes,
     )
     lexemes = [lexeme_query(word) for word in words]
     # Where most of the table is this namespace, asking the index for it only costs.
@@ -237,8 +247,11 @@ async def describe(
     vector: str | None,
     space: Space | None,
     depth: int,
+    echoes: bool,
 ) -> Candidates:
     """Return what the ranking needs to know about these episodes and their neighbours.
+
+    `echoes`: those are eligible, too.
 
     Neighbours are up to `depth` (1 or 2) episodes before and after each in its session.
     """
@@ -250,7 +263,8 @@ async def describe(
         "vector": vector,
     }
     async with conn.cursor(binary=True) as cursor:
-        await cursor.execute(descriptions_sql(asked_for(where), len(words), space), params)
+        statement = descriptions_sql(asked_for(where), len(words), space, echoes=echoes)
+        await cursor.execute(statement, params)
         row: Any = await cursor.fetchone()
     # array_agg of arrays has no empty result, and a question without words has no counts.
     counts: list[list[float]] = (row[1] or []) if words else [[] for _ in row[0]]

@@ -84,19 +84,28 @@ def asked_for(where: EpisodeFilter) -> tuple[str, ...]:
 
 @lru_cache(maxsize=256)
 def candidates_sql(
-    filters: tuple[str, ...], space: Space | None, *, approximate: bool, exactly: bool
+    filters: tuple[str, ...],
+    space: Space | None,
+    *,
+    approximate: bool,
+    exactly: bool,
+    echoes: bool,
 ) -> bytes:
-    """Return the statement of `find_candidates`; `exactly` counts words over the namespace."""
-    conditions = _conditions(filters)
+    """Return the statement of `find_candidates`; `exactly` counts words over the namespace.
+
+    `echoes` lets those through; where there are none, not asking after them is quicker.
+    """
+    conditions = _conditions(filters, echoes=echoes)
+    place = _inside(echoes=echoes)
     return (
         sql.SQL(_one_line(_CANDIDATES))
         .format(
             eligible=conditions,
             # Counting words is for the namespace; looking for memories is for the filter.
-            inside=conditions if filters and not exactly else _inside(),
+            inside=conditions if filters and not exactly else place,
             near=_nearest(
                 # One plan for every namespace: the graph, whatever else an index could do.
-                _inside() if approximate and not filters else conditions,
+                place if approximate and not filters else conditions,
                 space,
                 approximate=approximate,
             ),
@@ -106,7 +115,9 @@ def candidates_sql(
 
 
 @lru_cache(maxsize=256)
-def descriptions_sql(filters: tuple[str, ...], words: int, space: Space | None) -> bytes:
+def descriptions_sql(
+    filters: tuple[str, ...], words: int, space: Space | None, *, echoes: bool
+) -> bytes:
     """Return the statement of `describe`."""
     counts = sql.SQL(", ").join(
         sql.SQL("ts_rank(e.search, a.words[{}]) * %(unit)s::float8").format(sql.Literal(i + 1))
@@ -115,7 +126,7 @@ def descriptions_sql(filters: tuple[str, ...], words: int, space: Space | None) 
     return (
         sql.SQL(_one_line(_DESCRIPTIONS))
         .format(
-            eligible=_conditions(filters),
+            eligible=_conditions(filters, echoes=echoes),
             counts=counts if words else sql.SQL("0"),
             similarity=_similarity(space),
         )
@@ -128,28 +139,20 @@ def nearest_sql(
     filters: tuple[str, ...], space: Space, *, metric: Metric, approximate: bool
 ) -> bytes:
     """Return the statement of `find_nearest`."""
-    return (
-        sql.SQL(_one_line(_NEAREST))
-        .format(
-            near=_nearest(_conditions(filters), space, approximate=approximate, metric=metric),
-            operator=_OPERATORS[metric],
-        )
-        .as_bytes(None)
-    )
+    near = _nearest(_conditions(filters), space, approximate=approximate, metric=metric)
+    return _formatted(_NEAREST, near=near, operator=_OPERATORS[metric])
 
 
 @lru_cache(maxsize=256)
 def newest_sql(filters: tuple[str, ...], *, echoes: bool) -> bytes:
     """Return the statement that finds the newest episodes, echoes among them or not."""
-    conditions = _conditions(filters, echoes=echoes)
-    return sql.SQL(_one_line(_NEWEST)).format(conditions=conditions).as_bytes(None)
+    return _formatted(_NEWEST, conditions=_conditions(filters, echoes=echoes))
 
 
 @lru_cache(maxsize=256)
 def undated_sql(filters: tuple[str, ...], *, echoes: bool) -> bytes:
     """Return the statement that finds episodes without a time, echoes among them or not."""
-    conditions = _conditions(filters, echoes=echoes)
-    return sql.SQL(_one_line(_UNDATED)).format(conditions=conditions).as_bytes(None)
+    return _formatted(_UNDATED, conditions=_conditions(filters, echoes=echoes))
 
 
 _CANDIDATES: LiteralString = """
@@ -312,6 +315,10 @@ _OPERATORS: dict[Metric, sql.SQL] = {
 }
 
 
+def _formatted(text: LiteralString, **parts: sql.Composable) -> bytes:
+    return sql.SQL(_one_line(text)).format(**parts).as_bytes(None)
+
+
 def _one_line(text: LiteralString) -> LiteralString:
     return " ".join(text.split())
 
@@ -327,9 +334,10 @@ def _conditions(filters: tuple[str, ...], *, echoes: bool = False) -> sql.Compos
     return sql.SQL(" AND ").join(conditions)
 
 
-def _inside() -> sql.Composable:
+def _inside(*, echoes: bool) -> sql.Composable:
     """Return the condition that a row is in the namespace, and no echo there."""
-    return sql.SQL(" AND ").join([sql.SQL(_IN_NAMESPACE), _no_echo([_IN_NAMESPACE])])
+    place = sql.SQL(_IN_NAMESPACE)
+    return place if echoes else sql.SQL(" AND ").join([place, _no_echo([_IN_NAMESPACE])])
 
 
 def _no_echo(parts: Sequence[LiteralString]) -> sql.Composable:

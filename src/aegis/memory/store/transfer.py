@@ -153,24 +153,26 @@ async def insert_decision_once(
     *,
     namespace: str,
     episode_id: int | None,
-) -> bool:
-    """Insert a decision with its outcome; False if the namespace holds it already."""
+) -> int | None:
+    """Insert a decision with its outcome and return its id; None if it is there already."""
     # Decisions have no key of their source, so one import after the other looks and inserts.
     await conn.execute(
         "SELECT pg_advisory_xact_lock(hashtextextended('aegis.import.decisions', 0))"
     )
-    rows = await execute(
+    return await fetch_value(
         conn,
         """
         INSERT INTO decision_outcomes (
             decision_id, task_context, alternatives, chosen_option, reasoning, outcome_status,
-            outcome_details, lessons_learned, user_feedback, created_at, resolved_at, namespace
+            outcome_details, lessons_learned, user_feedback, created_at, resolved_at, namespace,
+            confidence, review_at
         )
         SELECT
             %(episode_id)s, %(task_context)s, %(alternatives)s, %(chosen_option)s,
             %(reasoning)s, %(outcome_status)s, %(outcome_details)s, %(lessons_learned)s,
             %(user_feedback)s, coalesce(%(created_at)s::timestamptz, now()),
-            %(resolved_at)s::timestamptz, %(namespace)s
+            %(resolved_at)s::timestamptz, %(namespace)s, %(confidence)s::double precision,
+            %(review_at)s::timestamptz
         WHERE NOT EXISTS (
             SELECT FROM decision_outcomes d
             WHERE d.namespace = %(namespace)s
@@ -181,6 +183,7 @@ async def insert_decision_once(
               AND (%(created_at)s::timestamptz IS NULL
                    OR coalesce(d.created_at, d.resolved_at, 'epoch') = %(created_at)s)
         )
+        RETURNING id
         """,
         {
             "episode_id": episode_id,
@@ -195,9 +198,10 @@ async def insert_decision_once(
             "created_at": decision.created_at,
             "resolved_at": decision.resolved_at,
             "namespace": namespace,
+            "confidence": decision.confidence,
+            "review_at": decision.review_at,
         },
     )
-    return rows > 0
 
 
 def _jsonb(value: Mapping[str, Any] | None) -> Jsonb | None:
