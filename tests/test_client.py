@@ -28,6 +28,7 @@ def test_client_without_async_does_the_same(dsn: str, settings: Settings) -> Non
         episode = a.memory.record("note", "The cat sat on the mat.")
         fact = a.memory.facts.record("cat", "sits on the mat")
         assert a.memory.recall("cat", k=1)[0].episode == episode
+        assert a.memory.context("cat", budget_tokens=99).ids == [episode.id]
         assert a.memory.facts.get(fact.id) == fact
         assert a.memory.namespace == "default"
         with pytest.raises(NotFound):
