@@ -42,6 +42,7 @@ _COMPARED = 20_000
 _NEW_WORDS, _NEW_SHARE = 6, 0.3
 _SPACED = re.compile(r"([\u2e80-\u9fff\uf900-\ufaff])")
 _NO_WORD = re.compile(r"[^\w\s]+|_+")
+_ASCII_WORDS = {i: " " for i in range(128) if not chr(i).isalnum()}
 
 
 def header(episode: Episode) -> str:
@@ -53,7 +54,11 @@ def header(episode: Episode) -> str:
 
 def normalised(text: str) -> str:
     """Return the words of `text` without case, accents of form, punctuation and spacing."""
-    folded = unicodedata.normalize("NFKC", text[:_COMPARED]).casefold()
+    text = text[:_COMPARED]
+    if text.isascii():
+        # The same, a tenth of the time.
+        return " ".join(text.lower().translate(_ASCII_WORDS).split())
+    folded = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(_SPACED.sub(r" \1 ", _NO_WORD.sub(" ", folded)).split())
 
 

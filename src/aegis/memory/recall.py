@@ -297,15 +297,15 @@ async def _hits(conn: Connection, ranked: Sequence[Ranked], k: int, *, distinct:
     deleted a moment ago is left out.
     """
     rows = {row.id: row for row in await search.list_by_ids(conn, [r.id for r in ranked[:k]])}
-    if distinct:
-        few = len(_originals(rows.values())) < min(k, len(ranked))
-        if few or len(without_echoes([_hit(row, 0.0, []) for row in rows.values()])) < len(rows):
-            spare = await search.list_by_ids(conn, [r.id for r in ranked[k : k + _SPARE]])
-            rows |= {row.id: row for row in spare}
+    originals = _originals(rows.values()) if distinct else set[int]()
+    echoes = any(originals_of(row.metadata) for row in rows.values())
+    if distinct and (echoes or len(originals) < min(k, len(ranked))):
+        spare = await search.list_by_ids(conn, [r.id for r in ranked[k : k + _SPARE]])
+        rows |= {row.id: row for row in spare}
+        originals = _originals(rows.values())
     found = [_hit(rows[r.id], r.score, r.explain()) for r in ranked if r.id in rows]
     if not distinct:
         return found
-    originals = _originals(rows.values())
     first = [hit for hit in found if hit.episode.id in originals]
     # An original that comes behind the first `k` does not hide its echo.
     shown = {hit.episode.id for hit in without_echoes(first)[:k]}

@@ -214,6 +214,7 @@ async def find_candidates(
         approximate=approximate,
         exactly=any(weight is None for weight in idf),
         echoes=not facts.echoes,
+        near_limit=near_limit,
     )
     lexemes = [lexeme_query(word) for word in words]
     # Where most of the table is this namespace, asking the index for it only costs.
@@ -228,7 +229,6 @@ async def find_candidates(
         "episodes": facts.episodes,
         "mean_terms": facts.mean_terms,
         "worded_limit": worded_limit,
-        "near_limit": near_limit,
         "vector": vector,
     }
     async with conn.cursor(binary=True) as cursor:

@@ -90,6 +90,7 @@ def candidates_sql(
     approximate: bool,
     exactly: bool,
     echoes: bool,
+    near_limit: int,
 ) -> bytes:
     """Return the statement of `find_candidates`; `exactly` counts words over the namespace.
 
@@ -108,6 +109,7 @@ def candidates_sql(
                 place if approximate and not filters else conditions,
                 space,
                 approximate=approximate,
+                limit=near_limit,
             ),
         )
         .as_bytes(None)
@@ -123,14 +125,11 @@ def descriptions_sql(
         sql.SQL("ts_rank(e.search, a.words[{}]) * %(unit)s::float8").format(sql.Literal(i + 1))
         for i in range(words)
     )
-    return (
-        sql.SQL(_one_line(_DESCRIPTIONS))
-        .format(
-            eligible=_conditions(filters, echoes=echoes),
-            counts=counts if words else sql.SQL("0"),
-            similarity=_similarity(space),
-        )
-        .as_bytes(None)
+    return _formatted(
+        _DESCRIPTIONS,
+        eligible=_conditions(filters, echoes=echoes),
+        counts=counts if words else sql.SQL("0"),
+        similarity=_similarity(space),
     )
 
 
@@ -139,19 +138,19 @@ def nearest_sql(
     filters: tuple[str, ...], space: Space, *, metric: Metric, approximate: bool
 ) -> bytes:
     """Return the statement of `find_nearest`."""
-    near = _nearest(_conditions(filters), space, approximate=approximate, metric=metric)
-    return _formatted(_NEAREST, near=near, operator=_OPERATORS[metric])
+    nearest = _nearest(_conditions(filters), space, approximate=approximate, metric=metric)
+    return _formatted(_NEAREST, near=nearest, operator=_OPERATORS[metric])
 
 
 @lru_cache(maxsize=256)
 def newest_sql(filters: tuple[str, ...], *, echoes: bool) -> bytes:
-    """Return the statement that finds the newest episodes, echoes among them or not."""
+    """Return the statement of `find_newest`."""
     return _formatted(_NEWEST, conditions=_conditions(filters, echoes=echoes))
 
 
 @lru_cache(maxsize=256)
 def undated_sql(filters: tuple[str, ...], *, echoes: bool) -> bytes:
-    """Return the statement that finds episodes without a time, echoes among them or not."""
+    """Return the statement of those without a time."""
     return _formatted(_UNDATED, conditions=_conditions(filters, echoes=echoes))
 
 
@@ -335,7 +334,6 @@ def _conditions(filters: tuple[str, ...], *, echoes: bool = False) -> sql.Compos
 
 
 def _inside(*, echoes: bool) -> sql.Composable:
-    """Return the condition that a row is in the namespace, and no echo there."""
     place = sql.SQL(_IN_NAMESPACE)
     return place if echoes else sql.SQL(" AND ").join([place, _no_echo([_IN_NAMESPACE])])
 
@@ -364,7 +362,9 @@ def _nearest(
     *,
     approximate: bool,
     metric: Metric = "cosine",
+    limit: int | None = None,
 ) -> sql.Composable:
+    """Return the statement of the vectors; a `limit` of its own is a constant to the planner."""
     if space is None:
         return sql.SQL("SELECT NULL::int AS id WHERE false")
     # The expressions of the HNSW indexes, and one that no index has.
@@ -381,13 +381,14 @@ def _nearest(
         WHERE {conditions}
           AND {comparable}
         ORDER BY e.embedding::{kind} {operator} %(vector)s::{kind}
-        LIMIT %(near_limit)s
+        LIMIT {limit}
         """
     ).format(
         conditions=conditions,
         comparable=comparable(space),
         kind=kind,
         operator=_OPERATORS[metric],
+        limit=sql.SQL("%(near_limit)s") if limit is None else sql.Literal(limit),
     )
 
 
