@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from aegis.errors import InvalidInput
 from aegis.memory.importing.fields import describe
-from aegis.memory.importing.items import BrokenItem, Place, Source
+from aegis.memory.importing.items import BrokenItem, Item, Place, Source
 from aegis.memory.importing.lines import file_size, find_files, parse_object, read_lines
 from aegis.memory.importing.values import read_values
 
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
     from aegis.memory.importing.items import Event
     from aegis.memory.importing.values import Readable
+    from aegis.memory.models import NewEpisode
 
-__all__ = ["Entry", "Part", "find_parts", "open_parts", "unwrap"]
+__all__ = ["Entry", "Part", "find_parts", "open_parts", "read_episode", "unwrap"]
 
 #: A member that is larger, or that shrank more than text does, is an attack or no export.
 MAX_MEMBER_BYTES = 16 * 2**30
@@ -106,6 +107,16 @@ def open_parts(parts: list[Part], read: Callable[[Entry], Iterator[Event]], *, u
     """Open an export's parts: `read` makes events of each object in them, a `unit`."""
     total = sum(part.size for part in parts)
     return Source(events=_events(parts, read, unit), total=total, unit="bytes")
+
+
+def read_episode(entry: Entry, read: Callable[[dict[str, Any]], NewEpisode]) -> Event:
+    """Return the entry as `read` has it, or the report of what is wrong with it."""
+    try:
+        episode = read(entry.fields)
+    except InvalidInput as error:
+        return entry.broken(error.message)
+    size = len(episode.summary) * (1 if episode.details is None else 2)
+    return Item(value=episode, place=entry.place, position=entry.position, size=size)
 
 
 def unwrap(entry: Entry, name: str, unit: str, read: Callable[[Entry], Event]) -> Iterator[Event]:

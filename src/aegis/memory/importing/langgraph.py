@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from aegis.errors import InvalidInput
 from aegis.memory import validate
-from aegis.memory.importing.archives import find_parts, open_parts, unwrap
+from aegis.memory.importing.archives import find_parts, open_parts, read_episode, unwrap
 from aegis.memory.importing.fields import describe, read_time
-from aegis.memory.importing.items import Item
 from aegis.memory.models import NewEpisode
 
 if TYPE_CHECKING:
@@ -47,12 +46,7 @@ def _events(entry: Entry) -> Iterator[Event]:
 
 
 def _event(entry: Entry) -> Event:
-    try:
-        episode = _episode(entry.fields)
-    except InvalidInput as error:
-        return entry.broken(error.message)
-    size = len(episode.summary) * (1 if episode.details is None else 2)
-    return Item(value=episode, place=entry.place, position=entry.position, size=size)
+    return read_episode(entry, _episode)
 
 
 def _episode(item: dict[str, Any]) -> NewEpisode:
