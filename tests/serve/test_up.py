@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from aegis.config import Settings
+
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Path:
@@ -122,6 +124,11 @@ def test_server_killed_under_a_question_is_said_and_survived(embedded_dir: Path)
         embedded.stop(settings)
 
 
+def _pid_when_running(settings: Settings) -> int | None:
+    found = embedded.status(settings)
+    return found.pid if found.state == "running" else None
+
+
 def test_killed_server_comes_back_by_itself(embedded_dir: Path) -> None:
     settings = load_settings({}, data_dir=embedded_dir)
     with serving(embedded_dir, embedder="none") as served, served.http() as http:
@@ -129,8 +136,8 @@ def test_killed_server_comes_back_by_itself(embedded_dir: Path) -> None:
         assert before is not None
         assert not embedded.crashed(settings)
         os.kill(before, signal.SIGKILL)
-        assert wait_until(lambda: embedded.status(settings).state == "running", 30)
-        assert embedded.status(settings).pid != before
+        # A killed process is still there for a moment, so the new one is waited for by its id.
+        assert wait_until(lambda: _pid_when_running(settings) not in (None, before), 30)
         assert wait_until(lambda: http.get("/readyz").status_code == 200, 30)
     # It was started again here, so it ends with what started it.
     assert embedded.status(settings).state == "stopped"
