@@ -132,6 +132,29 @@ async def test_the_first_question_of_a_connection_uses_the_graph_like_every_late
             assert await _graph_searches(db) == before + number + 1
 
 
+async def test_a_question_is_not_planned_anew_each_time(
+    large_db: Database, embedder: Embedder, settings: Settings
+) -> None:
+    async with large_db.transaction() as conn:
+        dsn = conn.info.dsn
+    one = replace(settings, pool_min_size=1, pool_max_size=1)
+    async with await Database.open(dsn, one) as db:
+        memory = Memory(db, embedder, namespace="default")
+        for number in range(20):
+            await memory.recall(f"common word{number % 7}", vector=_vector(number))
+        async with db.transaction() as conn:
+            cursor = await conn.execute(
+                "SELECT generic_plans, custom_plans FROM pg_prepared_statements "
+                "WHERE statement LIKE '%episodic_memory%'",
+                prepare=False,
+            )
+            plans = await cursor.fetchall()
+    # The question, the candidates, what they are, the rows; PostgreSQL always tries five plans.
+    assert len(plans) == 4
+    assert [custom for _, custom in plans] == [5] * 4
+    assert all(generic >= 5 for generic, _ in plans)
+
+
 async def _graph_searches(db: Database) -> int:
     async with db.transaction() as conn:
         await execute(conn, "SELECT pg_stat_force_next_flush()")

@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 #: Up to here a namespace is searched exactly and its words are counted while at it.
-SMALL_NAMESPACE = 5_000
+SMALL_NAMESPACE = 2_000
 
 #: ts_rank of a word that occurs once, with PostgreSQL's default weight 0.1, is 0.1 / (pi²/6); its
 #: reciprocal makes that 1, and n occurrences the sum of 1/i² (calc_rank_or in tsrank.c).
@@ -97,7 +97,9 @@ async def read_question(
 ) -> QuestionFacts:
     """Return the words of `query` and what is known about the namespace.
 
-    Sets `hnsw.*` and `jit` for the rest of the transaction.
+    Sets `hnsw.*` and `jit` for the rest of the transaction. Values are queries
+    of their own, which no planner looks into: one plan serves all, and making it takes longer than
+    running it.
     """
     cursor = await conn.execute(
         """
@@ -124,7 +126,7 @@ async def read_question(
                    array_agg((
                        SELECT t.share
                        FROM memory_terms t
-                       WHERE t.namespace = %(namespace)s
+                       WHERE t.namespace = (SELECT %(namespace)s::text)
                          AND t.term = w.lexeme
                    )) AS shares
             FROM words w
@@ -136,12 +138,12 @@ async def read_question(
                    FROM (
                        SELECT 1
                        FROM episodic_memory e
-                       WHERE e.namespace = %(namespace)s
+                       WHERE e.namespace = (SELECT %(namespace)s::text)
                        -- An order that one index alone has, which begins with the namespace. In
                        -- another one, or none, a plan made for every namespace may read the
                        -- whole table for the few rows of this one.
                        ORDER BY e.session_id, e.timestamp, e.id
-                       LIMIT %(bound)s
+                       LIMIT (SELECT %(bound)s::bigint)
                    ) AS bounded
                )),
                coalesce(n.mean_terms, (
@@ -149,7 +151,7 @@ async def read_question(
                    FROM (
                        SELECT e.search
                        FROM episodic_memory e
-                       WHERE e.namespace = %(namespace)s
+                       WHERE e.namespace = (SELECT %(namespace)s::text)
                          AND (e.metadata ? 'echo_of') IS NOT TRUE
                        ORDER BY e.session_id, e.timestamp, e.id
                        LIMIT 500
@@ -161,13 +163,13 @@ async def read_question(
                EXISTS (
                    SELECT
                    FROM episodic_memory e
-                   WHERE e.namespace = %(namespace)s
+                   WHERE e.namespace = (SELECT %(namespace)s::text)
                      AND e.metadata ? 'echo_of'
                ),
                a.hnsw
         FROM applied a
         CROSS JOIN known k
-        LEFT JOIN memory_namespaces n ON n.namespace = %(namespace)s
+        LEFT JOIN memory_namespaces n ON n.namespace = (SELECT %(namespace)s::text)
         """,
         {
             "query": query,
