@@ -159,13 +159,15 @@ class Items:
         operations: Sequence[Operation],
         *,
         encoder: Encoder | None = None,
+        semantic: bool = True,
         omit_expired: bool = True,
         remember: bool = False,
         namespace: str | None = None,
     ) -> builtins.list[Any]:
         """Do several things at once and return what each comes to, in order.
 
-        `encoder` makes the vectors instead of the client's embedder. `remember` keeps an episode
+        `encoder` makes the vectors instead of the client's embedder; none are made, nor asked for,
+        where `semantic` is false. `remember` keeps an episode
         for each item as well, so that recall finds it; it goes with the item.
 
         Raises:
@@ -180,7 +182,7 @@ class Items:
         ]
         # The last put to a place is the one that counts, and where it comes is its place.
         puts = {(op.path, op.key): op for op in operations if isinstance(op, PutItem)}
-        chosen = encoder or self.encoder
+        chosen = (encoder or self.encoder) if semantic else None
         vectors = await _encode(chosen, list(puts.values()), operations)
         episodes = await prepare_episodes(self._embedder, list(puts.values())) if remember else None
         async with self._db.transaction() as conn:
