@@ -117,8 +117,8 @@ class Bridge:
 
         if self._here():
             raise asyncio.InvalidStateError(
-                f"{function.__name__} was called without await in the event loop of its client, "
-                "which would wait for itself for ever; await the asynchronous form instead."
+                "A synchronous call was made in the event loop of its client, which would wait "
+                "for itself for ever; await the asynchronous form instead."
             )
         future = self.start(function(*args, **kwargs))
         try:

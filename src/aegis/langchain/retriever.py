@@ -61,8 +61,8 @@ class AegisRetriever(BaseRetriever):
         self,
         query: str,
         *,
-        run_manager: CallbackManagerForRetrieverRun,
-        **filters: Any,  # noqa: ARG002
+        run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002
+        **filters: Any,
     ) -> list[Document]:
         hits = self.client.bridge.call(self.client.memory.recall, query, **self._asked(filters))
         return [_document(hit) for hit in hits]
