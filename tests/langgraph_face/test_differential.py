@@ -35,6 +35,7 @@ labels = st.sampled_from(["a", "b", "ab", "A", "a%", "a_", "ü", "a'b", 'q"', "{
 paths = st.lists(labels, min_size=1, max_size=3).map(tuple)
 prefixes = st.lists(labels, max_size=2).map(tuple)
 keys = st.sampled_from(["k", "k.1", "K", "%", "'; --", "ключ"])
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=4)
 numbers = st.one_of(st.integers(-3, 3), st.floats(-3, 3, allow_nan=False), st.just(1e22))
 flags = st.sampled_from([True, False, None, "yes", "no"])
 values = st.fixed_dictionaries(
@@ -43,7 +44,7 @@ values = st.fixed_dictionaries(
         "flag": flags,
         "tags": st.lists(st.sampled_from(["x", "y"]), max_size=2),
         "o": st.fixed_dictionaries({}, optional={"p": st.integers(0, 1), "q": flags}),
-        "more": st.lists(st.fixed_dictionaries({"c": st.text(max_size=4)}), max_size=2),
+        "more": st.lists(st.fixed_dictionaries({"c": texts}), max_size=2),
     },
 )
 tests_of_numbers = st.sampled_from(["$gt", "$gte", "$lt", "$lte", "$eq", "$ne"])
@@ -69,9 +70,9 @@ conditions = st.builds(
     path=st.lists(st.one_of(labels, st.just("*")), max_size=2).map(tuple),
 )
 operations = st.one_of(
-    st.builds(GetOp, namespace=paths, key=keys),
-    st.builds(PutOp, namespace=paths, key=keys, value=values, index=indexes),
-    st.builds(PutOp, namespace=paths, key=keys, value=st.none()),
+    st.builds(GetOp, paths, keys, st.booleans()),
+    st.builds(PutOp, paths, keys, values, indexes, st.none()),
+    st.builds(PutOp, paths, keys, st.none(), st.none(), st.none()),
     st.builds(
         SearchOp,
         namespace_prefix=prefixes,
@@ -79,8 +80,11 @@ operations = st.one_of(
         limit=st.sampled_from([1, 2, ALL]),
         offset=st.just(0),
         query=st.sampled_from([None, "cats", "dogs"]),
+        refresh_ttl=st.booleans(),
     ),
-    st.builds(SearchOp, namespace_prefix=prefixes, limit=st.just(2), offset=st.integers(0, 3)),
+    st.builds(
+        SearchOp, prefixes, st.none(), st.just(2), st.integers(0, 3), st.none(), st.booleans()
+    ),
     st.builds(
         ListNamespacesOp,
         match_conditions=st.lists(conditions, max_size=2).map(tuple),
@@ -92,7 +96,7 @@ operations = st.one_of(
 
 
 @settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(batches=st.lists(st.lists(operations, min_size=1, max_size=6), min_size=1, max_size=6))
 def test_any_sequence_of_batches_comes_to_what_the_reference_comes_to(
@@ -115,10 +119,10 @@ def test_any_sequence_of_batches_comes_to_what_the_reference_comes_to(
             ops.append(op)
         expected = [put_right(reference).batch([op])[0] for op in ops if not isinstance(op, PutOp)]
         found = ours.batch(ops)
-        for op in ops:
-            if isinstance(op, PutOp):
-                reference._vectors[op.namespace].pop(op.key, None)
-        reference.batch([op for op in last_puts(ops)])
+        puts = last_puts(ops)
+        for put in puts:
+            reference._vectors[put.namespace].pop(put.key, None)
+        reference.batch(puts)
         reads = [(op, r) for op, r in zip(ops, found, strict=True) if not isinstance(op, PutOp)]
         for (op, ours_found), theirs in zip(reads, expected, strict=True):
             assert_same(op, ours_found, theirs)

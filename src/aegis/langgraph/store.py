@@ -51,8 +51,8 @@ class AegisStore(BaseStore):
 
     `client` is what `aegis.connect()` gives, entered with or without `async`. Items are embedded by
     the client's own embedder, as a whole or by `index["fields"]`; `index["embed"]` takes another
-    one, and `index=False` embeds nothing. `ttl` is LangGraph's; expired items are left out of every
-    read unless it says `omit_expired: False`. `remember` keeps an episode for each item, so that
+    one, and `index=False` embeds nothing. `ttl` is LangGraph's; what has expired is read until it is
+    swept, unless it says `omit_expired: True`. `remember` keeps an episode for each item, so that
     recall finds it, too.
     """
 
@@ -63,7 +63,6 @@ class AegisStore(BaseStore):
         "_indexing",
         "_items",
         "_namespace",
-        "_omit_expired",
         "_remember",
         "_sweeper",
         "index_config",
@@ -99,7 +98,6 @@ class AegisStore(BaseStore):
         #: As it was given, for those who look.
         self.index_config = index or None
         self.ttl_config = None if ttl is None else cast("TTLConfig", dict(ttl))
-        self._omit_expired = bool((ttl or {}).get("omit_expired", True))
         self._remember = remember
         self._sweeper: concurrent.futures.Future[None] | None = None
 
@@ -165,7 +163,7 @@ class AegisStore(BaseStore):
             [self._operation(op) for op in ops],
             encoder=None if self._indexing is None else self._indexing.encoder,
             semantic=self._indexing is not None,
-            omit_expired=self._omit_expired,
+            omit_expired=bool(self.ttl_config and self.ttl_config.get("omit_expired")),
             remember=self._remember,
             namespace=self._namespace,
         )
