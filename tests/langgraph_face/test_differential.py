@@ -107,7 +107,8 @@ def test_any_sequence_of_batches_comes_to_what_the_reference_comes_to(
     texts = 0
     for batch in batches:
         ops: list[Op] = []
-        for op in batch:
+        for drawn in batch:
+            op = drawn
             if isinstance(op, PutOp) and op.value is not None:
                 # The reference embeds no text twice in one batch.
                 texts += 1

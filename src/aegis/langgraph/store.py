@@ -51,9 +51,9 @@ class AegisStore(BaseStore):
 
     `client` is what `aegis.connect()` gives, entered with or without `async`. Items are embedded by
     the client's own embedder, as a whole or by `index["fields"]`; `index["embed"]` takes another
-    one, and `index=False` embeds nothing. `ttl` is LangGraph's; what has expired is read until it is
-    swept, unless it says `omit_expired: True`. `remember` keeps an episode for each item, so that
-    recall finds it, too.
+    one, and `index=False` embeds nothing. `ttl` is LangGraph's; what has expired is read until it
+    is swept, unless it says `omit_expired: True`. `remember` keeps an episode for each item, so
+    that recall finds it, too.
     """
 
     supports_ttl = True

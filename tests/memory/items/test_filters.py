@@ -72,7 +72,8 @@ def test_filter_that_means_nothing_is_refused(wanted: dict[str, Any], says: str)
 
 
 def put(value: Any, **more: Any) -> PutItem:
-    return PutItem(**{"path": ("a",), "key": "k", "value": value, **more})
+    fields: dict[str, Any] = {"path": ("a",), "key": "k", "value": value, **more}
+    return PutItem(**fields)
 
 
 @pytest.mark.parametrize(
@@ -121,13 +122,22 @@ def test_value_nested_without_end_is_refused_in_one_line() -> None:
         check_operation(put(value))
 
 
-@given(
-    st.recursive(
-        st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=3)),
-        lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=2), inner, max_size=3)),
-        max_leaves=6,
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(max_size=3),
+)
+
+
+def nested(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=2), inner, max_size=3)
     )
-)  # fmt: skip
+
+
+@given(st.recursive(scalars, nested, max_leaves=6))
 def test_value_is_kept_verbatim_only_where_a_number_needs_it(part: Any) -> None:
     kept = verbatim_of({"a": part})
     if kept is not None:

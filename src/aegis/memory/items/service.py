@@ -1,7 +1,7 @@
 """Items for a caller: `memory.items`.
 
-A call is one batch: what is read is read before anything is put, and of several puts to one place
-the last one counts. The embedder is asked before the transaction begins.
+A call is one batch: what is read is read before anything is put, what is put is put in one
+transaction, and of several puts to one place the last one counts. The embedder is asked before.
 """
 
 from __future__ import annotations
@@ -185,11 +185,15 @@ class Items:
         chosen = (encoder or self.encoder) if semantic else None
         vectors = await _encode(chosen, list(puts.values()), operations)
         episodes = await prepare_episodes(self._embedder, list(puts.values())) if remember else None
-        async with self._db.transaction() as conn:
-            results = await self._read(
-                conn, operations, filters, chosen, vectors, place, omit_expired=omit_expired
-            )
-            if puts:
+        results: list[Any] = [None] * len(operations)
+        # Apart, so that who lengthens lives by reading holds nothing while waiting to put.
+        if len(puts) < len(operations):
+            async with self._db.transaction() as conn:
+                results = await self._read(
+                    conn, operations, filters, chosen, vectors, place, omit_expired=omit_expired
+                )
+        if puts:
+            async with self._db.transaction() as conn:
                 await _write(conn, list(puts.values()), chosen, vectors, episodes, place)
         return results
 
@@ -366,8 +370,9 @@ async def _write(
 ) -> None:
     gone = [put for put in puts if put.value is None]
     kept = [put for put in puts if put.value is not None]
+    if len(puts) > 1:
+        await store.lock_places(conn, puts, namespace=namespace)
     if gone:
-        await store.lock_items(conn, puts, namespace=namespace)
         await store.delete_items(conn, gone, namespace=namespace)
     if kept:
         verbatim = [verbatim_of(cast("Mapping[str, Any]", put.value)) for put in kept]

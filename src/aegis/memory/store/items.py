@@ -1,14 +1,15 @@
 """SQL over `store_items` by key; vectors, paths and searching are in the files beside it.
 
-Rows are written in the order of their keys, whoever writes them, so that two writers wait for one
-another at worst. Times come from the clock, not from the start of the transaction: of two puts the
-later one is later.
+A batch that puts into several places takes their locks first, in order, and whoever only lengthens
+a life waits for nobody: nobody deadlocks. Times come from the clock, not from the start of the
+transaction: of two puts the later one is later.
 """
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any, LiteralString
+from zlib import crc32
 
 from psycopg import sql
 
@@ -30,7 +31,7 @@ __all__ = [
     "delete_items",
     "find_items",
     "in_range",
-    "lock_items",
+    "lock_places",
     "put_items",
     "sweep_items",
 ]
@@ -45,6 +46,9 @@ COLUMNS: LiteralString = """
     i.ttl_minutes,
     i.expires_at
 """
+
+#: First key of the advisory locks of places: "item" in ASCII; and how many there are.
+_LOCK, _LOCKS = 0x6974656D, 256
 
 #: Keys that were asked for, as `asked (number, path, key, …)`; a path comes as a JSON array.
 _ASKED: LiteralString = """
@@ -127,21 +131,18 @@ async def find_items(
     return found
 
 
-async def lock_items(conn: Connection, puts: Sequence[PutItem], *, namespace: str) -> None:
-    """Lock those of the places that are taken, in order, before some are removed."""
+async def lock_places(conn: Connection, puts: Sequence[PutItem], *, namespace: str) -> None:
+    """Wait for other batches that put into these places, always in the same order.
+
+    A place that is empty has no row to lock, so that places share a few numbered locks.
+    """
+    names = [json.dumps([namespace, *put.path, put.key]).encode() for put in puts]
     await conn.execute(
-        "WITH asked AS MATERIALIZED ("
-        + _ASKED
-        + """
-        )
-        SELECT
-        FROM store_items i
-        JOIN asked a ON i.path = a.path AND i.key = a.key
-        WHERE i.namespace = %(namespace)s
-        ORDER BY i.path, i.key
-        FOR UPDATE OF i
+        """
+        SELECT pg_advisory_xact_lock(%(key)s, b.number)
+        FROM unnest(%(numbers)s::int[]) AS b (number)
         """,
-        _places(puts, namespace),
+        {"key": _LOCK, "numbers": sorted({crc32(name) % _LOCKS for name in names})},
     )
 
 
