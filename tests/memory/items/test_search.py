@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 
+from aegis.db import Database
 from aegis.memory import Memory
+from aegis.memory.embedding.minilm import MODEL
 from aegis.memory.items import SearchItems
 from aegis.memory.store import item_search
 from aegis.memory.store.search_sql import Space
 
 if TYPE_CHECKING:
-    from aegis.db import Database
+    from collections.abc import AsyncIterator, Iterator
+
+    from aegis.config import Settings
     from aegis.memory.embedding import Embedder
+    from tests.conftest import Cluster
 
 #: As many as a benchmark had in ten namespaces, where another store's one index found too few.
 ROWS, PLACES = 6_000, 10
@@ -21,9 +27,9 @@ ROWS, PLACES = 6_000, 10
 _FILL = """
 WITH items AS (
     INSERT INTO store_items (path, key, value)
-    SELECT ARRAY['conversation', 'c' || i % %(places)s],
+    SELECT ARRAY['conversation', 'c' || i %% %(places)s],
            'k' || i,
-           jsonb_build_object('n', i, 'rare', i % 997 = 0)
+           jsonb_build_object('n', i, 'rare', i %% 997 = 0)
     FROM generate_series(1, %(rows)s) AS i
     RETURNING id, (value ->> 'n')::int AS n
 )
@@ -33,25 +39,40 @@ SELECT t.id,
        %(model)s,
        (
            -- Each place has a direction of its own, so that the nearest are mostly elsewhere.
-           SELECT array_agg(sin((t.n % %(places)s + 1) * d) + random() - 0.5)::vector
+           SELECT array_agg(sin((t.n %% %(places)s + 1) * d) + random() - 0.5)::vector
            FROM generate_series(1, 384) AS d
        )
 FROM items t
 """
 
 
+@pytest.fixture(scope="module")
+def filled_template(cluster: Cluster, template: str) -> Iterator[str]:
+    """A database with many items; copied, not used."""
+    name = f"items_large_{cluster.major}"
+    dsn = cluster.create_database(name, template)
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        # Row by row into HNSW takes many times as long as building it.
+        definition = conn.execute(
+            "SELECT pg_get_indexdef('idx_store_embedding_minilm'::regclass)"
+        ).fetchone()
+        assert definition is not None
+        conn.execute("DROP INDEX idx_store_embedding_minilm")
+        conn.execute("SELECT setseed(0.5)")
+        conn.execute(_FILL, {"rows": ROWS, "places": PLACES, "model": MODEL})
+        conn.execute(definition[0])
+        conn.execute("VACUUM (ANALYZE) store_items, store_vectors")
+    yield name
+    cluster.admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # pyright: ignore
+
+
 @pytest.fixture
-async def filled(db: Database, embedder: Embedder) -> Memory:
-    async with db.transaction() as conn:
-        await conn.execute("SELECT setseed(0.5)")
-        statement = _FILL.replace("% %(", "%% %(").replace("% 997", "%% 997")
-        await conn.execute(
-            statement,  # pyright: ignore[reportArgumentType]
-            {"rows": ROWS, "places": PLACES, "model": embedder.model},
-        )
-    async with db.connection() as conn:
-        await conn.execute("VACUUM (ANALYZE) store_items, store_vectors")
-    return Memory(db, embedder, namespace="default")
+async def filled(
+    cluster: Cluster, filled_template: str, settings: Settings, embedder: Embedder
+) -> AsyncIterator[Memory]:
+    with cluster.database(filled_template) as dsn:
+        async with await Database.open(dsn, settings, min_size=1) as db:
+            yield Memory(db, embedder, namespace="default")
 
 
 async def test_filtered_search_finds_as_many_as_there_are(

@@ -42,7 +42,7 @@ _FILL = 128
 #: A deeper page is read exactly: the graph does not know what comes so late.
 _GRAPH_REACH = 1_000
 #: How wide the graph is searched where the settings leave it open; exact distances rank afterwards.
-_EF_SEARCH = 80
+_EF_SEARCH = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
