@@ -60,7 +60,10 @@ def test_filters_hold_for_the_retriever_and_for_one_call(client: Any) -> None:
 
 
 def test_retriever_is_a_step_of_a_chain(client: Any) -> None:
-    chain = AegisRetriever(client=client, k=1) | RunnableLambda(lambda docs: docs[0].page_content)
+    def text(documents: list[Document]) -> str:
+        return documents[0].page_content
+
+    chain = AegisRetriever(client=client, k=1) | RunnableLambda(text)
     assert chain.invoke("cat") == "The office cat is called Miso."
     assert chain.batch(["cat", "deploy"])[1].startswith("The deploy failed")
 

@@ -52,7 +52,8 @@ def make_store(client: Any) -> Callable[..., AegisStore]:
     numbers = itertools.count()
 
     def make(**options: Any) -> AegisStore:
-        return AegisStore(client, **{"namespace": f"store-{next(numbers)}", **options})
+        options.setdefault("namespace", f"store-{next(numbers)}")
+        return AegisStore(client, **options)
 
     return make
 

@@ -43,7 +43,12 @@ def test_example_runs_and_prints_what_it_says(
         [sys.executable, script],
         capture_output=True,
         text=True,
-        env={"AEGIS_DATABASE_URL": dsn, "AEGIS_DATA_DIR": str(tmp_path), "PATH": "/usr/bin"},
+        env={
+            "AEGIS_DATABASE_URL": dsn,
+            "AEGIS_DATA_DIR": str(tmp_path),
+            "PATH": "/usr/bin",
+            "PYTHONPATH": str(ROOT / "src"),
+        },
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -23,7 +23,8 @@ def test_default_store_finds_by_meaning_without_configuration(store: AegisStore)
     store.put(("users", "1"), "b", {"text": "Invoices are due on Friday."})
     found = store.search(("users",), query="When must the bill be paid?")
     assert [item.key for item in found] == ["b", "a"]
-    assert found[0].score > found[1].score  # pyright: ignore[reportOptionalOperand]
+    scores: list[Any] = [item.score for item in found]
+    assert scores[0] > scores[1]
     item = store.get(("users", "1"), "b")
     assert item is not None
     assert item.value == {"text": "Invoices are due on Friday."}
@@ -96,13 +97,19 @@ def test_embedding_that_fails_or_does_not_fit_stores_nothing(make_store: Any) ->
     def broken(texts: Any) -> list[list[float]]:
         raise RuntimeError("away")
 
+    def too_short(texts: Any) -> list[list[float]]:
+        return [[1.0] for _ in texts]
+
+    def too_few(texts: Any) -> list[list[float]]:
+        return []
+
     store = make_store(index={"dims": 3, "embed": broken})
     with pytest.raises(RuntimeError, match="away"):
         store.put(("d",), "k", {"t": "x"})
-    short = make_store(index={"dims": 3, "embed": lambda texts: [[1.0] for _ in texts]})
+    short = make_store(index={"dims": 3, "embed": too_short})
     with pytest.raises(InvalidInput, match="1 numbers; this model's vectors have 3"):
         short.put(("d",), "k", {"t": "x"})
-    fewer = make_store(index={"dims": 1, "embed": lambda texts: []})
+    fewer = make_store(index={"dims": 1, "embed": too_few})
     with pytest.raises(Unavailable, match="0 vectors of 1 texts"):
         fewer.put(("d",), "k", {"t": "x"})
     assert [s.get(("d",), "k") for s in (store, short, fewer)] == [None] * 3
