@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         (
             "langgraph.md",
             [
-                r"work Ann repairs violins\.",
+                r"home Ann lives in Oslo\.",
                 r"\['home', 'home'\]",
                 r"\[\('users', '42'\), \('users', '7'\)\]",
             ],
