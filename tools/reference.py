@@ -21,6 +21,8 @@ import psycopg
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
+    from mcp.server import MCPServer
+
     from aegis.memory import Memory
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -212,11 +214,12 @@ def _body_of(operation: dict[str, Any]) -> str:
 
 
 def mcp_page() -> str:
-    """Return the page of MCP tools."""
+    """Return the page of MCP tools, resources and prompts."""
     from aegis.mcp.server import create_server
 
     # Listing asks nothing of a memory.
-    tools = asyncio.run(create_server(cast("Memory", None)).list_tools())
+    server = create_server(cast("Memory", None))
+    tools = asyncio.run(server.list_tools())
     parts: list[str] = []
     for tool in sorted(tools, key=lambda t: t.name):
         hints = tool.annotations
@@ -237,7 +240,29 @@ def mcp_page() -> str:
         ]
         if rows:
             parts.append(_table(("argument", "", "meaning"), rows))
-    return _page("MCP tools", *parts)
+    return _page("MCP tools", *parts, *asyncio.run(_resources_and_prompts(server)))
+
+
+async def _resources_and_prompts(server: MCPServer) -> list[str]:
+    addresses = [(str(r.uri), r.description or "") for r in await server.list_resources()]
+    addresses += [
+        (t.uri_template, t.description or "") for t in await server.list_resource_templates()
+    ]
+    rows = [(f"`{address}`", " ".join(text.split())) for address, text in sorted(addresses)]
+    prompts = [
+        (
+            f"`{prompt.name}`",
+            " ".join((prompt.description or "").split()),
+            ", ".join(f"`{argument.name}`" for argument in prompt.arguments or []),
+        )
+        for prompt in sorted(await server.list_prompts(), key=lambda p: p.name)
+    ]
+    return [
+        "## Resources\n\nJSON documents; what is not there is not found.\n",
+        _table(("address", "holds"), rows),
+        "## Prompts\n",
+        _table(("prompt", "does", "arguments"), prompts),
+    ]
 
 
 PAGE_MAKERS = {

@@ -1,7 +1,8 @@
 """The Python client: `async with aegis.connect() as a`, and the same without `async`.
 
 `connect` opens nothing by itself; entering does. The synchronous form runs the asynchronous one in
-a thread of its own through anyio's blocking portal, so there is one implementation.
+a thread of its own (anyio's blocking portal), so there is one implementation. `Bridge` is the one
+way into the event loop of a client from elsewhere: from code without `async`, or another loop.
 """
 
 from __future__ import annotations
@@ -9,21 +10,24 @@ from __future__ import annotations
 import functools
 import inspect
 from contextlib import AsyncExitStack, ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aegis.config import load_settings
+from aegis.errors import InvalidInput, Unavailable
 
 if TYPE_CHECKING:
+    import concurrent.futures
+    from collections.abc import Callable, Coroutine
     from types import TracebackType
-
-    from anyio.from_thread import BlockingPortal
 
     from aegis.config import Settings
     from aegis.db import Database
     from aegis.memory import Memory
     from aegis.memory.embedding import Embedder
 
-__all__ = ["Aegis", "Connecting", "connect"]
+__all__ = ["Aegis", "Bridge", "Connecting", "connect", "unwrap"]
+
+T = TypeVar("T")
 
 
 class Aegis:
@@ -32,6 +36,8 @@ class Aegis:
     def __init__(self, db: Database, embedder: Embedder | None, settings: Settings) -> None:
         from aegis.memory import Memory
 
+        #: Into the event loop in which this was opened.
+        self.bridge = Bridge()
         self.db = db
         self.embedder = embedder
         self.settings = settings
@@ -78,7 +84,7 @@ class Connecting:
             portal = stack.enter_context(start_blocking_portal("asyncio"))
             client = stack.enter_context(portal.wrap_async_context_manager(self))
             self._stack = stack.pop_all()
-        return _Blocking(client, portal)
+        return _Blocking(client, client.bridge)
 
     def __exit__(
         self,
@@ -90,12 +96,71 @@ class Connecting:
             self._stack.close()
 
 
-class _Blocking:
-    """The same object for code without `async`: every coroutine is awaited in the portal."""
+class Bridge:
+    """Runs coroutines in one event loop, that in which it is made, for callers from anywhere."""
 
-    def __init__(self, target: Any, portal: BlockingPortal) -> None:
+    __slots__ = ("_loop",)
+
+    def __init__(self) -> None:
+        import asyncio
+
+        self._loop = asyncio.get_running_loop()
+
+    def call(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any, **kwargs: Any) -> T:
+        """Wait for a coroutine function's result, for code without `async`.
+
+        Raises:
+            asyncio.InvalidStateError: called in the event loop itself, which would wait for ever.
+            Unavailable: the client is closed.
+        """
+        import asyncio
+
+        if self._here():
+            raise asyncio.InvalidStateError(
+                "A synchronous call was made in the event loop of its client, which would wait "
+                "for itself for ever; await the asynchronous form instead."
+            )
+        future = self.start(function(*args, **kwargs))
+        try:
+            return future.result()
+        finally:
+            # Nothing where it is done; an interrupt ends what nobody waits for any longer.
+            future.cancel()
+
+    async def run(
+        self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any, **kwargs: Any
+    ) -> T:
+        """Await a coroutine function in the client's event loop, from any other one, too."""
+        import asyncio
+
+        if self._here():
+            return await function(*args, **kwargs)
+        return await asyncio.wrap_future(self.start(function(*args, **kwargs)))
+
+    def start(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Start a coroutine in the client's event loop and return its future (`Unavailable`)."""
+        import asyncio
+
+        if self._loop.is_closed() or not self._loop.is_running():
+            work.close()
+            raise Unavailable("The client is closed; open it again.", code="client_closed")
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def _here(self) -> bool:
+        import asyncio
+
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            return False
+
+
+class _Blocking:
+    """The same object for code without `async`: every coroutine is awaited through the bridge."""
+
+    def __init__(self, target: Any, bridge: Bridge) -> None:
         self._target = target
-        self._portal = portal
+        self._bridge = bridge
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._target, name)
@@ -103,11 +168,11 @@ class _Blocking:
 
             @functools.wraps(value)
             def call(*args: Any, **kwargs: Any) -> Any:
-                return self._portal.call(functools.partial(value, *args, **kwargs))
+                return self._bridge.call(value, *args, **kwargs)
 
             return call
         if type(value).__module__.startswith("aegis.") and not hasattr(value, "__slots__"):
-            return _Blocking(value, self._portal)
+            return _Blocking(value, self._bridge)
         return value
 
     def __repr__(self) -> str:
@@ -115,6 +180,20 @@ class _Blocking:
 
     def __dir__(self) -> list[str]:
         return dir(self._target)
+
+
+def unwrap(client: Any) -> Aegis:
+    """Return the asynchronous client behind one that was entered with or without `async`.
+
+    Raises:
+        InvalidInput: it is no open client.
+    """
+    target = client._target if isinstance(client, _Blocking) else client  # pyright: ignore[reportPrivateUsage]
+    if not isinstance(target, Aegis):
+        raise InvalidInput(
+            f"client is {type(target).__name__}; give what `with aegis.connect() as client` gives."
+        )
+    return target
 
 
 def connect(

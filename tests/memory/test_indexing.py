@@ -52,6 +52,7 @@ async def test_writers_and_readers_go_on_while_an_index_is_built(
     assert [index.name for index in built] == [
         "idx_episodic_embedding_minilm",
         "idx_semantic_embedding_minilm",
+        "idx_store_embedding_minilm",
     ]
     assert "WITH (m='24', ef_construction='100')" in await _definition(large_db, built[0].name)
     # What was written while it was built is in it.

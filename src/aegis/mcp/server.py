@@ -1,4 +1,4 @@
-"""The MCP server, put together from its tools; over stdio, or as an application to mount."""
+"""The MCP server: tools, resources and prompts; over stdio, or as an application to mount."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from aegis import __version__
 from aegis.mcp.decisions import decision_tools
 from aegis.mcp.facts import fact_tools
 from aegis.mcp.memory import memory_tools
+from aegis.mcp.prompts import add_prompts
+from aegis.mcp.resources import add_resources
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -29,7 +31,7 @@ INSTRUCTIONS = (
 
 
 def create_server(memory: Memory) -> MCPServer:
-    """Return the server whose tools work on `memory`."""
+    """Return the server whose tools, resources and prompts work on `memory`."""
     server = MCPServer(
         "aegis",
         title="Aegis",
@@ -39,6 +41,8 @@ def create_server(memory: Memory) -> MCPServer:
         log_level="WARNING",
         subscriptions=False,
     )
+    add_resources(server, memory)
+    add_prompts(server, memory)
     logging.getLogger("mcp").setLevel(logging.WARNING)
     return server
 

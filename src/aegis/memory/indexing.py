@@ -44,7 +44,7 @@ class Rebuilt:
 
 def index_name(table: str, model: str) -> str:
     """Return the name of a model's index on a table."""
-    short = "episodic" if table == "episodic_memory" else "semantic"
+    short = table.partition("_")[0]
     if model == MINILM:
         return f"idx_{short}_embedding_minilm"
     return f"idx_{short}_embedding_m_{hashlib.sha256(model.encode()).hexdigest()[:12]}"

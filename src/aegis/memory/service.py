@@ -1,8 +1,9 @@
 """The memory of an agent: record, get, list, update, delete and recall episodes.
 
-Facts and decisions hang on it as `memory.facts` and `memory.decisions`. Recording never fails for
-want of a vector: the row is stored, and `aegis.memory.backfill` fills the vector in later. The
-embedder is asked between transactions, never inside one.
+Facts, decisions and the items of stores hang on it as `memory.facts`, `memory.decisions` and
+`memory.items`. Recording never fails for want of a vector: the row is stored, and
+`aegis.memory.backfill` fills the vector in later. The embedder is asked between transactions, never
+inside one.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from aegis.memory.decisions import Decisions
 from aegis.memory.echoing import mark_echo
 from aegis.memory.embedding_text import embed_or_none
 from aegis.memory.facts import Facts
+from aegis.memory.items.service import Items
 from aegis.memory.models import IMPORTANCE, EpisodeFilter, NewEpisode
 from aegis.memory.store import episodes as store
 from aegis.memory.vectors import VectorSearch
@@ -49,6 +51,7 @@ class Memory:
         self._embedder = embedder
         self.namespace = namespace
         self.facts = Facts(db, embedder, namespace=namespace)
+        self.items = Items(db, embedder, namespace=namespace)
         self.vectors = VectorSearch(db, embedder, namespace=namespace)
         self.decisions = Decisions(db, embedder, namespace=namespace, recall=self.recall)
 
@@ -323,9 +326,13 @@ class Memory:
         Raises:
             Unavailable: the embedder does not answer; what was filled so far stays.
         """
-        return await backfill.fill_missing(
+        filled = await backfill.fill_missing(
             self._db, self._embedder, limit=limit, on_progress=on_progress
         )
+        if limit is not None and filled >= limit:
+            return filled
+        left = None if limit is None else limit - filled
+        return filled + await self.items.backfill(limit=left)
 
     def _filter(
         self,

@@ -1,4 +1,4 @@
-"""What goes on beside the requests: loading what is heavy, and filling in missing vectors."""
+"""What goes on beside the requests: loading, filling in vectors, removing what has expired."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ __all__ = [
     "load_model",
     "release_memory",
     "serve_mcp",
+    "sweep_items",
 ]
 
 _log = logging.getLogger("aegis.serve")
@@ -36,6 +37,8 @@ _log = logging.getLogger("aegis.serve")
 _SHORTEST_PAUSE_S = 5.0
 _LONGEST_PAUSE_S = 300.0
 _BATCH = 512
+#: Seconds between looks for items that have expired.
+_SWEEP_S = 60.0
 #: Seconds between looks at the embedded server; doubled, up to the other, while it does not start.
 _LOOK_S = 1.0
 _LONGEST_LOOK_S = 60.0
@@ -134,6 +137,19 @@ async def fill_in_vectors(client: Aegis) -> None:
         else:
             pause = min(max(pause * 2, _SHORTEST_PAUSE_S), _LONGEST_PAUSE_S)
         await asyncio.sleep(pause)
+
+
+async def sweep_items(client: Aegis) -> None:
+    """Remove items of stores that have expired, for ever; what fails is tried again later."""
+    while True:
+        await asyncio.sleep(_SWEEP_S)
+        try:
+            swept = await client.memory.items.sweep()
+        except AegisError as error:
+            _log.warning("serve.sweep_failed", extra={"code": error.code, "why": error.message})
+        else:
+            if swept:
+                _log.info("serve.swept", extra={"items": swept})
 
 
 async def keep_database(settings: Settings, on_start: Callable[[], object]) -> None:

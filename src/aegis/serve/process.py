@@ -205,6 +205,7 @@ class _Process:
             load_model,
             release_memory,
             serve_mcp,
+            sweep_items,
         )
 
         async def load() -> None:
@@ -217,6 +218,7 @@ class _Process:
         async with asyncio.TaskGroup() as group:
             group.create_task(serve_mcp(client.memory, late, host=host))
             group.create_task(load())
+            group.create_task(sweep_items(client))
             if self._settings.database_url is None:
                 group.create_task(keep_database(self._settings, self._restarted))
 

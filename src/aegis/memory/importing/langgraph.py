@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from aegis.memory.importing.archives import Entry
     from aegis.memory.importing.items import Event, Source
 
-__all__ = ["open_source"]
+__all__ = ["item_episode", "item_source_id", "open_source"]
 
 _NAMES = re.compile(r".*\.(?:json|jsonl|ndjson)")
 #: What a value may call its text, the first one that is there wins.
@@ -46,10 +46,11 @@ def _events(entry: Entry) -> Iterator[Event]:
 
 
 def _event(entry: Entry) -> Event:
-    return read_episode(entry, _episode)
+    return read_episode(entry, item_episode)
 
 
-def _episode(item: dict[str, Any]) -> NewEpisode:
+def item_episode(item: dict[str, Any]) -> NewEpisode:
+    """Return the episode of an item: `namespace`, `key`, `value`, maybe times (`InvalidInput`)."""
     namespace = _namespace(item)
     key = item.get("key")
     if not isinstance(key, str) or not key:
@@ -73,7 +74,7 @@ def _episode(item: dict[str, Any]) -> NewEpisode:
         metadata=metadata,
         tags=["langgraph"],
         session_id="/".join(namespace) or None,
-        source_id=_source_id(namespace, key),
+        source_id=item_source_id(namespace, key),
     )
 
 
@@ -107,7 +108,8 @@ def _time(item: dict[str, Any], name: str) -> Any:
     return read_time(item, other if item.get(name) is None and other in item else name)
 
 
-def _source_id(namespace: list[str], key: str) -> str:
+def item_source_id(namespace: list[str], key: str) -> str:
+    """Return the name under which an item is recorded once."""
     # Not joined with a slash: `["a/b"], "c"` and `["a"], "b/c"` are two items.
     name = _compact([*namespace, key])
     if len(name.encode(errors="replace")) > validate.MAX_SOURCE_KEY_BYTES - 20:

@@ -29,8 +29,8 @@ __all__ = [
     "unlock_builds",
 ]
 
-Table = Literal["episodic_memory", "semantic_memory"]
-TABLES: tuple[Table, ...] = ("episodic_memory", "semantic_memory")
+Table = Literal["episodic_memory", "semantic_memory", "store_vectors"]
+TABLES: tuple[Table, ...] = ("episodic_memory", "semantic_memory", "store_vectors")
 
 #: Key of the advisory lock of builds: "hnsw" in ASCII.
 _LOCK = 0x686E7377
