@@ -1,0 +1,3 @@
+"""x"""
+class Erasures:
+    def __init__(self, db, *, namespace): pass
