@@ -23,6 +23,7 @@ __all__ = [
     "delete_facts",
     "hold_episode",
     "count_blocked",
+    "list_all_policies",
     "list_expired_places",
     "list_holds",
     "list_policies",
@@ -103,6 +104,20 @@ async def list_policies(conn: Connection, namespaces: Sequence[str]) -> list[Pol
         ORDER BY namespace, event_type, importance
         """,
         {"namespaces": list(namespaces)},
+    )
+
+
+async def list_all_policies(conn: Connection, namespace: str | None) -> list[Policy]:
+    """Return the policies of one namespace, or of all."""
+    return await fetch_all(
+        conn,
+        Policy,
+        """
+        SELECT namespace, event_type, importance, ttl_s, action, set_at
+        FROM memory_policies
+        WHERE %(namespace)s::text IS NULL OR namespace = %(namespace)s
+        """,
+        {"namespace": namespace},
     )
 
 
