@@ -74,9 +74,7 @@ def unembedded_index(name: str) -> Index:
 
 def expiry_index(name: str) -> Index:
     """Return the index of the rows that expire, for the sweep and for recall."""
-    return Index(
-        name, "namespace", "expires_at", postgresql_where=text("expires_at IS NOT NULL")
-    )
+    return Index(name, "namespace", "expires_at", postgresql_where=text("expires_at IS NOT NULL"))
 
 
 def vector_indexes(name: str) -> tuple[Index, ...]:

@@ -32,10 +32,18 @@ __all__ = [
 ]
 
 Kind = Literal[
-    "jsonl", "git", "transcripts", "conversations", "chatgpt", "claude", "mem0", "langgraph"
+    "jsonl",
+    "parquet",
+    "git",
+    "transcripts",
+    "conversations",
+    "chatgpt",
+    "claude",
+    "mem0",
+    "langgraph",
 ]
 KINDS: tuple[Kind, ...] = (
-    "jsonl", "git", "transcripts", "conversations", "chatgpt", "claude", "mem0", "langgraph",
+    "jsonl", "parquet", "git", "transcripts", "conversations", "chatgpt", "claude", "mem0", "langgraph",
 )  # fmt: skip
 
 
@@ -58,7 +66,7 @@ async def import_path(
     Raises:
         InvalidInput: `path` cannot be read as `kind` (code `import_path`), or an item is broken
             (code `import_broken`; the message names file and line).
-        ConfigError: git is needed and not installed.
+        ConfigError: git or pyarrow is needed and not installed.
     """
     from aegis.memory.importing.run import run
 
@@ -86,6 +94,10 @@ def _open(kind: Kind, path: Path, namespace: str | None) -> Source:
             from aegis.memory.importing import jsonl
 
             return jsonl.open_source(path)
+        case "parquet":
+            from aegis.memory.importing import parquet
+
+            return parquet.open_source(path)
         case "git":
             from aegis.memory.importing import git
 

@@ -132,7 +132,7 @@ async def _delete(
 ) -> set[str]:
     async with db.transaction() as conn:
         if table == "memory_holds":
-            blanked = await store.blank_holds(conn, keys)
+            blanked = await store.blank_holds(conn, keys, namespace=job.namespace)
             await store.add_to_job(conn, job.id, "memory_holds.reason", rows=blanked)
             return set()
         cleared, places = await store.clear_references(conn, table, keys)

@@ -101,9 +101,7 @@ def with_expiry(item: New, policies: Sequence[Policy], now: datetime) -> New:
 def policy_for(policies: Iterable[Policy], *, event_type: str, importance: str) -> Policy | None:
     """Return the policy that speaks of most: type and importance, type, importance, neither."""
     fitting = [
-        p
-        for p in policies
-        if p.event_type in ("", event_type) and p.importance in ("", importance)
+        p for p in policies if p.event_type in ("", event_type) and p.importance in ("", importance)
     ]
     return max(fitting, key=lambda p: (p.event_type != "", p.importance != ""), default=None)
 

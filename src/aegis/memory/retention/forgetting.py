@@ -145,9 +145,7 @@ async def run(
             # What was recalled, held or decided upon since it was looked at stays.
             found = await _locked(conn, namespace, decay, now, wanted)
             return [
-                t.id
-                for t in found
-                if score.is_forgettable(_with_links(t, links[t.id]), decay, now)
+                t.id for t in found if score.is_forgettable(_with_links(t, links[t.id]), decay, now)
             ]
 
         for start in range(0, len(wanted), ARCHIVE_ROWS):
@@ -184,9 +182,7 @@ async def sweep(db: Database, namespace: str | None) -> SweepReport:
     return SweepReport(deleted=deleted, archived=archived, archives=archives)
 
 
-async def _sweep_place(
-    db: Database, place: str, kind: ArchiveKind
-) -> tuple[int, list[Archive]]:
+async def _sweep_place(db: Database, place: str, kind: ArchiveKind) -> tuple[int, list[Archive]]:
     async with db.transaction() as conn:
         policies = await store.list_policies(conn, [place])
     default = db.settings.forget_expired

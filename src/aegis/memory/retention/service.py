@@ -59,9 +59,7 @@ class Retention:
             self._db, place, limit=limit, now=datetime.now(UTC), on_progress=on_progress
         )
 
-    async def sweep(
-        self, *, namespace: str | None = None, everywhere: bool = False
-    ) -> SweepReport:
+    async def sweep(self, *, namespace: str | None = None, everywhere: bool = False) -> SweepReport:
         """Delete or archive what has expired, as policies and settings say, in short batches.
 
         `everywhere`: in every namespace.
@@ -162,7 +160,9 @@ class Retention:
                 )
                 ends: dict[int, Any] = {}
                 for row_id, event_type, importance, recorded_at in page:
-                    found = expiry.policy_for(policies, event_type=event_type, importance=importance)
+                    found = expiry.policy_for(
+                        policies, event_type=event_type, importance=importance
+                    )
                     if found is not None and _same(found, policy):
                         ends[row_id] = recorded_at + timedelta(seconds=policy.ttl_s)
                 applied += await store.set_expiry(conn, ends) if ends else 0

@@ -334,12 +334,21 @@ async def clear_references(
     return {name: rows for name, rows in cleared.items() if rows}, places
 
 
-async def blank_holds(conn: Connection, episode_ids: Sequence[int]) -> int:
+async def blank_holds(
+    conn: Connection, episode_ids: Sequence[int], *, namespace: str | None
+) -> int:
     """Keep holds, and forget their reasons; return how many."""
     return await execute(
         conn,
-        "UPDATE memory_holds SET reason = '(erased)' WHERE episode_id = ANY(%(ids)s)",
-        {"ids": list(episode_ids)},
+        """
+        UPDATE memory_holds h
+        SET reason = '(erased)'
+        FROM episodic_memory e
+        WHERE h.episode_id = ANY(%(ids)s)
+          AND e.id = h.episode_id
+          AND (%(namespace)s::text IS NULL OR e.namespace = %(namespace)s)
+        """,
+        {"ids": list(episode_ids), "namespace": namespace},
     )
 
 
@@ -361,9 +370,7 @@ async def clear_statistics(
         "names": " ".join(names),
         "namespace": namespace,
     }
-    await execute(
-        conn, "DELETE FROM memory_namespaces WHERE namespace = ANY(%(places)s)", params
-    )
+    await execute(conn, "DELETE FROM memory_namespaces WHERE namespace = ANY(%(places)s)", params)
     return await execute(
         conn,
         """

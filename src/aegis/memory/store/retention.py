@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "add_usage",
+    "count_blocked",
     "count_incoming_links",
     "count_protected",
     "delete_episodes",
     "delete_facts",
     "hold_episode",
-    "count_blocked",
     "list_all_policies",
     "list_expired_places",
     "list_holds",
