@@ -1,4 +1,4 @@
-"""pyarrow, which the extra `parquet` brings: loaded where it is used, and its errors in one line."""
+"""pyarrow, which the extra `parquet` brings: loaded where used, its errors told in one line."""
 
 from __future__ import annotations
 

@@ -43,9 +43,16 @@ _OF_KIND: dict[str, frozenset[str]] = {
     "deleted_fact": frozenset({"kind", "id", "history"}),
     "decision": frozenset({"kind", *(f.name for f in fields(Decision))}),
 }
-_encode = json.JSONEncoder(
-    ensure_ascii=False, separators=(",", ":"), default=lambda value: _other(value)
-).encode
+
+
+def _other(value: Any) -> Any:
+    if isinstance(value, DecisionEpisode):
+        return asdict(value)
+    assert isinstance(value, datetime)
+    return value.astimezone(UTC).isoformat()
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_other).encode
 
 
 class ParquetRows:
@@ -134,13 +141,6 @@ def as_line(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _cell(name: str, value: Any) -> Any:
     return _encode(value) if name in _JSON and value is not None else value
-
-
-def _other(value: Any) -> Any:
-    if isinstance(value, DecisionEpisode):
-        return asdict(value)
-    assert isinstance(value, datetime)
-    return value.astimezone(UTC).isoformat()
 
 
 def _refuse(name: str) -> Any:

@@ -28,6 +28,7 @@ __all__ = [
     "load_model",
     "release_memory",
     "serve_mcp",
+    "sweep_expired",
 ]
 
 _log = logging.getLogger("aegis.serve")
@@ -36,6 +37,8 @@ _log = logging.getLogger("aegis.serve")
 _SHORTEST_PAUSE_S = 5.0
 _LONGEST_PAUSE_S = 300.0
 _BATCH = 512
+#: Seconds between looks for what has expired: it is not recalled from that moment on anyway.
+_SWEEP_S = 60.0
 #: Seconds between looks at the embedded server; doubled, up to the other, while it does not start.
 _LOOK_S = 1.0
 _LONGEST_LOOK_S = 60.0
@@ -134,6 +137,19 @@ async def fill_in_vectors(client: Aegis) -> None:
         else:
             pause = min(max(pause * 2, _SHORTEST_PAUSE_S), _LONGEST_PAUSE_S)
         await asyncio.sleep(pause)
+
+
+async def sweep_expired(client: Aegis) -> None:
+    """Take away what has expired, in every namespace, for ever; what fails is tried again later."""
+    while True:
+        try:
+            swept = await client.memory.retention.sweep(everywhere=True)
+            if swept.deleted or swept.archived:
+                extra = {"deleted": swept.deleted, "archived": swept.archived}
+                _log.info("serve.swept", extra=extra)
+        except AegisError as error:
+            _log.warning("serve.sweep_failed", extra={"code": error.code, "why": error.message})
+        await asyncio.sleep(_SWEEP_S)
 
 
 async def keep_database(settings: Settings, on_start: Callable[[], object]) -> None:

@@ -134,7 +134,7 @@ async def _complete(
         )
     except BaseException:
         # Nothing was committed. (Where the commit itself is in doubt, the file stays.)
-        path.unlink(missing_ok=True)
+        _remove([path])
         raise
 
 
