@@ -24,7 +24,8 @@ def import_(
     kind: Annotated[
         str,
         Argument(
-            help="jsonl, parquet, git, transcripts, conversations, chatgpt, claude, mem0 or langgraph."
+            help="jsonl, parquet, git, transcripts, conversations, chatgpt, claude, mem0 or "
+            "langgraph."
         ),
     ],
     path: Annotated[Path, Argument(help="A file or folder; `~/.claude/projects`, for instance.")],

@@ -101,7 +101,8 @@ def schema() -> Any:
 
 def check_schema(found: Any) -> dict[str, Any]:
     """Return the header of a file of ours whose columns are the right ones (`InvalidInput`)."""
-    text = (found.metadata or {}).get(METADATA_KEY)
+    metadata: dict[bytes, bytes] = found.metadata or {}
+    text = metadata.get(METADATA_KEY)
     if text is None:
         raise InvalidInput("it is no export of Aegis: its header is missing")
     try:

@@ -8,6 +8,7 @@ once, ends with each item there once.
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -43,7 +44,8 @@ Kind = Literal[
     "langgraph",
 ]
 KINDS: tuple[Kind, ...] = (
-    "jsonl", "parquet", "git", "transcripts", "conversations", "chatgpt", "claude", "mem0", "langgraph",
+    "jsonl", "parquet", "git", "transcripts", "conversations", "chatgpt", "claude", "mem0",
+    "langgraph",
 )  # fmt: skip
 
 
@@ -89,40 +91,9 @@ async def import_path(
 def _open(kind: Kind, path: Path, namespace: str | None) -> Source:
     if "\x00" in str(path):
         raise InvalidInput("The path contains a NUL character.", code="import_path")
-    match kind:
-        case "jsonl":
-            from aegis.memory.importing import jsonl
+    if kind == "conversations":
+        from aegis.memory.importing import conversations
 
-            return jsonl.open_source(path)
-        case "parquet":
-            from aegis.memory.importing import parquet
-
-            return parquet.open_source(path)
-        case "git":
-            from aegis.memory.importing import git
-
-            return git.open_source(path)
-        case "transcripts":
-            from aegis.memory.importing import transcripts
-
-            return transcripts.open_source(path)
-        case "conversations":
-            from aegis.memory.importing import conversations
-
-            return conversations.open_source(path, namespace)
-        case "chatgpt":
-            from aegis.memory.importing import chatgpt
-
-            return chatgpt.open_source(path)
-        case "claude":
-            from aegis.memory.importing import claude
-
-            return claude.open_source(path)
-        case "mem0":
-            from aegis.memory.importing import mem0
-
-            return mem0.open_source(path)
-        case "langgraph":
-            from aegis.memory.importing import langgraph
-
-            return langgraph.open_source(path)
+        return conversations.open_source(path, namespace)
+    # Each kind has a module of its name, loaded when it is asked for.
+    return importlib.import_module(f"{__name__}.{kind}").open_source(path)

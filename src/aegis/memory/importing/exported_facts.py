@@ -59,7 +59,8 @@ class SuccessorLinks:
         if exported.superseded_by is not None:
             self.facts.append((fact_id, exported.superseded_by))
         for place, step in enumerate(exported.history):
-            old = (step["before"] or {}).get("superseded_by")
+            before: dict[str, Any] = step["before"] or {}
+            old = before.get("superseded_by")
             if isinstance(old, int):
                 self.steps.append((fact_id, place, old))
 
@@ -202,7 +203,8 @@ def _step_of(source: Mapping[str, Any], steps: Mapping[int, int]) -> int:
 
 def _kept_sources(step: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the sources that a deleted fact took along."""
-    kept: Any = (step["before"] or {}).get("sources")
+    before: dict[str, Any] = step["before"] or {}
+    kept: Any = before.get("sources")
     if not isinstance(kept, list):
         return []
     return [cast("dict[str, Any]", s) for s in cast("list[Any]", kept) if isinstance(s, dict)]

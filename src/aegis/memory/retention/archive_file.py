@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from array import array
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
@@ -106,6 +107,10 @@ class ArchiveWriter:
 
     def abandon(self) -> None:
         """Remove whatever was written."""
+        if not self._file.closed:
+            # A writer that is left open writes its end when it is collected, into a closed file.
+            with suppress(OSError, ValueError, arrow().ArrowException):
+                self._writer.close()
         self._file.close()
         self.temporary.unlink(missing_ok=True)
         self._target.unlink(missing_ok=True)
@@ -131,7 +136,7 @@ def contents(path: Path) -> Contents:
     """Return what a file says of itself (`InvalidInput` where it is no archive of ours)."""
     file = open_file(path)
     try:
-        metadata = file.schema_arrow.metadata or {}
+        metadata: dict[bytes, bytes] = file.schema_arrow.metadata or {}
         return _parse_contents(path, metadata.get(b"aegis"))
     finally:
         file.close()

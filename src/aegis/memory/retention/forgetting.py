@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Faded", "ForgetPlan", "ForgetReport", "SweepReport", "plan", "run", "sweep"]
 
-_PAGE = 5_000
+#: Memories that are looked at together, and are one archive at most.
+_PAGE = ARCHIVE_ROWS
 #: Expired rows of one transaction.
 _SWEEP_ROWS = 500
 
@@ -148,20 +149,14 @@ async def run(
                 t.id for t in found if score.is_forgettable(_with_links(t, links[t.id]), decay, now)
             ]
 
-        for start in range(0, len(wanted), ARCHIVE_ROWS):
-            chunk = wanted[start : start + ARCHIVE_ROWS]
-            made = await archive_rows(
-                db,
-                namespace=namespace,
-                kind="episode",
-                reason="decay",
-                choose=lambda conn, chunk=chunk: choose(conn, chunk),
-            )
-            if made is not None:
-                archives.append(made)
-                done += made.rows
-                if on_progress is not None:
-                    on_progress(done)
+        made = await archive_rows(
+            db, namespace=namespace, kind="episode", reason="decay", choose=choose
+        )
+        if made is not None:
+            archives.append(made)
+            done += made.rows
+            if on_progress is not None:
+                on_progress(done)
         if limit is not None and done >= limit:
             break
     return ForgetReport(namespace=namespace, archived=done, archives=archives)

@@ -60,10 +60,10 @@ class Subject:
     def patterns(self) -> list[str]:
         """Return patterns of LIKE, lower case, one of which fits whatever speaks of the subject.
 
-        They are the longest runs of plain letters in the names, which no form of writing changes.
+        They are the longest runs of plain letters in the names, which stay what they are when a
+        text is brought to NFKC, with ss for ß.
         """
         runs = [max(re.findall(r"[a-z0-9]+", name), key=len, default="") for name in self.names]
-        # A ligature or a wide letter, too, is written in one of several ways.
         return [f"%{run}%" for run in runs] if all(len(run) > 1 for run in runs) else ["%"]
 
     @cached_property

@@ -236,10 +236,17 @@ async def search_window(
             SELECT (to_jsonb(t) - 'embedding' - 'search')::text AS document
             OFFSET 0
         ) AS d
+        CROSS JOIN LATERAL (
+            -- As Subject reads texts: a wide letter is a letter, and ß is ss.
+            SELECT lower(
+                       regexp_replace(normalize(d.document, NFKC), '[ßẞ]', 'ss', 'g') COLLATE "C"
+                   ) AS text
+            OFFSET 0
+        ) AS plain
         WHERE t.ctid >= %(first)s::tid
           AND t.ctid < %(last)s::tid
           {place}
-          AND lower(d.document COLLATE "C") LIKE ANY (%(patterns)s)
+          AND plain.text LIKE ANY (%(patterns)s)
         """
     ).format(
         key=sql.SQL("t.ctid::text") if key is None else sql.SQL("t.{}").format(sql.Identifier(key)),
