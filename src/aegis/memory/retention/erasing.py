@@ -261,7 +261,7 @@ async def _rewrite(db: Database, job: Erasure) -> tuple[list[str], list[str]]:
     """Write the touched tables anew; return those that were, and those that could not be."""
     async with db.transaction() as conn:
         counts = (await store.get_erasure(conn, job.id)).counts
-    touched = {name.split(".")[0] for name in counts} & {*store.MEMORY_TABLES}
+    touched = {name.split(".")[0] for name in counts} & {*store.MEMORY_TABLES, "memory_policies"}
     for table in list(touched):
         touched.update(_BESIDE.get(table, ()))
     if not touched:

@@ -431,6 +431,40 @@ async def rewrite_table(conn: Connection, table: str) -> bool:
         await conn.execute(sql.SQL("VACUUM (FULL, ANALYZE) {}").format(name))
     finally:
         await conn.execute("RESET statement_timeout")
+    return await _forget_samples(conn, table, name)
+
+
+async def _forget_samples(conn: Connection, table: str, name: sql.Composable) -> bool:
+    """Delete the planner's samples of an empty table, which `ANALYZE` leaves as they were.
+
+    Returns False where there are some and the user, no superuser, may not.
+    """
+    params = {"table": table}
+    empty = await fetch_value(conn, sql.SQL("SELECT NOT EXISTS (SELECT FROM {})").format(name))
+    superuser = await fetch_value(
+        conn, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
+    )
+    if not empty:
+        return True
+    if not superuser:
+        return not await fetch_value(
+            conn,
+            "SELECT EXISTS (SELECT FROM pg_stats WHERE tablename = %(table)s)",
+            params,
+        )
+    await execute(
+        conn,
+        """
+        DELETE FROM pg_statistic
+        WHERE starelid = %(table)s::regclass
+           OR starelid IN (
+               SELECT indexrelid
+               FROM pg_index
+               WHERE indrelid = %(table)s::regclass
+           )
+        """,
+        params,
+    )
     return True
 
 
