@@ -273,7 +273,7 @@ async def content(memory: Memory) -> list[list[dict[str, Any]]]:
 )
 @pytest.mark.parametrize("format", ["jsonl", "parquet"])
 @settings(
-    max_examples=20,
+    max_examples=12,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -135,8 +135,8 @@ async def run(
     archives: list[Archive] = []
     done = 0
     async for page in _faded(db, namespace, decay, now):
-        wanted = [traits.id for traits in page]
-        links = {traits.id: traits.links for traits in page}
+        wanted: list[int] = [traits.id for traits in page]
+        links: dict[int, int] = {traits.id: traits.links for traits in page}
         if limit is not None:
             wanted = wanted[: limit - done]
 
@@ -149,7 +149,7 @@ async def run(
                 t.id for t in found if score.is_forgettable(_with_links(t, links[t.id]), decay, now)
             ]
 
-        made = await archive_rows(
+        made: Archive | None = await archive_rows(
             db, namespace=namespace, kind="episode", reason="decay", choose=choose
         )
         if made is not None:
