@@ -215,7 +215,8 @@ def _vector(vector: str | None, model: str | None) -> dict[str, Any]:
     # A vector whose model is not known could never be compared with another.
     if vector is None or model is None:
         return {}
-    return {"embedding": json.loads(vector), "embedding_model": model}
+    # As floats throughout: -0 is a number, and no whole one.
+    return {"embedding": json.loads(vector, parse_int=float), "embedding_model": model}
 
 
 def _steps(history: Sequence[dict[str, Any]], *, vectors: bool) -> list[dict[str, Any]]:

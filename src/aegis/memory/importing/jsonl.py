@@ -89,8 +89,10 @@ def read_event(line: dict[str, Any], place: Place, position: int, size: int) -> 
     ours = line.get("kind") in ("episode", "fact")
     old_id = line.get("id") if ours else None
     created_at = read_time(line, "created_at") if ours else None
-    if not isinstance(old_id, int) or not 0 < old_id < 2**31 or created_at is None:
+    if not _is_id(old_id) or created_at is None:
         old_id = created_at = None
+    if line.get("kind") == "deleted_fact" and _is_id(line.get("id")):
+        old_id = line["id"]  # others may have ended where it began
     return Item(
         value=value,
         place=place,
@@ -100,6 +102,10 @@ def read_event(line: dict[str, Any], place: Place, position: int, size: int) -> 
         old_created_at=created_at,
         related_old_ids=_related(line) if isinstance(value, NewEpisode) and ours else (),
     )
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int) and 0 < value < 2**31
 
 
 def _check_header(line: dict[str, Any]) -> None:
