@@ -21,7 +21,7 @@ from aegis.memory.echoing import mark_quotations, may_quote
 from aegis.memory.embedding_text import embed_or_none
 from aegis.memory.retention.expiry import with_expiry
 from aegis.memory.store import episodes as store
-from aegis.memory.store import retention
+from aegis.memory.store import policies as policy_store
 from aegis.memory.store.copying import copy_episodes, render_episode
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ async def _with_expiry(
     """Return the episodes with the time from which they are forgotten, where there is one."""
     places = sorted({episode.namespace or namespace for episode in episodes})
     async with db.transaction() as conn:
-        policies = await retention.list_policies(conn, places)
+        policies = await policy_store.list_policies(conn, places)
     return [
         with_expiry(
             episode,

@@ -23,7 +23,7 @@ from aegis.memory.retention.expiry import with_expiry
 from aegis.memory.retention.service import Retention
 from aegis.memory.retention.usage import Usage
 from aegis.memory.store import episodes as store
-from aegis.memory.store import retention
+from aegis.memory.store import policies as policy_store
 from aegis.memory.vectors import VectorSearch
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Memory:
         vectors, models = await bulk.vectors_for(self._embedder, [episode])
         async with self._db.transaction() as conn:
             episode = await mark_echo(conn, episode, namespace=place)
-            policies = await retention.list_policies(conn, [place])
+            policies = await policy_store.list_policies(conn, [place])
             episode = with_expiry(episode, policies, datetime.now(UTC))
             stored = await store.insert_episode(
                 conn, episode, namespace=place, vector=vectors[0], embedding_model=models[0]

@@ -12,6 +12,7 @@ import pytest
 from aegis.errors import ConfigError, InvalidInput, NotFound
 from aegis.memory import Memory, NewEpisode
 from aegis.memory.retention import erasing, searching
+from aegis.memory.store import erasure_jobs as jobs
 from aegis.memory.store import erasures as store
 from aegis.wire.plain import plain
 from tests.memory.retention.conftest import age, everything, rows_of
@@ -157,7 +158,7 @@ async def test_no_trace_is_left_and_the_others_stay(
         (erasing, "_black_out"),
         (store, "rewrite_table"),
         (searching, "count_tables"),
-        (store, "set_signature"),
+        (jobs, "set_signature"),
     ],
 )
 async def test_one_that_was_interrupted_is_finished_by_the_next_run(

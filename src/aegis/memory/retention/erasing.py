@@ -16,7 +16,8 @@ from aegis.errors import Conflict
 from aegis.memory.retention import archive_file, proof, searching
 from aegis.memory.retention.archive import TABLES
 from aegis.memory.retention.archiving import settle
-from aegis.memory.store import archives, retention
+from aegis.memory.store import archives, policies
+from aegis.memory.store import erasure_jobs as jobs
 from aegis.memory.store import erasures as store
 
 if TYPE_CHECKING:
@@ -62,11 +63,11 @@ async def erase(
         if on_stage is not None:
             on_stage(name)
         async with db.transaction() as conn:
-            await store.set_stage(conn, job.id, name)
+            await jobs.set_stage(conn, job.id, name)
 
     async with db.transaction() as conn:
         digest = proof.subject_digest(key, subject.names)
-        job = await store.begin_job(conn, subject=digest, namespace=namespace, actor=actor)
+        job = await jobs.begin_job(conn, subject=digest, namespace=namespace, actor=actor)
     await settle(db)
     await stage("rows")
     await _erase_rows(db, subject, job, key, namespace)
@@ -115,16 +116,16 @@ async def _erase_rows(
     async with db.transaction() as conn:
         gone = await store.clear_statistics(conn, sorted(places), subject.names, namespace)
         if gone:
-            await store.add_to_job(conn, job.id, "memory_terms", rows=gone)
-        for policy in await retention.list_all_policies(conn, namespace):
+            await jobs.add_to_job(conn, job.id, "memory_terms", rows=gone)
+        for policy in await policies.list_all_policies(conn, namespace):
             if subject.is_in([policy.namespace, policy.event_type]):
-                await retention.remove_policy(
+                await policies.remove_policy(
                     conn,
                     namespace=policy.namespace,
                     event_type=policy.event_type,
                     importance=policy.importance,
                 )
-                await store.add_to_job(conn, job.id, "memory_policies", rows=1)
+                await jobs.add_to_job(conn, job.id, "memory_policies", rows=1)
 
 
 async def _delete(
@@ -133,14 +134,14 @@ async def _delete(
     async with db.transaction() as conn:
         if table == "memory_holds":
             blanked = await store.blank_holds(conn, keys, namespace=job.namespace)
-            await store.add_to_job(conn, job.id, "memory_holds.reason", rows=blanked)
+            await jobs.add_to_job(conn, job.id, "memory_holds.reason", rows=blanked)
             return set()
         cleared, places = await store.clear_references(conn, table, keys)
         for name, count in cleared.items():
-            await store.add_to_job(conn, job.id, name, rows=count)
+            await jobs.add_to_job(conn, job.id, name, rows=count)
         gone = await store.delete_rows(conn, table, keys)
         digests = [proof.id_digest(key, table, row_id) for row_id in gone]
-        await store.add_to_job(
+        await jobs.add_to_job(
             conn, job.id, table, rows=len(gone), digests=digests if table in PROVEN else ()
         )
     return places
@@ -172,12 +173,12 @@ async def _erase_archive(
                 sha256=written.sha256,
                 digest=written.digest,
             )
-        files = (await store.get_erasure(conn, job.id)).files
-        await store.set_files(conn, job.id, [*files, str(old)])
+        files = (await jobs.get_erasure(conn, job.id)).files
+        await jobs.set_files(conn, job.id, [*files, str(old)])
         table = TABLES[archive.kind]
-        await store.add_to_job(conn, job.id, "archives", rows=len(matching))
+        await jobs.add_to_job(conn, job.id, "archives", rows=len(matching))
         digests = [proof.id_digest(key, table, row_id) for row_id in sorted(matching)]
-        await store.add_to_job(conn, job.id, table, rows=0, digests=digests)
+        await jobs.add_to_job(conn, job.id, table, rows=0, digests=digests)
     await _remove_files(db, job.id)
 
 
@@ -227,19 +228,19 @@ def _add(
 async def _remove_files(db: Database, job: int) -> None:
     """Remove the files that were replaced: the note of them goes after they are gone."""
     async with db.transaction() as conn:
-        files = (await store.get_erasure(conn, job)).files
+        files = (await jobs.get_erasure(conn, job)).files
     for file in files:
         await anyio.to_thread.run_sync(lambda path: path.unlink(missing_ok=True), Path(file))
     if files:
         async with db.transaction() as conn:
-            await store.set_files(conn, job, [])
+            await jobs.set_files(conn, job, [])
 
 
 async def _erase_logs(db: Database, subject: Subject, job: Erasure) -> None:
     lines = await anyio.to_thread.run_sync(_black_out, db.settings.data_dir, subject)
     if lines:
         async with db.transaction() as conn:
-            await store.add_to_job(conn, job.id, "log_lines", rows=lines)
+            await jobs.add_to_job(conn, job.id, "log_lines", rows=lines)
 
 
 def _black_out(data_dir: Path, subject: Subject) -> int:
@@ -260,7 +261,7 @@ def _black_out(data_dir: Path, subject: Subject) -> int:
 async def _rewrite(db: Database, job: Erasure) -> tuple[list[str], list[str]]:
     """Write the touched tables anew; return those that were, and those that could not be."""
     async with db.transaction() as conn:
-        counts = (await store.get_erasure(conn, job.id)).counts
+        counts = (await jobs.get_erasure(conn, job.id)).counts
     touched = {name.split(".")[0] for name in counts} & {*store.MEMORY_TABLES, "memory_policies"}
     for table in list(touched):
         touched.update(_BESIDE.get(table, ()))
@@ -302,7 +303,7 @@ async def _verify(db: Database, subject: Subject, namespace: str | None) -> dict
 
 async def _finish(db: Database, job: int, key: bytes, verification: dict[str, Any]) -> Erasure:
     async with db.transaction() as conn:
-        done = await store.finish_job(conn, job, verification=verification)
+        done = await jobs.finish_job(conn, job, verification=verification)
         if done is not None:
-            await store.set_signature(conn, job, proof.sign(key, signed_fields(done)))
-        return await store.get_erasure(conn, job)
+            await jobs.set_signature(conn, job, proof.sign(key, signed_fields(done)))
+        return await jobs.get_erasure(conn, job)

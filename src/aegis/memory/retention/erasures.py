@@ -13,6 +13,7 @@ from aegis.memory import validate
 from aegis.memory.retention import erasing, proof, searching
 from aegis.memory.retention.erasure import ErasureCheck, ErasurePlan, Mention
 from aegis.memory.retention.subject import Subject
+from aegis.memory.store import erasure_jobs as jobs
 from aegis.memory.store import erasures as store
 
 if TYPE_CHECKING:
@@ -112,14 +113,14 @@ class Erasures:
         """Return the proofs, the newest first, without their digests."""
         validate.check_limit("limit", limit, most=MAX_PAGE)
         async with self._db.transaction() as conn:
-            found = await store.list_erasures(conn, limit=limit)
+            found = await jobs.list_erasures(conn, limit=limit)
         return [replace(erasure, digests={}) for erasure in found]
 
     async def get(self, erasure_id: int) -> Erasure:
         """Return one proof (`NotFound`)."""
         validate.check_limit("id", erasure_id, most=2**63 - 1)
         async with self._db.transaction() as conn:
-            return await store.get_erasure(conn, erasure_id)
+            return await jobs.get_erasure(conn, erasure_id)
 
     async def verify(
         self, erasure_id: int, *, subject: str | None = None, aliases: Sequence[str] = ()

@@ -10,6 +10,7 @@ from aegis.memory.retention import score
 from aegis.memory.retention.archive import KINDS, Archive
 from aegis.memory.retention.archiving import ARCHIVE_ROWS, archive_rows, settle
 from aegis.memory.retention.expiry import policy_for
+from aegis.memory.store import policies as policy_store
 from aegis.memory.store import retention as store
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ async def sweep(db: Database, namespace: str | None) -> SweepReport:
 
 async def _sweep_place(db: Database, place: str, kind: ArchiveKind) -> tuple[int, list[Archive]]:
     async with db.transaction() as conn:
-        policies = await store.list_policies(conn, [place])
+        policies = await policy_store.list_policies(conn, [place])
     default = db.settings.forget_expired
     deleted = 0
     archives: list[Archive] = []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aegis.errors import NotFound
 from aegis.memory import validate
 from aegis.memory.retention import expiry, forgetting
+from aegis.memory.store import policies as policy_store
 from aegis.memory.store import retention as store
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Retention:
         lives = expiry.parse_ttl("ttl", ttl)
         place = validate.namespace_of(namespace, self.namespace)
         async with self._db.transaction() as conn:
-            policy = await store.set_policy(
+            policy = await policy_store.set_policy(
                 conn,
                 namespace=place,
                 event_type=event_type or "",
@@ -104,7 +105,7 @@ class Retention:
         """Return the policies of the namespace, the general ones first."""
         place = validate.namespace_of(namespace, self.namespace)
         async with self._db.transaction() as conn:
-            return await store.list_policies(conn, [place])
+            return await policy_store.list_policies(conn, [place])
 
     async def remove_policy(
         self,
@@ -117,7 +118,7 @@ class Retention:
         expiry.check_policy(event_type=event_type, importance=importance, action="delete")
         place = validate.namespace_of(namespace, self.namespace)
         async with self._db.transaction() as conn:
-            removed = await store.remove_policy(
+            removed = await policy_store.remove_policy(
                 conn, namespace=place, event_type=event_type or "", importance=importance or ""
             )
         if not removed:
@@ -154,8 +155,8 @@ class Retention:
         applied = after_id = 0
         while True:
             async with self._db.transaction() as conn:
-                policies = await store.list_policies(conn, [policy.namespace])
-                page = await store.page_unexpiring(
+                policies = await policy_store.list_policies(conn, [policy.namespace])
+                page = await policy_store.page_unexpiring(
                     conn, policy.namespace, after_id=after_id, limit=_PAGE
                 )
                 ends: dict[int, Any] = {}
@@ -165,7 +166,7 @@ class Retention:
                     )
                     if found is not None and _same(found, policy):
                         ends[row_id] = recorded_at + timedelta(seconds=policy.ttl_s)
-                applied += await store.set_expiry(conn, ends) if ends else 0
+                applied += await policy_store.set_expiry(conn, ends) if ends else 0
             if len(page) < _PAGE:
                 return applied
             after_id = page[-1][0]
