@@ -65,6 +65,7 @@ class Connecting:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(db.close)
             client = Aegis(db, open_embedder(self._settings), self._settings)
+            stack.push_async_callback(client.memory.usage.flush)
             self._async_stack = stack.pop_all()
         return client
 

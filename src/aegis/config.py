@@ -73,6 +73,24 @@ class Settings:
         "measures it); 0 for the built-in widths.",
         default=0,
     )
+    forget_half_life_low_days: float = _setting(
+        "Days without use after which a memory of low importance has half its worth.", default=30.0
+    )
+    forget_half_life_medium_days: float = _setting(
+        "The same for one of medium importance.", default=90.0
+    )
+    forget_half_life_high_days: float = _setting(
+        "The same for one of high importance; critical ones are never forgotten.", default=365.0
+    )
+    forget_below: float = _setting(
+        "Worth, 0 to 1, below which `aegis memory forget run` archives a memory.", default=0.05
+    )
+    forget_expired: Literal["delete", "archive"] = _setting(
+        "What becomes of expired memories that no policy speaks of.", default="delete"
+    )
+    archive_dir: Path | None = _setting(
+        "Folder of the archives; `archives` in `data_dir` otherwise.", default=None
+    )
     application_name: str = _setting("Name shown in `pg_stat_activity`.", default="aegis")
     api_host: str = _setting("Address that the HTTP API listens on.", default="127.0.0.1")
     api_port: int = _setting("Port of the HTTP API and the MCP server.", default=8734)

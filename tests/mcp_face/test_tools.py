@@ -50,6 +50,7 @@ TOOLS = {
             "undo",
         )
     ),
+    *("memory_forget_plan", "memory_policy_list", "memory_archive_list"),
     *(
         f"memory_decision_{verb}"
         for verb in (
@@ -60,7 +61,7 @@ TOOLS = {
 }
 READING = (
     *("recall", "context", "get", "list", "history", "sources"),
-    *("advise", "calibration", "due"),
+    *("advise", "calibration", "due", "plan"),
 )
 READS = {name for name in TOOLS if name.rpartition("_")[2] in READING}
 DESTROYS = {name for name in TOOLS if name.rpartition("_")[2] in ("update", "delete", "undo")}

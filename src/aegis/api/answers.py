@@ -54,6 +54,7 @@ class Episode(_Answer):
     embedded: bool
     created_at: datetime
     updated_at: datetime | None
+    expires_at: datetime | None
 
 
 class EpisodePage(_Answer):
@@ -125,6 +126,7 @@ class Fact(_Answer):
     superseded_by: int | None
     created_at: datetime
     updated_at: datetime
+    expires_at: datetime | None
 
 
 class FactPage(_Answer):

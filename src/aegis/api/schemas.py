@@ -24,6 +24,7 @@ from aegis.memory.validate import parse_time
 
 __all__ = [
     "AdviceBody",
+    "Body",
     "ContextBody",
     "DecisionBody",
     "DecisionChanges",
@@ -33,6 +34,7 @@ __all__ = [
     "FactBody",
     "FactChanges",
     "FactQuestionBody",
+    "OptionalTime",
     "OutcomeBody",
     "QuestionBody",
     "RecallBody",
@@ -61,7 +63,9 @@ ImportanceText = Annotated[str, _choice(IMPORTANCE)]
 JsonObject = dict[str, Any]
 
 
-class _Body(BaseModel):
+class Body(BaseModel):
+    """A body: what it does not know is refused, and nothing is converted."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
 
     def given(self) -> dict[str, Any]:
@@ -69,7 +73,7 @@ class _Body(BaseModel):
         return {name: getattr(self, name) for name in self.model_fields_set}
 
 
-class EpisodeBody(_Body):
+class EpisodeBody(Body):
     """An episode to record."""
 
     event_type: str = Field(description="What kind, such as task_complete, decision or error.")
@@ -87,16 +91,18 @@ class EpisodeBody(_Body):
     source_id: str | None = Field(None, description="The source's key; recorded once.")
     embedding: list[float] | None = None
     embedding_model: str | None = None
+    expires_at: OptionalTime = Field(None, description="When it is forgotten; never if left out.")
+    ttl: str | None = Field(None, description="The same from now on, such as 30d.")
 
 
-class EpisodeBatch(_Body):
+class EpisodeBatch(Body):
     """Episodes to record in the order given, each batch of 500 in one transaction."""
 
     episodes: list[EpisodeBody]
     embed: bool = Field(True, description="False leaves the vectors to the backfill.")
 
 
-class EpisodeChanges(_Body):
+class EpisodeChanges(Body):
     """Fields of an episode to change; what is not named stays."""
 
     timestamp: OptionalTime = None
@@ -110,9 +116,10 @@ class EpisodeChanges(_Body):
     decision: str | None = None
     metadata: JsonObject | None = None
     session_id: str | None = None
+    expires_at: OptionalTime = None
 
 
-class RecallBody(_Body):
+class RecallBody(Body):
     """What to look for among the episodes."""
 
     query: str | None = None
@@ -136,7 +143,7 @@ class ContextBody(RecallBody):
     budget_tokens: int = Field(2_000, description="The text is never longer than this.")
 
 
-class FactBody(_Body):
+class FactBody(Body):
     """A fact to remember."""
 
     concept: str
@@ -149,10 +156,12 @@ class FactBody(_Body):
     namespace: str | None = None
     source_id: str | None = None
     valid_from: OptionalTime = Field(None, description="Since when it holds; always if left out.")
+    expires_at: OptionalTime = Field(None, description="When it is forgotten; never if left out.")
+    ttl: str | None = Field(None, description="The same from now on, such as 30d.")
     on_conflict: Annotated[str, _choice(ON_CONFLICT)] = "supersede"
 
 
-class FactChanges(_Body):
+class FactChanges(Body):
     """Fields of a fact to change; what is not named stays."""
 
     concept: str | None = None
@@ -162,9 +171,10 @@ class FactChanges(_Body):
     confidence: float | None = None
     metadata: JsonObject | None = None
     tags: list[str] | None = None
+    expires_at: OptionalTime = None
 
 
-class FactQuestionBody(_Body):
+class FactQuestionBody(Body):
     """What to look for among facts."""
 
     query: str
@@ -174,13 +184,13 @@ class FactQuestionBody(_Body):
     valid_at: OptionalTime = Field(None, description="What holds at this time.")
 
 
-class UndoBody(_Body):
+class UndoBody(Body):
     """Which step of a fact to take back."""
 
     step: int | None = Field(None, description="The step that has to be the last one.")
 
 
-class QuestionBody(_Body):
+class QuestionBody(Body):
     """What to look for among decisions."""
 
     query: str
@@ -188,7 +198,7 @@ class QuestionBody(_Body):
     namespace: str | None = None
 
 
-class DecisionBody(_Body):
+class DecisionBody(Body):
     """A decision to record, with the options that there were."""
 
     task_context: str
@@ -206,7 +216,7 @@ class DecisionBody(_Body):
     namespace: str | None = None
 
 
-class AdviceBody(_Body):
+class AdviceBody(Body):
     """What is to be decided now, and between which options."""
 
     question: str
@@ -216,7 +226,7 @@ class AdviceBody(_Body):
     namespace: str | None = None
 
 
-class OutcomeBody(_Body):
+class OutcomeBody(Body):
     """How a decision turned out."""
 
     outcome: Annotated[str, _choice(OUTCOMES[1:])]
@@ -225,7 +235,7 @@ class OutcomeBody(_Body):
     feedback: Annotated[str | None, _choice(FEEDBACK)] = None
 
 
-class DecisionChanges(_Body):
+class DecisionChanges(Body):
     """Fields of a decision to change; what was chosen and how it ended stay."""
 
     task_context: str | None = None

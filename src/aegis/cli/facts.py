@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from aegis.cli.command import App, Argument, Option
-from aegis.cli.options import AsJson, Cursor, Limit, Namespace, Tags, Yes
+from aegis.cli.options import AsJson, Cursor, ExpiresAt, Limit, Namespace, Tags, Ttl, Yes
 from aegis.cli.running import (
     confirm,
     json_object,
@@ -42,6 +42,8 @@ def record(
     metadata: Json = None,
     source_id: Annotated[str | None, Option(help="Key; recorded once.")] = None,
     valid_from: Annotated[str | None, Option(help="Since when it holds.")] = None,
+    ttl: Ttl = None,
+    expires_at: ExpiresAt = None,
     on_conflict: Annotated[
         str, Option(help="What contradicts it: supersede, keep_both or refuse.")
     ] = "supersede",
@@ -63,6 +65,8 @@ def record(
             metadata=json_object("metadata", metadata),
             source_id=source_id,
             valid_from=maybe_time("valid_from", valid_from),
+            ttl=ttl,
+            expires_at=maybe_time("expires_at", expires_at),
             on_conflict=on_conflict,  # pyright: ignore[reportArgumentType]
             actor=_ACTOR,
         ),

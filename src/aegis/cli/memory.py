@@ -8,11 +8,13 @@ from aegis.cli.command import App, Argument, Option
 from aegis.cli.options import (
     AsJson,
     Cursor,
+    ExpiresAt,
     Importance,
     Limit,
     Namespace,
     Since,
     Tags,
+    Ttl,
     Until,
     Yes,
 )
@@ -25,6 +27,9 @@ app.add_later("import", "aegis.cli.transfer:import_")
 app.add_later("export", "aegis.cli.transfer:export")
 app.add_later("tune", "aegis.cli.tuning:tune")
 app.add_later("reindex", "aegis.cli.tuning:reindex")
+app.add_later("forget", "aegis.cli.forgetting:app")
+app.add_later("archive", "aegis.cli.archives:app")
+app.add_later("erase", "aegis.cli.erasing:erase")
 app.add_later("facts", "aegis.cli.facts:app")
 app.add_later("decisions", "aegis.cli.decisions:app")
 app.add_later("items", "aegis.cli.items:app")
@@ -52,6 +57,8 @@ def record(
     decision: Annotated[str | None, Option(help="What was decided.")] = None,
     session: Session = None,
     source_id: Annotated[str | None, Option(help="Key; recorded once.")] = None,
+    ttl: Ttl = None,
+    expires_at: ExpiresAt = None,
     namespace: Namespace = None,
     as_json: AsJson = False,
 ) -> None:
@@ -75,6 +82,8 @@ def record(
                 decision=decision,
                 session_id=session,
                 source_id=source_id,
+                ttl=ttl,
+                expires_at=maybe_time("expires_at", expires_at),
             ),
             namespace=namespace,
         )
@@ -246,6 +255,7 @@ def update(
     related: Annotated[list[int] | None, Option(help="Id of a related memory.")] = None,
     decision: Annotated[str | None, Option()] = None,
     session: Session = None,
+    expires_at: ExpiresAt = None,
     namespace: Namespace = None,
     as_json: AsJson = False,
 ) -> None:
@@ -267,6 +277,7 @@ def update(
                 related_memories=related,
                 decision=decision,
                 session_id=session,
+                expires_at=maybe_time("expires_at", expires_at),
             ),
         )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from aegis.cli.command import Argument, Option
 from aegis.cli.options import AsJson, Namespace
 from aegis.cli.running import with_client
+from aegis.errors import InvalidInput
 
 if TYPE_CHECKING:
     from aegis.client import Aegis
@@ -23,7 +24,8 @@ def import_(
     kind: Annotated[
         str,
         Argument(
-            help="jsonl, git, transcripts, conversations, chatgpt, claude, mem0 or langgraph."
+            help="jsonl, parquet, git, transcripts, conversations, chatgpt, claude, mem0 or "
+            "langgraph."
         ),
     ],
     path: Annotated[Path, Argument(help="A file or folder; `~/.claude/projects`, for instance.")],
@@ -61,16 +63,22 @@ def import_(
 
 
 def export(
-    path: Annotated[Path, Argument(help="File to write, JSONL; `-` for standard output.")],
+    path: Annotated[Path, Argument(help="File to write; `-` for standard output, JSONL only.")],
+    format: Annotated[
+        str | None, Option(help="jsonl or parquet; as the file's name ends otherwise.")
+    ] = None,
     vectors: Annotated[bool, Option(help="With the vectors, which are large.")] = False,
     namespace: Namespace = None,
     as_json: AsJson = False,
 ) -> None:
-    """Export a namespace's memory, for `aegis memory import jsonl` elsewhere."""
+    """Export a namespace's memory, for `aegis memory import jsonl|parquet` elsewhere."""
     from aegis.cli.progress import counting
     from aegis.cli.render import line, show_json
 
+    chosen = format or ("parquet" if path.suffix == ".parquet" else "jsonl")
     if str(path) == "-":
+        if chosen != "jsonl":
+            raise InvalidInput("Parquet cannot be written to standard output; name a file.")
         with_client(lambda a: _to_stdout(a, vectors), namespace=namespace)
         return
     with counting(f"Exporting to {path.name}") as seen:
@@ -78,7 +86,13 @@ def export(
         async def work(client: Aegis) -> Any:
             from aegis.memory.exporting import export_file
 
-            return await export_file(client.memory, path, vectors=vectors, on_progress=seen)
+            return await export_file(
+                client.memory,
+                path,
+                vectors=vectors,
+                format=chosen,  # pyright: ignore[reportArgumentType]
+                on_progress=seen,
+            )
 
         report = with_client(work, namespace=namespace)
     if as_json:

@@ -55,6 +55,10 @@ def _recording(memory: Memory) -> list[Tool]:
         metadata: dict[str, Any] | None = None,
         source_id: str | None = None,
         valid_from: MaybeTime = None,
+        ttl: Annotated[
+            str | None, Field(description="Forget it after this time, such as 30d; kept otherwise.")
+        ] = None,
+        expires_at: MaybeTime = None,
         on_conflict: OnConflictText = "supersede",
         namespace: Namespace = None,
     ) -> CallToolResult:
@@ -74,6 +78,8 @@ def _recording(memory: Memory) -> list[Tool]:
                 metadata=metadata,
                 source_id=source_id,
                 valid_from=maybe_time("valid_from", valid_from),
+                ttl=ttl,
+                expires_at=maybe_time("expires_at", expires_at),
                 on_conflict=on_conflict,  # pyright: ignore[reportArgumentType]
                 actor=_ACTOR,
                 namespace=namespace,

@@ -76,6 +76,10 @@ def _recording(memory: Memory) -> list[Tool]:
         source_id: Annotated[
             str | None, Field(description="A key of your own; the same key is recorded once.")
         ] = None,
+        ttl: Annotated[
+            str | None, Field(description="Forget it after this time, such as 30d; kept otherwise.")
+        ] = None,
+        expires_at: MaybeTime = None,
         namespace: Namespace = None,
     ) -> CallToolResult:
         """Remember something that happened, so that you can recall it in a later session.
@@ -97,6 +101,8 @@ def _recording(memory: Memory) -> list[Tool]:
                 decision=decision,
                 session_id=session_id,
                 source_id=source_id,
+                ttl=ttl,
+                expires_at=maybe_time("expires_at", expires_at),
                 namespace=namespace,
             )
         return answer(episode)

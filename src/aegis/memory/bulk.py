@@ -19,7 +19,9 @@ from aegis.errors import AegisError, Conflict, InvalidInput
 from aegis.memory import validate
 from aegis.memory.echoing import mark_quotations, may_quote
 from aegis.memory.embedding_text import embed_or_none
+from aegis.memory.retention.expiry import with_expiry
 from aegis.memory.store import episodes as store
+from aegis.memory.store import policies as policy_store
 from aegis.memory.store.copying import copy_episodes, render_episode
 
 if TYPE_CHECKING:
@@ -75,6 +77,8 @@ class _Batch:
 def check(episode: NewEpisode, embedder: Embedder | None) -> None:
     """Accept an episode, its own vector included (`InvalidInput`)."""
     validate.check_episode(episode)
+    if episode.ttl is not None:
+        with_expiry(episode, (), datetime.now(UTC))
     if episode.embedding is None:
         return
     model = episode.embedding_model
@@ -162,8 +166,9 @@ async def _batch(
             known = await _known(conn, chunk, namespace)
         new = [e for e in chunk if (e.namespace or namespace, e.source_id) not in known]
     new = await _echoes_marked(db, new, namespace)
-    vectors, models = await vectors_for(embedder, new)
     now = datetime.now(UTC)
+    new = await _with_expiry(db, new, namespace, now)
+    vectors, models = await vectors_for(embedder, new)
     rendered: list[str] = []
     for episode, vector, model in zip(new, vectors, models, strict=True):
         place = episode.namespace or namespace
@@ -178,6 +183,23 @@ async def _batch(
         rendered=rendered,
         embedded=[vector is not None for vector in vectors],
     )
+
+
+async def _with_expiry(
+    db: Database, episodes: Sequence[NewEpisode], namespace: str, now: datetime
+) -> Sequence[NewEpisode]:
+    """Return the episodes with the time from which they are forgotten, where there is one."""
+    places = sorted({episode.namespace or namespace for episode in episodes})
+    async with db.transaction() as conn:
+        policies = await policy_store.list_policies(conn, places)
+    return [
+        with_expiry(
+            episode,
+            [p for p in policies if p.namespace == (episode.namespace or namespace)],
+            now,
+        )
+        for episode in episodes
+    ]
 
 
 async def _echoes_marked(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from aegis.errors import Conflict, InvalidInput
 from aegis.memory import fact_steps, validate
 from aegis.memory.embedding_text import embed_or_none
 from aegis.memory.models import ON_CONFLICT, FactSource, NewFact
+from aegis.memory.retention.expiry import with_expiry
 from aegis.memory.store import fact_history as history
 from aegis.memory.store import fact_reading as reading
 from aegis.memory.store import fact_sources as origins
@@ -17,7 +19,7 @@ from aegis.memory.store import facts as store
 if TYPE_CHECKING:
     import builtins
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
+    from datetime import timedelta
 
     from aegis.db import Database
     from aegis.memory.embedding import Embedder
@@ -27,7 +29,7 @@ __all__ = ["FactHit", "Facts"]
 
 MAX_PAGE = 1_000
 _UPDATABLE = frozenset(
-    {"concept", "content", "category", "source", "confidence", "metadata", "tags"}
+    {"concept", "content", "category", "source", "confidence", "metadata", "tags", "expires_at"}
 )
 
 
@@ -65,6 +67,8 @@ class Facts:
         namespace: str | None = None,
         source_id: str | None = None,
         valid_from: datetime | None = None,
+        expires_at: datetime | None = None,
+        ttl: timedelta | str | None = None,
         on_conflict: OnConflict = "supersede",
         actor: str | None = None,
     ) -> Fact:
@@ -90,8 +94,11 @@ class Facts:
             namespace=namespace,
             source_id=source_id,
             valid_from=valid_from,
+            expires_at=expires_at,
+            ttl=ttl,
         )
         validate.check_fact(fact)
+        fact = with_expiry(fact, (), datetime.now(UTC))
         place = validate.namespace_of(namespace, self.namespace)
         vectors, model = await embed_or_none(self._embedder, [f"{concept}: {content}"])
         async with self._db.transaction() as conn:
@@ -112,6 +119,7 @@ class Facts:
             InvalidInput: a value cannot be accepted.
         """
         validate.check_fact(fact)
+        fact = with_expiry(fact, (), datetime.now(UTC))
         place = validate.namespace_of(namespace or fact.namespace, self.namespace)
         text = f"{fact.concept}: {fact.content}"
         vectors, model = await embed_or_none(self._embedder, [text])

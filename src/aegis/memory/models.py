@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
 __all__ = [
     "FACT_ACTIONS",
@@ -109,6 +109,10 @@ class NewEpisode:
     #: When it was first recorded and last changed, where it comes from an export. Bulk only.
     created_at: datetime | None = None
     updated_at: datetime | None = None
+    #: From when on it is forgotten: not recalled, and swept away. A policy of the namespace decides
+    #: if None; `ttl` says the same from its recording on: a `timedelta`, or a text such as `30d`.
+    expires_at: datetime | None = None
+    ttl: timedelta | str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +139,8 @@ class Episode:
     embedded: bool
     created_at: datetime
     updated_at: datetime | None
+    #: From when on it is not recalled and may be swept away; None for never.
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +158,8 @@ class EpisodeFilter:
     tags: Sequence[str] = ()
     #: At least this important.
     min_importance: Importance | None = None
+    #: Only what has not expired; None asks for all, which is quicker where nothing has.
+    alive: Literal[True] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +226,9 @@ class NewFact:
     valid_from: datetime | None = None
     #: Until when, exclusive; no end is known if None.
     valid_to: datetime | None = None
+    #: From when on it is forgotten, and `ttl` for the same from its recording on (`NewEpisode`).
+    expires_at: datetime | None = None
+    ttl: timedelta | str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,6 +256,8 @@ class Fact:
     #: Since when it is believed.
     created_at: datetime
     updated_at: datetime
+    #: From when on it is not recalled and may be swept away; None for never.
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

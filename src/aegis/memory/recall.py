@@ -8,7 +8,7 @@ The embedder is asked before the transaction, and when it fails the other arms a
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from aegis.errors import AegisError, InvalidInput
@@ -98,7 +98,7 @@ async def recall(
     text = _clean(query)
     if mode == "time":
         async with db.transaction() as conn:
-            return await _newest(conn, where, k, but=[], echoes=True)
+            return await _newest(conn, replace(where, alive=True), k, but=[], echoes=True)
     found, space = await _vector(embedder, text, vector, mode)
     if mode == "vector" and found is None:
         raise InvalidInput(
@@ -169,6 +169,8 @@ async def _answer(db: Database, asked: Asked) -> tuple[list[Hit], bool]:
             namespace=asked.where.namespace or "",
             ef_search=db.settings.hnsw_ef_search or built_in,
         )
+        if facts.expired:
+            asked = replace(asked, where=replace(asked.where, alive=True))
         if asked.mode == "vector":
             ranked = await _nearest(conn, asked, facts)
         else:

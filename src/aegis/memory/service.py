@@ -19,12 +19,19 @@ from aegis.memory.embedding_text import embed_or_none
 from aegis.memory.facts import Facts
 from aegis.memory.items.service import Items
 from aegis.memory.models import IMPORTANCE, EpisodeFilter, NewEpisode
+from aegis.memory.retention.archives import Archives
+from aegis.memory.retention.erasures import Erasures
+from aegis.memory.retention.expiry import with_expiry
+from aegis.memory.retention.service import Retention
+from aegis.memory.retention.usage import Usage
 from aegis.memory.store import episodes as store
+from aegis.memory.store import policies as policy_store
 from aegis.memory.vectors import VectorSearch
 
 if TYPE_CHECKING:
     import builtins
     from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+    from datetime import timedelta
 
     from aegis.db import Database
     from aegis.memory.bulk import Recorded
@@ -38,7 +45,7 @@ MAX_PAGE = 1_000
 MAX_BUDGET, MAX_LOOKED_AT = 1_000_000, 200
 _UPDATABLE = frozenset(
     {"timestamp", "event_type", "summary", "details", "context", "importance", "tags",
-     "related_memories", "decision", "metadata", "session_id"}
+     "related_memories", "decision", "metadata", "session_id", "expires_at"}
 )  # fmt: skip
 
 
@@ -53,6 +60,10 @@ class Memory:
         self.facts = Facts(db, embedder, namespace=namespace)
         self.items = Items(db, embedder, namespace=namespace)
         self.vectors = VectorSearch(db, embedder, namespace=namespace)
+        self.usage = Usage(db)
+        self.retention = Retention(db, namespace=namespace)
+        self.archives = Archives(db, namespace=namespace)
+        self.erasures = Erasures(db, namespace=namespace)
         self.decisions = Decisions(db, embedder, namespace=namespace, recall=self.recall)
 
     @property
@@ -83,6 +94,8 @@ class Memory:
         source_id: str | None = None,
         embedding: Sequence[float] | None = None,
         embedding_model: str | None = None,
+        expires_at: datetime | None = None,
+        ttl: timedelta | str | None = None,
     ) -> Episode:
         """Record an episode and return it; the fields are those of `NewEpisode`.
 
@@ -108,12 +121,16 @@ class Memory:
             source_id=source_id,
             embedding=embedding,
             embedding_model=embedding_model,
+            expires_at=expires_at,
+            ttl=ttl,
         )
         bulk.check(episode, self._embedder)
         place = validate.namespace_of(namespace, self.namespace)
         vectors, models = await bulk.vectors_for(self._embedder, [episode])
         async with self._db.transaction() as conn:
             episode = await mark_echo(conn, episode, namespace=place)
+            policies = await policy_store.list_policies(conn, [place])
+            episode = with_expiry(episode, policies, datetime.now(UTC))
             stored = await store.insert_episode(
                 conn, episode, namespace=place, vector=vectors[0], embedding_model=models[0]
             )
@@ -241,11 +258,13 @@ class Memory:
         event_types: Sequence[str] = (),
         tags: Sequence[str] = (),
         min_importance: Importance | None = None,
+        count: bool = True,
     ) -> builtins.list[Hit]:
         """Return the `k` episodes that answer `query` best, best first, each with its reasons.
 
         Exactly `k` come back whenever the filter lets `k` through. `vector` replaces the
         embedding of `query`. `mode` picks the arms; `metric` is the distance of mode `vector`.
+        What is returned counts as used, a little later; `count=False` leaves no trace.
 
         Raises:
             InvalidInput: nothing to search for, or a value out of range.
@@ -253,7 +272,7 @@ class Memory:
         # Ranking loads numpy, which nothing else here needs.
         from aegis.memory.recall import recall
 
-        return await recall(
+        hits = await recall(
             self._db,
             self._embedder,
             query=query,
@@ -266,6 +285,9 @@ class Memory:
             ),
             now=datetime.now(UTC),
         )
+        if count:
+            self.usage.note([hit.episode.id for hit in hits])
+        return hits
 
     async def context(
         self,
@@ -311,9 +333,12 @@ class Memory:
             event_types=event_types,
             tags=tags,
             min_importance=min_importance,
+            count=False,
         )
         chosen = without_echoes(hits) if mode == "time" else relevant(hits)
-        return make_block(chosen, budget_tokens=budget_tokens)
+        block = make_block(chosen, budget_tokens=budget_tokens)
+        self.usage.note(block.ids)
+        return block
 
     async def backfill(
         self,

@@ -74,7 +74,7 @@ def check_episode(episode: NewEpisode) -> None:
     check_text("summary", episode.summary, most=MAX_SUMMARY)
     check_choice("importance", episode.importance, IMPORTANCE)
     check_tags(episode.tags)
-    for name in ("timestamp", "created_at", "updated_at"):
+    for name in ("timestamp", "created_at", "updated_at", "expires_at"):
         value = getattr(episode, name)
         if value is not None:
             check_time(name, value)
@@ -101,7 +101,7 @@ def check_fact(fact: NewFact) -> None:
     check_confidence(fact.confidence)
     check_tags(fact.tags)
     check_json_object("metadata", fact.metadata)
-    for name in ("created_at", "updated_at", "valid_from", "valid_to"):
+    for name in ("created_at", "updated_at", "valid_from", "valid_to", "expires_at"):
         if getattr(fact, name) is not None:
             check_time(name, getattr(fact, name))
     if fact.valid_from and fact.valid_to and fact.valid_from > fact.valid_to:

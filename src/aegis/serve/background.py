@@ -28,7 +28,7 @@ __all__ = [
     "load_model",
     "release_memory",
     "serve_mcp",
-    "sweep_items",
+    "sweep_expired",
 ]
 
 _log = logging.getLogger("aegis.serve")
@@ -37,7 +37,7 @@ _log = logging.getLogger("aegis.serve")
 _SHORTEST_PAUSE_S = 5.0
 _LONGEST_PAUSE_S = 300.0
 _BATCH = 512
-#: Seconds between looks for items that have expired.
+#: Seconds between looks for what has expired: it is not recalled from that moment on anyway.
 _SWEEP_S = 60.0
 #: Seconds between looks at the embedded server; doubled, up to the other, while it does not start.
 _LOOK_S = 1.0
@@ -139,17 +139,18 @@ async def fill_in_vectors(client: Aegis) -> None:
         await asyncio.sleep(pause)
 
 
-async def sweep_items(client: Aegis) -> None:
-    """Remove items of stores that have expired, for ever; what fails is tried again later."""
+async def sweep_expired(client: Aegis) -> None:
+    """Take away what has expired, in every namespace, for ever; what fails is tried again later."""
     while True:
-        await asyncio.sleep(_SWEEP_S)
         try:
-            swept = await client.memory.items.sweep()
+            swept = await client.memory.retention.sweep(everywhere=True)
+            items = await client.memory.items.sweep()
+            if swept.deleted or swept.archived or items:
+                extra = {"deleted": swept.deleted, "archived": swept.archived, "items": items}
+                _log.info("serve.swept", extra=extra)
         except AegisError as error:
             _log.warning("serve.sweep_failed", extra={"code": error.code, "why": error.message})
-        else:
-            if swept:
-                _log.info("serve.swept", extra={"items": swept})
+        await asyncio.sleep(_SWEEP_S)
 
 
 async def keep_database(settings: Settings, on_start: Callable[[], object]) -> None:

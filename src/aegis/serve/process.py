@@ -179,6 +179,7 @@ class _Process:
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
+            await client.memory.usage.flush()
 
     async def _tell(self, server: Web, serving: Serving) -> None:
         await server.ready.wait()
@@ -205,7 +206,7 @@ class _Process:
             load_model,
             release_memory,
             serve_mcp,
-            sweep_items,
+            sweep_expired,
         )
 
         async def load() -> None:
@@ -218,7 +219,7 @@ class _Process:
         async with asyncio.TaskGroup() as group:
             group.create_task(serve_mcp(client.memory, late, host=host))
             group.create_task(load())
-            group.create_task(sweep_items(client))
+            group.create_task(sweep_expired(client))
             if self._settings.database_url is None:
                 group.create_task(keep_database(self._settings, self._restarted))
 

@@ -203,7 +203,7 @@ async def test_pipe_is_refused_instead_of_waited_for(plain_memory: Memory, tmp_p
 
 
 async def test_unknown_kind_and_namespace_are_refused(plain_memory: Memory, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="use one of jsonl, git"):
+    with pytest.raises(InvalidInput, match="use one of jsonl, parquet"):
         await import_path(plain_memory, "csv", tmp_path)  # pyright: ignore[reportArgumentType]
     with pytest.raises(InvalidInput, match="namespace"):
         await import_path(plain_memory, "jsonl", tmp_path, namespace=" ")

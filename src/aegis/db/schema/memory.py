@@ -72,6 +72,11 @@ def unembedded_index(name: str) -> Index:
     return Index(name, "id", postgresql_where=text("embedding IS NULL"))
 
 
+def expiry_index(name: str) -> Index:
+    """Return the index of the rows that expire, for the sweep and for recall."""
+    return Index(name, "namespace", "expires_at", postgresql_where=text("expires_at IS NOT NULL"))
+
+
 def vector_indexes(name: str) -> tuple[Index, ...]:
     """Return one HNSW index for rows without a named model, and one for each built-in model."""
     return (
@@ -114,11 +119,13 @@ episodic_memory = Table(
     Column("embedding_model", Text),
     timestamp_now("updated_at"),
     Column("search", TSVECTOR, Computed(SEARCH, persisted=True)),
+    Column("expires_at", TIMESTAMPTZ),
     *vector_indexes("idx_episodic_embedding"),
     Index("idx_episodic_namespace_timestamp", "namespace", text("timestamp DESC"), text("id DESC")),
     Index("idx_episodic_namespace_session", "namespace", "session_id", "timestamp", "id"),
     source_index("uq_episodic_source_id"),
     unembedded_index("idx_episodic_unembedded"),
+    expiry_index("idx_episodic_expires_at"),
     Index(
         "idx_episodic_echoes",
         "namespace",
@@ -156,6 +163,8 @@ semantic_memory = Table(
     Column("valid_from", TIMESTAMPTZ),
     Column("valid_to", TIMESTAMPTZ),
     Column("superseded_by", Integer),
+    Column("expires_at", TIMESTAMPTZ),
+    expiry_index("idx_semantic_expires_at"),
     CheckConstraint(
         "isfinite(valid_from) AND isfinite(valid_to) AND valid_from <= valid_to",
         name="ck_semantic_memory_validity",

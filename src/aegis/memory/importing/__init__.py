@@ -8,6 +8,7 @@ once, ends with each item there once.
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -32,10 +33,19 @@ __all__ = [
 ]
 
 Kind = Literal[
-    "jsonl", "git", "transcripts", "conversations", "chatgpt", "claude", "mem0", "langgraph"
+    "jsonl",
+    "parquet",
+    "git",
+    "transcripts",
+    "conversations",
+    "chatgpt",
+    "claude",
+    "mem0",
+    "langgraph",
 ]
 KINDS: tuple[Kind, ...] = (
-    "jsonl", "git", "transcripts", "conversations", "chatgpt", "claude", "mem0", "langgraph",
+    "jsonl", "parquet", "git", "transcripts", "conversations", "chatgpt", "claude", "mem0",
+    "langgraph",
 )  # fmt: skip
 
 
@@ -58,7 +68,7 @@ async def import_path(
     Raises:
         InvalidInput: `path` cannot be read as `kind` (code `import_path`), or an item is broken
             (code `import_broken`; the message names file and line).
-        ConfigError: git is needed and not installed.
+        ConfigError: git or pyarrow is needed and not installed.
     """
     from aegis.memory.importing.run import run
 
@@ -81,36 +91,9 @@ async def import_path(
 def _open(kind: Kind, path: Path, namespace: str | None) -> Source:
     if "\x00" in str(path):
         raise InvalidInput("The path contains a NUL character.", code="import_path")
-    match kind:
-        case "jsonl":
-            from aegis.memory.importing import jsonl
+    if kind == "conversations":
+        from aegis.memory.importing import conversations
 
-            return jsonl.open_source(path)
-        case "git":
-            from aegis.memory.importing import git
-
-            return git.open_source(path)
-        case "transcripts":
-            from aegis.memory.importing import transcripts
-
-            return transcripts.open_source(path)
-        case "conversations":
-            from aegis.memory.importing import conversations
-
-            return conversations.open_source(path, namespace)
-        case "chatgpt":
-            from aegis.memory.importing import chatgpt
-
-            return chatgpt.open_source(path)
-        case "claude":
-            from aegis.memory.importing import claude
-
-            return claude.open_source(path)
-        case "mem0":
-            from aegis.memory.importing import mem0
-
-            return mem0.open_source(path)
-        case "langgraph":
-            from aegis.memory.importing import langgraph
-
-            return langgraph.open_source(path)
+        return conversations.open_source(path, namespace)
+    # Each kind has a module of its name, loaded when it is asked for.
+    return importlib.import_module(f"{__name__}.{kind}").open_source(path)

@@ -24,6 +24,8 @@ def read_time(fields: Mapping[str, Any], name: str) -> datetime | None:
     value = fields.get(name)
     if value is None:
         return None
+    if isinstance(value, datetime):
+        return value
     if isinstance(value, str):
         return validate.parse_time(name, value)
     if isinstance(value, int | float) and not isinstance(value, bool):

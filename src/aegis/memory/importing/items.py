@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from aegis.memory.importing.exported_facts import ExportedFact
     from aegis.memory.models import DecisionEpisode, Feedback, NewEpisode, NewFact, Outcome
 
 __all__ = [
@@ -69,7 +70,7 @@ class ImportedDecision:
 class Item:
     """One thing to record."""
 
-    value: NewEpisode | NewFact | ImportedDecision
+    value: NewEpisode | NewFact | ExportedFact | ImportedDecision
     place: Place
     #: How far the source has been read when this was found, in the source's unit.
     position: int

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from aegis.errors import InvalidInput
 from aegis.memory import validate
+from aegis.memory.importing.exported_facts import read_exported
 from aegis.memory.importing.fields import content_key, read_time
 from aegis.memory.importing.items import (
     BrokenItem,
@@ -32,11 +33,13 @@ if TYPE_CHECKING:
 
     from aegis.memory.importing.items import Event
 
-__all__ = ["FORMAT", "VERSION", "open_source"]
+__all__ = ["FORMAT", "VERSION", "open_source", "read_event"]
 
 #: Header of an export.
 FORMAT = "aegis-memory"
-VERSION = 1
+VERSION = 2
+#: Version 1 had neither the history nor the sources of facts.
+_READ = (1, 2)
 
 #: What a foreign object may call its fields, the first one that is there wins.
 _TEXT = ("summary", "text", "content", "message", "body")
@@ -61,13 +64,14 @@ def _events(files: list[Path]) -> Iterator[Event]:
             place = Place(file=str(file), number=line.number)
             try:
                 parsed = parse_object(line)
-                yield _event(parsed, place, before + end, len(line.data or b""))
+                yield read_event(parsed, place, before + end, len(line.data or b""))
             except InvalidInput as error:
                 yield BrokenItem(place=place, reason=str(error), position=before + end)
         before += end
 
 
-def _event(line: dict[str, Any], place: Place, position: int, size: int) -> Event:
+def read_event(line: dict[str, Any], place: Place, position: int, size: int) -> Event:
+    """Return what an object of a file is; `size` is about how many bytes it takes."""
     match line.get("kind"):
         case "header":
             _check_header(line)
@@ -75,7 +79,9 @@ def _event(line: dict[str, Any], place: Place, position: int, size: int) -> Even
         case "episode":
             value: Any = _episode(line)
         case "fact":
-            value = _fact(line)
+            value = read_exported(line, _fact(line))
+        case "deleted_fact":
+            value = read_exported(line, None)
         case "decision":
             value = _decision(line)
         case _:
@@ -83,8 +89,10 @@ def _event(line: dict[str, Any], place: Place, position: int, size: int) -> Even
     ours = line.get("kind") in ("episode", "fact")
     old_id = line.get("id") if ours else None
     created_at = read_time(line, "created_at") if ours else None
-    if not isinstance(old_id, int) or not 0 < old_id < 2**31 or created_at is None:
+    if not _is_id(old_id) or created_at is None:
         old_id = created_at = None
+    if line.get("kind") == "deleted_fact" and _is_id(line.get("id")):
+        old_id = line["id"]  # others may have ended where it began
     return Item(
         value=value,
         place=place,
@@ -96,11 +104,15 @@ def _event(line: dict[str, Any], place: Place, position: int, size: int) -> Even
     )
 
 
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int) and 0 < value < 2**31
+
+
 def _check_header(line: dict[str, Any]) -> None:
     if line.get("format") != FORMAT:
         raise InvalidInput(f"the header's format is {line.get('format')!r}, not {FORMAT!r}")
     version = line.get("version")
-    if version != VERSION:
+    if version not in _READ:
         raise InvalidInput(
             f"the file has version {version!r} of the format, this Aegis reads {VERSION}; "
             "install a newer one"
@@ -124,6 +136,7 @@ def _episode(line: dict[str, Any]) -> NewEpisode:
         embedding_model=line.get("embedding_model") if line.get("embedding") else None,
         created_at=read_time(line, "created_at"),
         updated_at=read_time(line, "updated_at"),
+        expires_at=read_time(line, "expires_at"),
     )
 
 
@@ -141,6 +154,7 @@ def _fact(line: dict[str, Any]) -> NewFact:
         valid_to=read_time(line, "valid_to"),
         created_at=read_time(line, "created_at"),
         updated_at=read_time(line, "updated_at"),
+        expires_at=read_time(line, "expires_at"),
     )
 
 

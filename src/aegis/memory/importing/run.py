@@ -6,8 +6,6 @@ in items and in bytes, whatever the input.
 
 from __future__ import annotations
 
-from array import array
-from bisect import bisect_left
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +13,9 @@ import anyio.to_thread
 
 from aegis.errors import InvalidInput
 from aegis.memory import bulk, validate
+from aegis.memory.importing.exported_facts import ExportedFact, check_exported
+from aegis.memory.importing.fact_run import FactRun
+from aegis.memory.importing.id_map import IdMap
 from aegis.memory.importing.items import (
     MAX_LISTED,
     BrokenItem,
@@ -117,6 +118,8 @@ def _checked(item: Item, memory: Memory) -> Item | BrokenItem:
                 bulk.check(episode, memory.embedder)
             case NewFact() as fact:
                 validate.check_fact(fact)
+            case ExportedFact() as exported:
+                check_exported(exported)
             case ImportedDecision() as decision:
                 _check_decision(decision)
     except InvalidInput as error:
@@ -153,7 +156,8 @@ class _Run:
         self._namespace = namespace
         self._embed = embed
         self._skip_broken = skip_broken
-        self._ids = _IdMap()
+        self._ids = IdMap()
+        self._fact_run = FactRun(memory, namespace, embed=embed)
         self._forward: list[tuple[int, tuple[int, ...]]] = []
         self._episodes: list[Item] = []
         self._facts: list[Item] = []
@@ -192,7 +196,7 @@ class _Run:
             match event:
                 case Item(value=NewEpisode()):
                     self._episodes.append(event)
-                case Item(value=NewFact()):
+                case Item(value=NewFact() | ExportedFact()):
                     self._facts.append(event)
                 case Item(value=ImportedDecision() as decision):
                     self._decisions.append(decision)
@@ -216,7 +220,9 @@ class _Run:
         if self._episodes:
             await self._record_episodes()
         if self._facts:
-            await self._record_facts()
+            recorded, skipped = await self._fact_run.record(self._facts)
+            self.recorded += recorded
+            self.skipped += skipped
         for decision in self._decisions:
             await self._record_decision(decision)
         if self._facts or self._decisions:
@@ -310,19 +316,7 @@ class _Run:
             async with self._memory.database.transaction() as conn:
                 for row_id, related in links:
                     await transfer.set_related(conn, row_id, related)
-
-    async def _record_facts(self) -> None:
-        items = await self._without_originals(self._facts, transfer.list_original_facts)
-        new = [_fact(item) for item in items]
-        keys = [fact.source_id for fact in new if fact.source_id is not None]
-        async with self._memory.database.transaction() as conn:
-            there = await transfer.list_known_facts(conn, self._namespace, keys)
-        for fact in new:
-            if fact.source_id in there:
-                self.skipped += 1
-                continue
-            await self._memory.facts.record_as_given(fact, namespace=self._namespace)
-            self.recorded += 1
+        self.dangling += await self._fact_run.link()
 
     async def _record_decision(self, decision: ImportedDecision) -> None:
         episode_id = None
@@ -357,33 +351,6 @@ class _Run:
         return links
 
 
-class _IdMap:
-    """Old id → new id, in eight bytes an entry: exports are in the order of their ids."""
-
-    def __init__(self) -> None:
-        self._old = array("i")
-        self._new = array("i")
-        self._out_of_order: dict[int, int] = {}
-
-    def add(self, old: int, new: int) -> None:
-        if self._old and old <= self._old[-1]:
-            self._out_of_order[old] = new
-        else:
-            self._old.append(old)
-            self._new.append(new)
-
-    def find(self, old: int) -> int | None:
-        at = bisect_left(self._old, old)
-        if at < len(self._old) and self._old[at] == old:
-            return self._new[at]
-        return self._out_of_order.get(old)
-
-
 def _episode(item: Item) -> NewEpisode:
     assert isinstance(item.value, NewEpisode)
-    return item.value
-
-
-def _fact(item: Item) -> NewFact:
-    assert isinstance(item.value, NewFact)
     return item.value

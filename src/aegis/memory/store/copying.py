@@ -55,6 +55,7 @@ def render_episode(
             _text(embedding_model),
             (episode.created_at or now).isoformat(),
             _NULL if updated_at is None else updated_at.isoformat(),
+            _NULL if episode.expires_at is None else episode.expires_at.isoformat(),
         )
     )
 
@@ -72,7 +73,7 @@ async def copy_episodes(conn: Connection, rows: Iterable[tuple[int, Sequence[int
             COPY episodic_memory (
                 id, related_memories, timestamp, event_type, summary, details, context, importance,
                 embedding, tags, decision, metadata, namespace, session_id, source_id,
-                embedding_model, created_at, updated_at
+                embedding_model, created_at, updated_at, expires_at
             ) FROM STDIN
             """
         ) as copy,

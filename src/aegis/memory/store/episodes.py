@@ -52,12 +52,14 @@ COLUMNS: LiteralString = """
     e.embedding_model,
     e.embedding IS NOT NULL AS embedded,
     coalesce(e.created_at, e.timestamp, 'epoch') AS created_at,
-    e.updated_at
+    e.updated_at,
+    e.expires_at
 """
 
 #: An `EpisodeFilter` as conditions on `e`; parameters from `filter_params`.
 CONDITIONS: LiteralString = """
     e.namespace = %(namespace)s
+    AND (e.expires_at > now()) IS NOT FALSE
     AND (%(session_id)s::text IS NULL OR e.session_id = %(session_id)s)
     AND (%(since)s::timestamptz IS NULL OR e.timestamp >= %(since)s)
     AND (%(until)s::timestamptz IS NULL OR e.timestamp < %(until)s)
@@ -98,13 +100,13 @@ async def insert_episode(
         INSERT INTO episodic_memory AS e (
             timestamp, event_type, summary, details, context, importance, embedding, tags,
             related_memories, decision, metadata, namespace, session_id, source_id,
-            embedding_model
+            embedding_model, expires_at
         )
         VALUES (
             coalesce(%(timestamp)s, now()), %(event_type)s, %(summary)s, %(details)s,
             %(context)s, %(importance)s::memory_importance, %(vector)s::vector, %(tags)s,
             %(related)s::integer[], %(decision)s, %(metadata)s, %(namespace)s, %(session_id)s,
-            %(source_id)s, %(embedding_model)s
+            %(source_id)s, %(embedding_model)s, %(expires_at)s::timestamptz
         )
         ON CONFLICT (namespace, source_id) WHERE source_id IS NOT NULL DO NOTHING
         RETURNING
@@ -126,6 +128,7 @@ async def insert_episode(
             "session_id": episode.session_id,
             "source_id": episode.source_id,
             "embedding_model": embedding_model,
+            "expires_at": episode.expires_at,
         },
     )
 
@@ -280,6 +283,7 @@ _UPDATABLE: Mapping[str, LiteralString] = {
     "decision": "text",
     "metadata": "jsonb",
     "session_id": "text",
+    "expires_at": "timestamptz",
     "embedding": "vector",
     "embedding_model": "text",
 }

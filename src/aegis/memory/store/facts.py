@@ -45,7 +45,8 @@ COLUMNS: LiteralString = """
     f.valid_to,
     f.superseded_by,
     coalesce(f.created_at, f.updated_at, 'epoch') AS created_at,
-    coalesce(f.updated_at, f.created_at, 'epoch') AS updated_at
+    coalesce(f.updated_at, f.created_at, 'epoch') AS updated_at,
+    f.expires_at
 """
 
 
@@ -70,12 +71,12 @@ async def insert_fact(
         INSERT INTO semantic_memory AS f (
             concept, content, category, source, confidence, metadata, tags, embedding,
             namespace, source_id, embedding_model, valid_from, valid_to, superseded_by,
-            created_at, updated_at
+            expires_at, created_at, updated_at
         )
         VALUES (
             %(concept)s, %(content)s, %(category)s, %(source)s, %(confidence)s, %(metadata)s,
             %(tags)s, %(vector)s::vector, %(namespace)s, %(source_id)s, %(embedding_model)s,
-            %(valid_from)s, %(valid_to)s, %(superseded_by)s,
+            %(valid_from)s, %(valid_to)s, %(superseded_by)s, %(expires_at)s::timestamptz,
             coalesce(%(at)s::timestamptz, %(created_at)s::timestamptz, now()),
             coalesce(
                 %(at)s::timestamptz, %(updated_at)s::timestamptz, %(created_at)s::timestamptz, now()
@@ -102,6 +103,7 @@ async def insert_fact(
             "valid_from": fact.valid_from,
             "valid_to": fact.valid_to,
             "superseded_by": superseded_by,
+            "expires_at": fact.expires_at,
             "at": at,
         },
     )
@@ -170,6 +172,7 @@ _UPDATABLE: Mapping[str, LiteralString] = {
     "confidence": "float8",
     "metadata": "jsonb",
     "tags": "text[]",
+    "expires_at": "timestamptz",
     "embedding": "vector",
     "embedding_model": "text",
 }

@@ -74,6 +74,8 @@ class QuestionFacts:
     iterative: bool
     #: Whether any episode of the namespace is an echo; most have none, and need not be searched so.
     echoes: bool
+    #: Whether anything of the namespace has expired and is not swept away yet.
+    expired: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +168,12 @@ async def read_question(
                    WHERE e.namespace = (SELECT %(namespace)s::text)
                      AND e.metadata ? 'echo_of'
                ),
+               EXISTS (
+                   SELECT
+                   FROM episodic_memory e
+                   WHERE e.namespace = %(namespace)s
+                     AND e.expires_at <= now()
+               ),
                a.hnsw
         FROM applied a
         CROSS JOIN known k
@@ -188,6 +196,7 @@ async def read_question(
         table_rows=max(row[5], 0.0),
         iterative=row[6],
         echoes=row[7],
+        expired=row[8],
     )
 
 

@@ -39,14 +39,14 @@ class Space:
     dimensions: int
 
 
-#: Each filter as a condition on `e`; only those that are asked for are in a statement, because
-#: each one costs planning time.
+#: Each filter as a condition on `e`; a statement has those asked for: each costs planning time.
 _CONDITIONS: dict[str, LiteralString] = {
     "session_id": "e.session_id = %(session_id)s",
     "since": "e.timestamp >= %(since)s",
     "until": "e.timestamp < %(until)s",
     "event_types": "e.event_type = ANY(%(event_types)s::text[])",
     "tags": "e.tags @> %(tags)s::text[]",
+    "alive": "(e.expires_at > now()) IS NOT FALSE",
     "min_importance": (
         "coalesce(e.importance, 'medium') = ANY(%(importances)s::text[]::memory_importance[])"
     ),

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = [
     "count_all",
     "insert_decision_once",
-    "list_known_facts",
     "list_original_episodes",
     "list_original_facts",
     "list_vectors",
@@ -115,20 +114,6 @@ async def list_original_facts(
         WHERE f.namespace = %(namespace)s
         """,
         {"namespace": namespace, "ids": list(exported), "times": list(exported.values())},
-    )
-    return {row[0] for row in await cursor.fetchall()}
-
-
-async def list_known_facts(conn: Connection, namespace: str, source_ids: Sequence[str]) -> set[str]:
-    """Return which of `source_ids` the namespace's facts hold already."""
-    cursor = await conn.execute(
-        """
-        SELECT source_id
-        FROM semantic_memory
-        WHERE namespace = %(namespace)s
-          AND source_id = ANY(%(source_ids)s)
-        """,
-        {"namespace": namespace, "source_ids": list(source_ids)},
     )
     return {row[0] for row in await cursor.fetchall()}
 

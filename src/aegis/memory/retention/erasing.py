@@ -1,0 +1,309 @@
+"""One erasure, step by step; each can be done again, so an interrupted one is simply run again.
+
+Rows go first, in short transactions that also count them in the job's row; then the archives'
+files, our log files, and last the pages on the disk, which are written anew, since `VACUUM` leaves
+deleted bytes in them. The subject's names are never stored: whoever goes on has to name them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio.to_thread
+
+from aegis.errors import Conflict
+from aegis.memory.retention import archive_file, proof, searching
+from aegis.memory.retention.archive import TABLES
+from aegis.memory.retention.archiving import settle
+from aegis.memory.store import archives, policies
+from aegis.memory.store import erasure_jobs as jobs
+from aegis.memory.store import erasures as store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from aegis.db import Connection, Database
+    from aegis.memory.retention.archive import Archive
+    from aegis.memory.retention.archive_file import Written
+    from aegis.memory.retention.erasure import Erasure
+    from aegis.memory.retention.subject import Subject
+
+__all__ = ["PROVEN", "erase", "signed_fields"]
+
+_BATCH = 500
+#: Tables whose deleted rows are proven one by one: their ids are never given again.
+PROVEN = ("decision_outcomes", "fact_sources", "semantic_memory", "episodic_memory")
+#: Whatever was touched, samples of words and of columns are written anew.
+_ALWAYS_REWRITTEN = ("memory_terms", "memory_namespaces", "pg_catalog.pg_statistic")
+_BESIDE = {
+    "episodic_memory": ("memory_usage", "memory_holds", "decision_episodes", "decision_outcomes"),
+    "semantic_memory": ("fact_history", "fact_sources"),
+    "decision_outcomes": ("decision_episodes",),
+}
+
+
+async def erase(
+    db: Database,
+    subject: Subject,
+    *,
+    key: bytes,
+    namespace: str | None,
+    actor: str | None,
+    rewrite: bool,
+    on_stage: Callable[[str], object] | None,
+) -> Erasure:
+    """Delete everything about a subject and return the proof.
+
+    Raises:
+        Unavailable: a table could not be locked to be written anew; run it again.
+    """
+
+    async def stage(name: str) -> None:
+        if on_stage is not None:
+            on_stage(name)
+        async with db.transaction() as conn:
+            await jobs.set_stage(conn, job.id, name)
+
+    async with db.transaction() as conn:
+        digest = proof.subject_digest(key, subject.names)
+        job = await jobs.begin_job(conn, subject=digest, namespace=namespace, actor=actor)
+    await settle(db)
+    await stage("rows")
+    await _erase_rows(db, subject, job, key, namespace)
+    await stage("archives")
+    await _remove_files(db, job.id)
+    for archive in await searching.archives_in(db, namespace):
+        await _erase_archive(db, subject, job, key, archive)
+    await stage("logs")
+    await _erase_logs(db, subject, job)
+    await stage("pages")
+    rewritten, left = await _rewrite(db, job) if rewrite else ([], ["not asked for"])
+    await stage("verification")
+    verification = await _verify(db, subject, namespace)
+    verification |= {"rewritten": rewritten, "not_rewritten": left}
+    return await _finish(db, job.id, key, verification)
+
+
+def signed_fields(erasure: Erasure) -> dict[str, Any]:
+    """Return what the signature of a proof is over."""
+    return {
+        "id": erasure.id,
+        "namespace": erasure.namespace,
+        "subject": erasure.subject,
+        "actor": erasure.actor,
+        "counts": erasure.counts,
+        "digests": erasure.digests,
+        "verification": erasure.verification,
+        "started_at": erasure.started_at.isoformat(),
+        "finished_at": erasure.finished_at.isoformat() if erasure.finished_at else None,
+    }
+
+
+async def _erase_rows(
+    db: Database, subject: Subject, job: Erasure, key: bytes, namespace: str | None
+) -> None:
+    places: set[str] = set()
+    for table in store.MEMORY_TABLES:
+        async for found in searching.find_rows(db, subject, table, namespace=namespace):
+            keys = sorted({row_key for row_key, _ in found})
+            if table == "episodic_memory":
+                async with db.transaction() as conn:
+                    echoes = await store.list_echoes(conn, keys, namespace=namespace)
+                keys = sorted({*keys, *echoes})
+            for start in range(0, len(keys), _BATCH):
+                places |= await _delete(db, job, key, table, keys[start : start + _BATCH])
+    async with db.transaction() as conn:
+        gone = await store.clear_statistics(conn, sorted(places), subject.names, namespace)
+        if gone:
+            await jobs.add_to_job(conn, job.id, "memory_terms", rows=gone)
+        for policy in await policies.list_all_policies(conn, namespace):
+            if subject.is_in([policy.namespace, policy.event_type]):
+                await policies.remove_policy(
+                    conn,
+                    namespace=policy.namespace,
+                    event_type=policy.event_type,
+                    importance=policy.importance,
+                )
+                await jobs.add_to_job(conn, job.id, "memory_policies", rows=1)
+
+
+async def _delete(
+    db: Database, job: Erasure, key: bytes, table: str, keys: Sequence[int]
+) -> set[str]:
+    async with db.transaction() as conn:
+        if table == "memory_holds":
+            blanked = await store.blank_holds(conn, keys, namespace=job.namespace)
+            await jobs.add_to_job(conn, job.id, "memory_holds.reason", rows=blanked)
+            return set()
+        cleared, places = await store.clear_references(conn, table, keys)
+        for name, count in cleared.items():
+            await jobs.add_to_job(conn, job.id, name, rows=count)
+        gone = await store.delete_rows(conn, table, keys)
+        digests = [proof.id_digest(key, table, row_id) for row_id in gone]
+        await jobs.add_to_job(
+            conn, job.id, table, rows=len(gone), digests=digests if table in PROVEN else ()
+        )
+    return places
+
+
+async def _erase_archive(
+    db: Database, subject: Subject, job: Erasure, key: bytes, archive: Archive
+) -> None:
+    """Give an archive a file without the subject's rows, and remove the one that has them."""
+    matching = await searching.match_archive(archive, subject)
+    if not matching:
+        return
+    old = Path(archive.path)
+    new = old.with_name(f"{old.stem.split('-e')[0]}-e{job.id}.parquet")
+    kept, written = await anyio.to_thread.run_sync(_without, old, new, matching)
+    async with db.transaction() as conn:
+        locked = await _lock(conn, archive)
+        if locked.path != archive.path:
+            raise Conflict(f"Archive {archive.id} was changed meanwhile. Run it again.")
+        if written is None:
+            await archives.drop_archive(conn, archive.id)
+        else:
+            await archives.replace_file(
+                conn,
+                archive.id,
+                path=str(new),
+                ids=kept,
+                size_bytes=written.size_bytes,
+                sha256=written.sha256,
+                digest=written.digest,
+            )
+        files = (await jobs.get_erasure(conn, job.id)).files
+        await jobs.set_files(conn, job.id, [*files, str(old)])
+        table = TABLES[archive.kind]
+        await jobs.add_to_job(conn, job.id, "archives", rows=len(matching))
+        digests = [proof.id_digest(key, table, row_id) for row_id in sorted(matching)]
+        await jobs.add_to_job(conn, job.id, table, rows=0, digests=digests)
+    await _remove_files(db, job.id)
+
+
+async def _lock(conn: Connection, archive: Archive) -> Archive:
+    """Return the archive as it is now, locked (`Conflict` if it is gone)."""
+    locked = await archives.lock_archive(conn, archive.id)
+    if locked is None:
+        raise Conflict(f"Archive {archive.id} was removed meanwhile. Run it again.")
+    return locked
+
+
+def _without(old: Path, new: Path, matching: set[int]) -> tuple[list[int], Written | None]:
+    """Write `new`, `old` without some of its rows; nothing where none is left."""
+    about = archive_file.contents(old)
+    names = [column.name for column in about.columns]
+    kept: list[int] = []
+    new.with_name(f".{new.name}.tmp").unlink(missing_ok=True)
+    writer = archive_file.ArchiveWriter(
+        new, about.columns, table=about.table, namespace=about.namespace
+    )
+    try:
+        chunk: list[dict[str, Any]] = []
+        for row in archive_file.read(old):
+            if row["id"] not in matching:
+                chunk.append(row)
+                kept.append(row["id"])
+            if len(chunk) == archive_file.ROWS:
+                _add(writer, names, chunk)
+                chunk = []
+        _add(writer, names, chunk)
+        if kept:
+            return kept, writer.finish()
+        writer.abandon()
+    except BaseException:
+        writer.abandon()
+        raise
+    return kept, None
+
+
+def _add(
+    writer: archive_file.ArchiveWriter, names: Sequence[str], chunk: Sequence[dict[str, Any]]
+) -> None:
+    side = {row["id"]: row[archive_file.SIDE] for row in chunk if row[archive_file.SIDE]}
+    writer.add([[row[name] for name in names] for row in chunk], side)
+
+
+async def _remove_files(db: Database, job: int) -> None:
+    """Remove the files that were replaced: the note of them goes after they are gone."""
+    async with db.transaction() as conn:
+        files = (await jobs.get_erasure(conn, job)).files
+    for file in files:
+        await anyio.to_thread.run_sync(lambda path: path.unlink(missing_ok=True), Path(file))
+    if files:
+        async with db.transaction() as conn:
+            await jobs.set_files(conn, job, [])
+
+
+async def _erase_logs(db: Database, subject: Subject, job: Erasure) -> None:
+    lines = await anyio.to_thread.run_sync(_black_out, db.settings.data_dir, subject)
+    if lines:
+        async with db.transaction() as conn:
+            await jobs.add_to_job(conn, job.id, "log_lines", rows=lines)
+
+
+def _black_out(data_dir: Path, subject: Subject) -> int:
+    """Write x over lines where they stand: whoever appends to the file goes on."""
+    lines = 0
+    for path in searching.log_paths(data_dir):
+        found = searching.log_matches(path, subject)
+        if not found:
+            continue
+        with path.open("r+b") as file:
+            for at, length in found:
+                file.seek(at)
+                file.write(b"x" * length)
+        lines += len(found)
+    return lines
+
+
+async def _rewrite(db: Database, job: Erasure) -> tuple[list[str], list[str]]:
+    """Write the touched tables anew; return those that were, and those that could not be."""
+    async with db.transaction() as conn:
+        counts = (await jobs.get_erasure(conn, job.id)).counts
+    touched = {name.split(".")[0] for name in counts} & {*store.MEMORY_TABLES, "memory_policies"}
+    for table in list(touched):
+        touched.update(_BESIDE.get(table, ()))
+    if not touched:
+        return [], []
+    done: list[str] = []
+    left: list[str] = []
+    async with db.connection() as conn:
+        for table in (*sorted(touched), *_ALWAYS_REWRITTEN):
+            allowed = await store.rewrite_table(conn, table)
+            (done if allowed else left).append(table)
+        if not await store.checkpoint(conn):
+            left.append("checkpoint")
+    return done, left
+
+
+async def _verify(db: Database, subject: Subject, namespace: str | None) -> dict[str, Any]:
+    """Search everything again and return what was found, and what is out of reach."""
+    found = await searching.count_tables(db, subject, namespace=namespace)
+    unreadable: list[int] = []
+    in_archives = 0
+    for archive in await searching.archives_in(db, namespace):
+        matching = await searching.match_archive(archive, subject)
+        if matching is None:
+            unreadable.append(archive.id)
+        else:
+            in_archives += len(matching)
+    lines = await anyio.to_thread.run_sync(searching.log_lines, db.settings.data_dir, subject)
+    async with db.transaction() as conn:
+        wal = await store.read_wal(conn)
+    return {
+        "found": found,
+        "found_in_archives": in_archives,
+        "found_in_logs": lines,
+        "unreadable_archives": unreadable,
+        "wal": wal,
+    }
+
+
+async def _finish(db: Database, job: int, key: bytes, verification: dict[str, Any]) -> Erasure:
+    async with db.transaction() as conn:
+        done = await jobs.finish_job(conn, job, verification=verification)
+        if done is not None:
+            await jobs.set_signature(conn, job, proof.sign(key, signed_fields(done)))
+        return await jobs.get_erasure(conn, job)

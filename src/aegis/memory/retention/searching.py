@@ -1,0 +1,149 @@
+"""Finding what speaks of a subject: in every table, in the archives, in our own log files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio.to_thread
+
+from aegis.errors import InvalidInput
+from aegis.memory.retention import archive_file
+from aegis.memory.store import archives
+from aegis.memory.store import erasures as store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from aegis.db import Database
+    from aegis.memory.retention.archive import Archive
+    from aegis.memory.retention.subject import Subject
+
+__all__ = [
+    "archives_in",
+    "count_tables",
+    "find_rows",
+    "log_lines",
+    "log_matches",
+    "log_paths",
+    "match_archive",
+]
+
+#: A log file is read in pieces of this size at most, lines being kept whole up to it.
+_LINE_BYTES = 2**20
+
+
+async def find_rows(
+    db: Database, subject: Subject, table: str, *, namespace: str | None
+) -> AsyncIterator[list[tuple[int, str]]]:
+    """Yield (key, row as JSON) of a memory table's rows that speak of the subject, in pieces."""
+    key = store.MEMORY_TABLES[table]
+    place = namespace if table != "memory_holds" else None
+    async with db.transaction() as conn:
+        windows = await store.page_windows(conn, table)
+    for window in windows:
+        async with db.transaction() as conn:
+            found = await store.search_window(
+                conn, table, window, patterns=subject.patterns(), namespace=place, key=key
+            )
+        matching = [row for row in found if subject.is_in_json(row[1])]
+        if matching:
+            yield matching
+
+
+async def count_tables(db: Database, subject: Subject, *, namespace: str | None) -> dict[str, int]:
+    """Return how many rows of each table of the schema speak of the subject; none are left out."""
+    async with db.transaction() as conn:
+        tables = await store.list_tables(conn)
+    counts: dict[str, int] = {}
+    for table, has_namespace in tables.items():
+        if namespace is not None and not has_namespace:
+            continue
+        async with db.transaction() as conn:
+            windows = await store.page_windows(conn, table)
+        for window in windows:
+            async with db.transaction() as conn:
+                found = await store.search_window(
+                    conn,
+                    table,
+                    window,
+                    patterns=subject.patterns(),
+                    namespace=namespace,
+                    key=None,
+                )
+            rows = sum(subject.is_in_json(document) for _, document in found)
+            if rows:
+                counts[table] = counts.get(table, 0) + rows
+    return counts
+
+
+async def archives_in(db: Database, namespace: str | None) -> list[Archive]:
+    """Return the archives that have a file, of one namespace or of all."""
+    async with db.transaction() as conn:
+        found = await archives.list_archives(conn, namespace=namespace)
+    return [archive for archive in found if archive.state != "writing"]
+
+
+async def match_archive(archive: Archive, subject: Subject) -> set[int] | None:
+    """Return the ids of an archive's rows that speak of the subject; None if it is unreadable."""
+
+    def work() -> set[int] | None:
+        try:
+            path = Path(archive.path)
+            columns = archive_file.contents(path).columns
+            return {
+                row["id"] for row in archive_file.read(path) if row_matches(subject, columns, row)
+            }
+        except InvalidInput:
+            return None
+
+    return await anyio.to_thread.run_sync(work)
+
+
+def row_matches(subject: Subject, columns: Any, row: dict[str, Any]) -> bool:
+    """Return whether a row of an archive, or what goes with it, speaks of the subject."""
+    for column in columns:
+        value = row[column.name]
+        if value is None or column.kind == "vector":
+            continue
+        if column.kind == "json":
+            if subject.is_in_json(value):
+                return True
+        elif subject.is_in(value):
+            return True
+    side = row[archive_file.SIDE]
+    return side is not None and subject.is_in_json(side)
+
+
+def log_paths(data_dir: Path) -> list[Path]:
+    """Return the log files that Aegis and its embedded server wrote."""
+    return sorted(path for path in data_dir.rglob("*.log*") if path.is_file())
+
+
+def log_matches(path: Path, subject: Subject) -> list[tuple[int, int]]:
+    """Return where (offset, length) the lines of a log file are that speak of the subject."""
+    found: list[tuple[int, int]] = []
+    at = 0
+    with path.open("rb") as file:
+        while line := file.readline(_LINE_BYTES):
+            text = line.decode("utf-8", "replace")
+            if subject.is_in(text) or subject.is_in(_unescaped(text)):
+                found.append((at, len(line.rstrip(b"\r\n"))))
+            at += len(line)
+    return found
+
+
+def log_lines(data_dir: Path, subject: Subject) -> int:
+    """Return how many lines of our log files speak of the subject."""
+    return sum(len(log_matches(path, subject)) for path in log_paths(data_dir))
+
+
+def _unescaped(text: str) -> Any:
+    """Return a line of JSON as what it says, and any other as it is."""
+    if not text.startswith("{"):
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
