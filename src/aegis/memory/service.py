@@ -16,6 +16,7 @@ from aegis.memory.decisions import Decisions
 from aegis.memory.echoing import mark_echo
 from aegis.memory.embedding_text import embed_or_none
 from aegis.memory.facts import Facts
+from aegis.memory.graph.service import Graph
 from aegis.memory.models import IMPORTANCE, EpisodeFilter, NewEpisode
 from aegis.memory.store import episodes as store
 from aegis.memory.vectors import VectorSearch
@@ -51,6 +52,7 @@ class Memory:
         self.facts = Facts(db, embedder, namespace=namespace)
         self.vectors = VectorSearch(db, embedder, namespace=namespace)
         self.decisions = Decisions(db, embedder, namespace=namespace, recall=self.recall)
+        self.graph = Graph(db, namespace=namespace)
 
     @property
     def database(self) -> Database:

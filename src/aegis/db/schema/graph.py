@@ -178,7 +178,7 @@ graph_queue = Table(
     Column("fact_id", Integer),
     Column("stage", Text, nullable=False, server_default=text("'rules'::text")),
     CheckConstraint("stage IN ('rules', 'model')", name="ck_graph_queue_stage"),
-    Index("idx_graph_queue_model", "id", postgresql_where=text("stage = 'model'")),
+    Index("idx_graph_queue_stage", "stage", "id"),
 )
 
 graph_merges = Table(

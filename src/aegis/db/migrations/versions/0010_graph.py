@@ -146,7 +146,7 @@ TABLES = (
         CONSTRAINT ck_graph_queue_stage CHECK (stage IN ('rules', 'model'))
     )
     """,
-    "CREATE INDEX idx_graph_queue_model ON graph_queue (id) WHERE stage = 'model'",
+    "CREATE INDEX idx_graph_queue_stage ON graph_queue (stage, id)",
     """
     CREATE TABLE graph_merges (
         id BIGSERIAL PRIMARY KEY,
