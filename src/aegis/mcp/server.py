@@ -10,6 +10,7 @@ from mcp.server import MCPServer
 from aegis import __version__
 from aegis.mcp.decisions import decision_tools
 from aegis.mcp.facts import fact_tools
+from aegis.mcp.graph import graph_tools
 from aegis.mcp.memory import memory_tools
 
 if TYPE_CHECKING:
@@ -35,7 +36,12 @@ def create_server(memory: Memory) -> MCPServer:
         title="Aegis",
         version=__version__,
         instructions=INSTRUCTIONS,
-        tools=[*memory_tools(memory), *fact_tools(memory), *decision_tools(memory)],
+        tools=[
+            *memory_tools(memory),
+            *fact_tools(memory),
+            *decision_tools(memory),
+            *graph_tools(memory),
+        ],
         log_level="WARNING",
         subscriptions=False,
     )

@@ -127,9 +127,8 @@ async def test_as_of_a_day_shows_what_held_then(plain_memory: Memory) -> None:
     june = MAY + timedelta(days=31)
     await plain_memory.graph.relate(one, "person:Bob", valid_from=MAY, valid_to=june)
     await plain_memory.graph.relate(one, "person:Eve", valid_from=june)
-    bob, eve = (
-        f"entity:{(await plain_memory.graph.entities(name=n))[0].id}" for n in ("Bob", "Eve")
-    )
+    entities = {e.name: f"entity:{e.id}" for e in await plain_memory.graph.entities()}
+    bob, eve = entities["Bob"], entities["Eve"]
     assert await around(plain_memory, one) == {eve}
     assert await around(plain_memory, one, as_of=MAY) == {bob}
     assert await around(plain_memory, one, as_of=june) == {eve}

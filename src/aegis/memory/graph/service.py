@@ -199,7 +199,7 @@ class Graph:
         limit: int = 50,
         offset: int = 0,
         namespace: str | None = None,
-    ) -> Sequence[Entity]:
+    ) -> list[Entity]:
         """Return entities, the most connected first; `of` are those of one memory, fact or entity.
 
         `name` is a part of the name. With `of`, `name`, `order` and `offset` do not count.

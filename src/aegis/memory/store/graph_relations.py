@@ -253,8 +253,8 @@ async def delete_stale(
         """,
         {
             **said.params(),
-            "episodes": [n // 4 for n in nodes if n %% 4 == 0],
-            "facts": [n // 4 for n in nodes if n %% 4 == 1],
+            "episodes": [n // 4 for n in nodes if n % 4 == 0],
+            "facts": [n // 4 for n in nodes if n % 4 == 1],
         },
     )
 
