@@ -28,6 +28,7 @@ app.add_later("reindex", "aegis.cli.tuning:reindex")
 app.add_later("facts", "aegis.cli.facts:app")
 app.add_later("decisions", "aegis.cli.decisions:app")
 app.add_later("graph", "aegis.cli.graph:app")
+app.add_later("sync", "aegis.cli.sync:app")
 
 Types = Annotated[list[str] | None, Option("--type", help="A type; may be repeated.")]
 LeastImportance = Annotated[

@@ -17,6 +17,7 @@ from aegis.memory.echoing import mark_echo
 from aegis.memory.embedding_text import embed_or_none
 from aegis.memory.facts import Facts
 from aegis.memory.graph.service import Graph
+from aegis.memory.graphiti.service import GraphitiSync
 from aegis.memory.models import IMPORTANCE, EpisodeFilter, NewEpisode
 from aegis.memory.store import episodes as store
 from aegis.memory.vectors import VectorSearch
@@ -53,6 +54,7 @@ class Memory:
         self.vectors = VectorSearch(db, embedder, namespace=namespace)
         self.decisions = Decisions(db, embedder, namespace=namespace, recall=self.recall)
         self.graph = Graph(db, namespace=namespace)
+        self.graphiti = GraphitiSync(db, embedder, namespace=namespace)
 
     @property
     def database(self) -> Database:

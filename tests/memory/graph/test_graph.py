@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -189,7 +190,13 @@ async def test_search_is_bounded_and_says_so(plain_memory: Memory) -> None:
     whole = await plain_memory.graph.neighbours(hub, width=30)
     assert (len(whole.nodes), whole.truncated) == (31, False)
     assert (await plain_memory.graph.neighbours(hub, width=30, limit=5)).truncated
-    for wrong in ({"depth": 6}, {"width": 0}, {"limit": 10_000}, {"direction": "up"}):
+    bounds: list[dict[str, Any]] = [
+        {"depth": 6},
+        {"width": 0},
+        {"limit": 10_000},
+        {"direction": "up"},
+    ]
+    for wrong in bounds:
         with pytest.raises(InvalidInput):
             await plain_memory.graph.neighbours(hub, **wrong)
 
@@ -207,7 +214,7 @@ async def test_circles_end(plain_memory: Memory) -> None:
 
 async def test_path_is_a_shortest_one_within_its_bound(plain_memory: Memory) -> None:
     ids = [await note(plain_memory, f"n{n}") for n in range(9)]
-    for here, there in zip(ids, ids[1:], strict=False):
+    for here, there in itertools.pairwise(ids):
         await plain_memory.graph.relate(here, there)
     for length in range(1, 8):
         way = await plain_memory.graph.path(ids[0], ids[length], max_depth=length)
