@@ -4,6 +4,6 @@ Owns `graphiti_failures` and `episodic_memory.graphiti_synced_at`. Invariant: th
 after Graphiti took the episode as it is now; a repeat replaces what it made before.
 """
 
-from aegis.memory.graphiti.models import Failure, SyncState, Synced
+from aegis.memory.graphiti.models import Failure, Synced, SyncState
 
 __all__ = ["Failure", "SyncState", "Synced"]

@@ -8,6 +8,7 @@ embedder, so that Graphiti needs no other endpoint than the language model's.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import logging
@@ -142,10 +143,8 @@ class GraphitiClient:
         from graphiti_core.nodes import EpisodeType, EpisodicNode
 
         name = episode_uuid(self.namespace, episode.id)
-        try:
+        with contextlib.suppress(NodeNotFoundError):
             await self._graphiti.remove_episode(name)
-        except NodeNotFoundError:
-            pass
         node = EpisodicNode(
             uuid=name,
             name=f"{episode.event_type} {episode.id}",

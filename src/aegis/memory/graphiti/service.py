@@ -33,7 +33,7 @@ _MAX_ERROR = 500
 
 
 class GraphitiSync:
-    """Graphiti's copy of one client's episodes; `namespace` is what a call that names none means."""
+    """Graphiti's copy of a client's episodes; `namespace` is what a call that names none means."""
 
     def __init__(
         self,

@@ -136,7 +136,7 @@ async def mark_synced(conn: Connection, pushed: Pending) -> bool:
     await execute(
         conn, "DELETE FROM graphiti_failures WHERE episode_id = %(id)s", {"id": pushed.id}
     )
-    return 0 < await execute(
+    return await execute(
         conn,
         """
         UPDATE episodic_memory
@@ -152,7 +152,7 @@ async def mark_synced(conn: Connection, pushed: Pending) -> bool:
             "event_type": pushed.event_type,
             "timestamp": pushed.timestamp,
         },
-    )
+    ) > 0
 
 
 async def mark_failed(conn: Connection, episode_id: int, *, attempts: int, error: str) -> None:
