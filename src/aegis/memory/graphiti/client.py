@@ -102,7 +102,6 @@ class GraphitiClient:
     ) -> None:
         from graphiti_core import Graphiti
         from graphiti_core.llm_client.config import LLMConfig
-        from graphiti_core.llm_client.openai_generic_client import OpenAIGenericClient
         from openai import AsyncOpenAI
 
         self.namespace = namespace
@@ -117,7 +116,7 @@ class GraphitiClient:
         )
         self._graphiti = Graphiti(
             graph_driver=driver,
-            llm_client=OpenAIGenericClient(config, client=self._openai),
+            llm_client=_model_client(config, self._openai),
             embedder=_embedder_client(embedder),
             cross_encoder=_no_reranking(),
             max_coroutines=4,
@@ -319,6 +318,21 @@ def _load(name: str, how: str) -> Any:
             f"{name} cannot be imported ({error.name or error} is missing). {how}",
             code="extra_missing",
         ) from None
+
+
+def _model_client(config: Any, client: Any) -> Any:
+    """Return Graphiti's client of a language model, without its pauses of minutes.
+
+    The library beneath repeats what a server refuses for a moment, and whoever pushes repeats the
+    rest; a third loop around every question would hold up a run for a quarter of an hour.
+    """
+    from graphiti_core.llm_client.openai_generic_client import OpenAIGenericClient
+
+    class Model(OpenAIGenericClient):
+        async def _generate_response_with_retry(self, *args: Any, **more: Any) -> dict[str, Any]:
+            return await self._generate_response(*args, **more)
+
+    return Model(config, client=client)
 
 
 def _embedder_client(embedder: Embedder) -> Any:

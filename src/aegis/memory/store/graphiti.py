@@ -136,9 +136,10 @@ async def mark_synced(conn: Connection, pushed: Pending) -> bool:
     await execute(
         conn, "DELETE FROM graphiti_failures WHERE episode_id = %(id)s", {"id": pushed.id}
     )
-    return await execute(
-        conn,
-        """
+    return (
+        await execute(
+            conn,
+            """
         UPDATE episodic_memory
         SET graphiti_synced_at = greatest(clock_timestamp(), updated_at)
         WHERE id = %(id)s
@@ -146,13 +147,15 @@ async def mark_synced(conn: Connection, pushed: Pending) -> bool:
           AND event_type = %(event_type)s
           AND timestamp IS NOT DISTINCT FROM %(timestamp)s
         """,
-        {
-            "id": pushed.id,
-            "summary": pushed.summary,
-            "event_type": pushed.event_type,
-            "timestamp": pushed.timestamp,
-        },
-    ) > 0
+            {
+                "id": pushed.id,
+                "summary": pushed.summary,
+                "event_type": pushed.event_type,
+                "timestamp": pushed.timestamp,
+            },
+        )
+        > 0
+    )
 
 
 async def mark_failed(conn: Connection, episode_id: int, *, attempts: int, error: str) -> None:
