@@ -112,8 +112,9 @@ async def note(memory: Memory, text: str, at: datetime = MAY) -> int:
 def graph(tmp_path: Path, question: str) -> list[Any]:
     import kuzu
 
-    result: Any = kuzu.Connection(kuzu.Database(f"{tmp_path}/graph.kuzu")).execute(question)
-    return [row[0] if len(row) == 1 else row for row in result.get_all()]
+    with kuzu.Database(f"{tmp_path}/graph.kuzu") as database, kuzu.Connection(database) as conn:
+        result: Any = conn.execute(question)
+        return [row[0] if len(row) == 1 else row for row in result.get_all()]
 
 
 COUNTS = {

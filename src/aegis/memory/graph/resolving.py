@@ -38,7 +38,7 @@ async def resolve_node(
         entity = await graph_entities.find_entity(conn, node.id, namespace=namespace)
         if entity is not None:
             return NodeRef(kind="entity", id=entity.id)
-    elif await graph_relations.node_exists(conn, node, namespace=namespace):
+    elif await graph_relations.node_exists(conn, node, namespace=namespace, keep=make):
         return node
     raise NotFound(f"There is no {node.kind} {node.id} in namespace {namespace!r}.")
 

@@ -170,6 +170,10 @@ class GraphitiClient:
         """Close the connections."""
         await self._openai.close()
         await self.driver.close()
+        if _is_kuzu(self.driver):
+            # Left to the collector, the file would stay open; opened twice, Kuzu crashes.
+            self.driver.client.close()
+            self.driver.db.close()
 
     async def _prepare_kuzu(self) -> None:
         """Make the full-text indexes, which graphiti-core looks in and does not make."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, LiteralString
 
 from aegis.db import execute, fetch_all, fetch_one, fetch_value
 from aegis.memory.graph.models import Relation
@@ -26,15 +26,20 @@ __all__ = [
 ]
 
 
-async def node_exists(conn: Connection, node: NodeRef, *, namespace: str) -> bool:
-    """Return whether the namespace has an episode or a fact, and keep it from being deleted."""
+async def node_exists(
+    conn: Connection, node: NodeRef, *, namespace: str, keep: bool = False
+) -> bool:
+    """Return whether the namespace has an episode or a fact; `keep` it from being deleted.
+
+    Keeping writes, and so waits for the disk: reads do without.
+    """
+    params = {"id": node.id, "namespace": namespace}
     if node.kind == "episode":
-        statement = """
+        statement: LiteralString = """
             SELECT TRUE
             FROM episodic_memory
             WHERE id = %(id)s
               AND namespace = %(namespace)s
-            FOR KEY SHARE
         """
     else:
         statement = """
@@ -42,9 +47,9 @@ async def node_exists(conn: Connection, node: NodeRef, *, namespace: str) -> boo
             FROM semantic_memory
             WHERE id = %(id)s
               AND namespace = %(namespace)s
-            FOR KEY SHARE
         """
-    params = {"id": node.id, "namespace": namespace}
+    if keep:
+        statement += " FOR KEY SHARE"
     return await fetch_value(conn, statement, params) is not None
 
 
