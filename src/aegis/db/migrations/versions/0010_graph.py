@@ -17,7 +17,9 @@ Going back drops the graph; `related_memories` keeps what it says of episodes.
 
 Locks and cost: triggers on the memory tables take SHARE ROW EXCLUSIVE until the revision commits.
 Both tables are read once to note every row and every related memory, about two seconds per million
-rows. Writing 500 episodes through COPY takes 4 % longer with the triggers than without.
+rows. What writing costs: 2,000 episodes with vectors through COPY take 0.46 s with the triggers and
+0.50 s without, which is no difference; a single one some tenths of a millisecond more, and one that
+names related memories about a millisecond and a half.
 """
 
 from __future__ import annotations
