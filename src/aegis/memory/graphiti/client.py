@@ -333,7 +333,9 @@ def _model_client(config: Any, client: Any) -> Any:
     from graphiti_core.llm_client.openai_generic_client import OpenAIGenericClient
 
     class Model(OpenAIGenericClient):
-        async def _generate_response_with_retry(self, *args: Any, **more: Any) -> dict[str, Any]:
+        async def _generate_response_with_retry(  # pyright: ignore[reportIncompatibleVariableOverride]
+            self, *args: Any, **more: Any
+        ) -> dict[str, Any]:
             return await self._generate_response(*args, **more)
 
     return Model(config, client=client)
