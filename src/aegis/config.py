@@ -20,7 +20,14 @@ from aegis.errors import ConfigError
 if typing.TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ENV_PREFIX", "EmbedderKind", "Settings", "default_data_dir", "load_settings"]
+__all__ = [
+    "ENV_PREFIX",
+    "EmbedderKind",
+    "Settings",
+    "default_data_dir",
+    "load_settings",
+    "silence_graphiti",
+]
 
 ENV_PREFIX = "AEGIS_"
 
@@ -111,6 +118,20 @@ class Settings:
     embedding_timeout_s: float = _setting(
         "Seconds to wait for `embedding_url` to answer.", default=20.0
     )
+    llm_url: str | None = _setting(
+        "Base URL of an OpenAI-compatible endpoint with a language model, such as "
+        "`https://api.openai.com/v1`; without it nothing asks one.",
+        default=None,
+    )
+    llm_model: str | None = _setting("Model asked for at `llm_url`.", default=None)
+    llm_api_key: str | None = _setting("Bearer token for `llm_url`.", secret=True, default=None)
+    llm_timeout_s: float = _setting("Seconds to wait for `llm_url` to answer.", default=60.0)
+    graphiti_url: str | None = _setting(
+        "Graph that `aegis memory sync graphiti` writes to: `bolt://user:password@host:7687` "
+        "(Neo4j), `falkor://host:6379/name` (FalkorDB) or `kuzu:/path/to/file`.",
+        secret=True,
+        default=None,
+    )
 
 
 def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
@@ -132,6 +153,11 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
     settings = Settings(**values)
     _check(settings)
     return settings
+
+
+def silence_graphiti() -> None:
+    """Turn graphiti-core's telemetry off, which is on by default; before it is imported."""
+    os.environ["GRAPHITI_TELEMETRY_ENABLED"] = "false"
 
 
 def _parse(variable: str, raw: str, kind: Any) -> Any:
@@ -170,7 +196,13 @@ def _check(settings: Settings) -> None:
         raise ConfigError(
             f"AEGIS_NAMESPACE is {place!r}; use 1 to 200 printable characters, no blank ends."
         )
-    for name in ("pool_max_idle_s", "pool_timeout_s", "connect_timeout_s", "embedding_timeout_s"):
+    for name in (
+        "pool_max_idle_s",
+        "pool_timeout_s",
+        "connect_timeout_s",
+        "embedding_timeout_s",
+        "llm_timeout_s",
+    ):
         value = getattr(settings, name)
         if not 0 < value < float("inf"):
             raise ConfigError(f"{ENV_PREFIX}{name.upper()} is {value}; it must be above 0.")

@@ -58,10 +58,12 @@ TOOLS = {
             *("advise", "calibration", "due"),
         )
     ),
+    *(f"memory_graph_{verb}" for verb in ("neighbours", "path", "entities", "relate")),
 }
 READING = (
     *("recall", "context", "get", "list", "history", "sources"),
     *("advise", "calibration", "due", "plan"),
+    *("advise", "calibration", "due", "neighbours", "path", "entities"),
 )
 READS = {name for name in TOOLS if name.rpartition("_")[2] in READING}
 DESTROYS = {name for name in TOOLS if name.rpartition("_")[2] in ("update", "delete", "undo")}
@@ -362,3 +364,18 @@ async def test_crash_does_not_tell_the_model_about_the_inside(
     monkeypatch.setattr(memory, "get", broken)
     async with Client(create_server(memory)) as client:
         assert "secret" not in await refused(client, "memory_get", id=1)
+
+
+async def test_graph_is_written_and_searched(agent: Client) -> None:
+    one = (await call(agent, "memory_record", event_type="note", summary="text"))["id"]
+    made = await call(
+        agent, "memory_graph_relate", source=f"episode:{one}", target="person:Bob", type="by"
+    )
+    assert (made["type"], made["found_by"]) == ("by", "hand")
+    listed = await call(agent, "memory_graph_entities", of=f"episode:{one}")
+    assert [e["name"] for e in listed["items"]] == ["Bob"]
+    around = await call(agent, "memory_graph_neighbours", node="person:Bob")
+    assert [n["kind"] for n in around["nodes"]] == ["entity", "episode"]
+    way = await call(agent, "memory_graph_path", source=f"episode:{one}", target="person:Bob")
+    assert len(way["nodes"]) == 2
+    assert "[not_found]" in await refused(agent, "memory_graph_neighbours", node="person:Eve")

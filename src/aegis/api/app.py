@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from aegis import __version__
-from aegis.api import answers, decisions, facts, health, memory, retention
+from aegis.api import (
+    answers,
+    decisions,
+    facts,
+    graph,
+    health,
+    memory,
+    retention,
+)
 from aegis.api.errors import Outermost, install
 from aegis.api.guard import Guard
 
@@ -56,6 +64,7 @@ def create_routes() -> FastAPI:
         facts.router,
         decisions.router,
         retention.router,
+        graph.router,
         memory.router,
         health.router,
     ):

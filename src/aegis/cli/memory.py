@@ -33,6 +33,8 @@ app.add_later("erase", "aegis.cli.erasing:erase")
 app.add_later("facts", "aegis.cli.facts:app")
 app.add_later("decisions", "aegis.cli.decisions:app")
 app.add_later("items", "aegis.cli.items:app")
+app.add_later("graph", "aegis.cli.graph:app")
+app.add_later("sync", "aegis.cli.sync:app")
 
 Types = Annotated[list[str] | None, Option("--type", help="A type; may be repeated.")]
 LeastImportance = Annotated[

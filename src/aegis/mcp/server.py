@@ -10,6 +10,7 @@ from mcp.server import MCPServer
 from aegis import __version__
 from aegis.mcp.decisions import decision_tools
 from aegis.mcp.facts import fact_tools
+from aegis.mcp.graph import graph_tools
 from aegis.mcp.memory import memory_tools
 from aegis.mcp.prompts import add_prompts
 from aegis.mcp.resources import add_resources
@@ -43,6 +44,7 @@ def create_server(memory: Memory) -> MCPServer:
             *fact_tools(memory),
             *decision_tools(memory),
             *retention_tools(memory),
+            *graph_tools(memory),
         ],
         log_level="WARNING",
         subscriptions=False,

@@ -17,6 +17,8 @@ from aegis.memory.decisions import Decisions
 from aegis.memory.echoing import mark_echo
 from aegis.memory.embedding_text import embed_or_none
 from aegis.memory.facts import Facts
+from aegis.memory.graph.service import Graph
+from aegis.memory.graphiti.service import GraphitiSync
 from aegis.memory.items.service import Items
 from aegis.memory.models import IMPORTANCE, EpisodeFilter, NewEpisode
 from aegis.memory.retention.archives import Archives
@@ -65,6 +67,8 @@ class Memory:
         self.archives = Archives(db, namespace=namespace)
         self.erasures = Erasures(db, namespace=namespace)
         self.decisions = Decisions(db, embedder, namespace=namespace, recall=self.recall)
+        self.graph = Graph(db, namespace=namespace)
+        self.graphiti = GraphitiSync(db, embedder, namespace=namespace)
 
     @property
     def database(self) -> Database:

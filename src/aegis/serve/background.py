@@ -26,6 +26,7 @@ __all__ = [
     "fill_in_vectors",
     "keep_database",
     "load_model",
+    "read_for_graph",
     "release_memory",
     "serve_mcp",
     "sweep_expired",
@@ -151,6 +152,23 @@ async def sweep_expired(client: Aegis) -> None:
         except AegisError as error:
             _log.warning("serve.sweep_failed", extra={"code": error.code, "why": error.message})
         await asyncio.sleep(_SWEEP_S)
+
+
+async def read_for_graph(client: Aegis) -> None:
+    """Read what is new for entities, for ever; what fails is tried again later."""
+    pause = _SHORTEST_PAUSE_S
+    while True:
+        try:
+            read = (await client.memory.graph.build(limit=_BATCH)).read
+        except AegisError as error:
+            read = 0
+            _log.warning("serve.graph_failed", extra={"code": error.code, "why": error.message})
+        if read:
+            _log.info("serve.graph_built", extra={"texts": read})
+            pause = 0.0 if read >= _BATCH else _SHORTEST_PAUSE_S
+        else:
+            pause = min(max(pause * 2, _SHORTEST_PAUSE_S), _LONGEST_PAUSE_S)
+        await asyncio.sleep(pause)
 
 
 async def keep_database(settings: Settings, on_start: Callable[[], object]) -> None:

@@ -204,6 +204,7 @@ class _Process:
             fill_in_vectors,
             keep_database,
             load_model,
+            read_for_graph,
             release_memory,
             serve_mcp,
             sweep_expired,
@@ -220,6 +221,7 @@ class _Process:
             group.create_task(serve_mcp(client.memory, late, host=host))
             group.create_task(load())
             group.create_task(sweep_expired(client))
+            group.create_task(read_for_graph(client))
             if self._settings.database_url is None:
                 group.create_task(keep_database(self._settings, self._restarted))
 
