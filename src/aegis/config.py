@@ -8,6 +8,7 @@ pydantic: a command has 150 ms for its imports (docs/decisions/0002-settings-wit
 from __future__ import annotations
 
 import os
+import re
 import sys
 import types
 import typing
@@ -93,6 +94,22 @@ class Settings:
     embedding_timeout_s: float = _setting(
         "Seconds to wait for `embedding_url` to answer.", default=20.0
     )
+    llm_url: str | None = _setting(
+        "Base URL of an OpenAI-compatible language model, such as `http://127.0.0.1:8080/v1`; "
+        "without it none is asked.",
+        default=None,
+    )
+    llm_model: str | None = _setting("Model asked for at `llm_url`.", default=None)
+    llm_api_key: str | None = _setting("Bearer token for `llm_url`.", secret=True, default=None)
+    llm_timeout_s: float = _setting("Seconds to wait for `llm_url` to answer.", default=60.0)
+    consolidate_at: str = _setting(
+        "When `aegis up` consolidates memory, each day, in UTC, such as `03:30`; `off` for never.",
+        default="03:30",
+    )
+    consolidate_accept_from: float = _setting(
+        "Score from which a proposal is accepted without asking, up to 1; 0 for never.",
+        default=0.0,
+    )
 
 
 def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
@@ -152,7 +169,10 @@ def _check(settings: Settings) -> None:
         raise ConfigError(
             f"AEGIS_NAMESPACE is {place!r}; use 1 to 200 printable characters, no blank ends."
         )
-    for name in ("pool_max_idle_s", "pool_timeout_s", "connect_timeout_s", "embedding_timeout_s"):
+    for name in (
+        *("pool_max_idle_s", "pool_timeout_s", "connect_timeout_s"),
+        *("embedding_timeout_s", "llm_timeout_s"),
+    ):
         value = getattr(settings, name)
         if not 0 < value < float("inf"):
             raise ConfigError(f"{ENV_PREFIX}{name.upper()} is {value}; it must be above 0.")
@@ -171,7 +191,18 @@ def _check(settings: Settings) -> None:
         )
     if not 0 <= settings.api_port <= 65535:
         raise ConfigError(f"AEGIS_API_PORT is {settings.api_port}; use 0 to 65535.")
+    _check_consolidation(settings)
     if not 1 <= settings.embedding_dimensions <= 16_000:
         raise ConfigError(
             f"AEGIS_EMBEDDING_DIMENSIONS is {settings.embedding_dimensions}; use 1 to 16000."
+        )
+
+
+def _check_consolidation(settings: Settings) -> None:
+    at = settings.consolidate_at
+    if at != "off" and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", at):
+        raise ConfigError(f"AEGIS_CONSOLIDATE_AT is {at!r}; use a time such as 03:30, or off.")
+    if not 0 <= settings.consolidate_accept_from <= 1:
+        raise ConfigError(
+            f"AEGIS_CONSOLIDATE_ACCEPT_FROM is {settings.consolidate_accept_from}; use 0 to 1."
         )
