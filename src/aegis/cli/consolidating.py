@@ -72,7 +72,7 @@ def list_(
         ),
         namespace=namespace,
     )
-    page = {"items": plain(rows), "next_cursor": next_after(rows, limit)}
+    page: dict[str, Any] = {"items": plain(rows), "next_cursor": next_after(rows, limit)}
     if as_json:
         show_json(page)
         return

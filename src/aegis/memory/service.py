@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from aegis.errors import Conflict, NotFound
 from aegis.memory import backfill, bulk, validate
+from aegis.memory.audit.service import Audit
 from aegis.memory.consolidation.service import Consolidation
 from aegis.memory.decisions import Decisions
 from aegis.memory.echoing import mark_echo
@@ -50,6 +51,7 @@ class Memory:
         self._embedder = embedder
         self.namespace = namespace
         self.facts = Facts(db, embedder, namespace=namespace)
+        self.audit = Audit(db, embedder)
         self.consolidation = Consolidation(db, embedder, namespace=namespace)
         self.vectors = VectorSearch(db, embedder, namespace=namespace)
         self.decisions = Decisions(db, embedder, namespace=namespace, recall=self.recall)
