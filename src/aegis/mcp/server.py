@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mcp.server import MCPServer
 
 from aegis import __version__
+from aegis.mcp.consolidation import upkeep_tools
 from aegis.mcp.decisions import decision_tools
 from aegis.mcp.facts import fact_tools
 from aegis.mcp.memory import memory_tools
@@ -35,7 +36,12 @@ def create_server(memory: Memory) -> MCPServer:
         title="Aegis",
         version=__version__,
         instructions=INSTRUCTIONS,
-        tools=[*memory_tools(memory), *fact_tools(memory), *decision_tools(memory)],
+        tools=[
+            *memory_tools(memory),
+            *fact_tools(memory),
+            *decision_tools(memory),
+            *upkeep_tools(memory),
+        ],
         log_level="WARNING",
         subscriptions=False,
     )

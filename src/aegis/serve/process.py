@@ -206,6 +206,7 @@ class _Process:
             release_memory,
             serve_mcp,
         )
+        from aegis.serve.nightly import consolidate_nightly
 
         async def load() -> None:
             await load_model(client)
@@ -217,6 +218,7 @@ class _Process:
         async with asyncio.TaskGroup() as group:
             group.create_task(serve_mcp(client.memory, late, host=host))
             group.create_task(load())
+            group.create_task(consolidate_nightly(client))
             if self._settings.database_url is None:
                 group.create_task(keep_database(self._settings, self._restarted))
 

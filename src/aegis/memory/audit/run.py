@@ -109,19 +109,17 @@ async def audit(
     )
 
 
-async def read_window(
-    db: Database, *, namespace: str | None, after: int, limit: int = WINDOW
-) -> list[Seen]:
+async def read_window(db: Database, *, namespace: str | None, after: int) -> list[Seen]:
     """Return the next episodes by id, in pages, each in a transaction of its own."""
     rows: list[Seen] = []
-    while len(rows) < limit:
+    while len(rows) < WINDOW:
         async with db.transaction() as conn:
             await store.limit_time(conn, _LIMIT_MS)
             page = await store.list_window(
-                conn, namespace=namespace, after=after, limit=min(_PAGE, limit - len(rows))
+                conn, namespace=namespace, after=after, limit=min(_PAGE, WINDOW - len(rows))
             )
         rows += page
-        if len(page) < _PAGE:
+        if not page:
             break
         after = page[-1].id
     return rows

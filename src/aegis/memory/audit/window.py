@@ -160,9 +160,10 @@ def _repeat(row: Seen, known: _Known) -> Verdict | None:
     if (wrapped or quoted(row.summary)) and share >= _ECHO_SHARE:
         reason = f"{share:.0%} of it was recalled, most from episode {origin}."
         return Verdict(id=row.id, kind="junk_echoes", reason=reason)
-    same_numbers = known.numbers[origin] == frozenset(_NUMBER.findall(said))
-    if most / len(phrases) >= _NEAR_SHARE and same_numbers:
-        reason = f"{most / len(phrases):.0%} of it is in episode {origin}."
+    # Another number is another event; so is what was put together of several, unless all is there.
+    told = frozenset[str]().union(*(known.numbers[i] for i in set(held)))
+    if share >= _NEAR_SHARE and frozenset(_NUMBER.findall(said)) <= told:
+        reason = f"{share:.0%} of it was said before, {most / len(phrases):.0%} in {origin}."
         return Verdict(id=row.id, kind="duplicates_near", reason=reason)
     return None
 
