@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from aegis.memory.store.consolidation import Row
     from aegis.memory.store.search_sql import Space
 
-__all__ = ["Reach", "as_remarks", "find_pairs", "find_reach", "pairs_among", "phrase_query"]
+__all__ = ["Reach", "Reader", "find_pairs", "find_reach", "pairs_among", "phrase_query"]
 
 #: Likes that a new episode is held against, at most.
 _WORDED, _NEAR = 40, 12
@@ -37,6 +37,8 @@ _LEAST_SHARE = 0.005
 _EXACT = 1_000
 #: Share that a word is taken to have that is too rare to be listed.
 _RARE = 0.0005
+#: Episodes that a reader remembers.
+_REMEMBERED = 20_000
 #: Likeness by vectors alone needs some common words; fewer than these, and none will do.
 _LEAST_COMMON = 2
 
@@ -63,8 +65,35 @@ async def find_reach(conn: Connection, embedder: Embedder | None, namespace: str
     return Reach(space=space if quick else None, exact=False)
 
 
-def as_remarks(rows: Iterable[Row]) -> dict[int, Remark]:
-    """Return those of the rows that may be evidence, by id."""
+class Reader:
+    """Episodes of a namespace by id, those read lately from memory: likes come up again and again.
+
+    What is no evidence, or is gone, is remembered as None.
+    """
+
+    def __init__(self, namespace: str) -> None:
+        self._namespace = namespace
+        self._known: dict[int, Remark | None] = {}
+
+    def take(self, rows: Sequence[Row]) -> dict[int, Remark]:
+        """Return those of the rows that may be evidence, by id."""
+        if len(self._known) > _REMEMBERED:
+            self._known.clear()
+        found = _as_remarks(rows)
+        self._known |= {row.id: found.get(row.id) for row in rows}
+        return found
+
+    async def read(self, conn: Connection, ids: Sequence[int]) -> dict[int, Remark]:
+        """Return those of the episodes that may be evidence, by id."""
+        missing = [i for i in ids if i not in self._known]
+        if missing:
+            rows = await store.list_rows(conn, self._namespace, missing)
+            self._known |= dict.fromkeys(missing)
+            self._known |= _as_remarks(rows)
+        return {i: remark for i in ids if (remark := self._known.get(i)) is not None}
+
+
+def _as_remarks(rows: Iterable[Row]) -> dict[int, Remark]:
     found: dict[int, Remark] = {}
     for row in rows:
         remark = Remark(
@@ -81,7 +110,7 @@ def as_remarks(rows: Iterable[Row]) -> dict[int, Remark]:
 
 
 async def find_pairs(
-    conn: Connection, namespace: str, new: Mapping[int, Remark], reach: Reach
+    conn: Connection, namespace: str, new: Mapping[int, Remark], reach: Reach, reader: Reader
 ) -> tuple[list[Pair], dict[int, Remark]]:
     """Return the pairs of a new episode and one that is like it, and all that are in a pair."""
     shares = await statistics.list_shares(
@@ -96,7 +125,7 @@ async def find_pairs(
         )
     wanted = {(min(a, b), max(a, b)) for a, b in found}
     missing = sorted({i for pair in wanted for i in pair} - new.keys())
-    remarks = {**new, **as_remarks(await store.list_rows(conn, namespace, missing))}
+    remarks = {**new, **await reader.read(conn, missing)}
     return await _alike(conn, wanted, remarks), remarks
 
 

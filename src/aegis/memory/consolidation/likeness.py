@@ -24,6 +24,9 @@ _SAME_COSINE, _SAME_WORDS = 0.92, 0.4
 _READ: Final = 4_000
 _TOKEN = re.compile(r"[^\W_]+(?:[._/@:'’-]+[^\W_]+)*", re.UNICODE)
 _NUMBER = re.compile(r"[\d.,:/-]+")
+#: After these a capital letter says nothing.
+_ENDS = frozenset(["", ".", "!", "?", ":", "\n"])
+_DIGIT = re.compile(r"\d")
 _NEGATIONS = frozenset(
     [
         "not",
@@ -72,15 +75,15 @@ def words_of(text: str, lexemes: Iterable[str]) -> Words:
     negations = 0
     begins = True
     for match in _TOKEN.finditer(text[:_READ]):
-        token = match.group().replace("’", "'")
-        if token.casefold() in _NEGATIONS:
+        token = match.group()
+        lower = token.lower().replace("’", "'")
+        if lower in _NEGATIONS:
             negations += 1
-        if not _NUMBER.fullmatch(token) and (
-            any(c.isdigit() for c in token) or (token[0].isupper() and not begins)
-        ):
-            names.add(token.casefold())
-        after = text[match.end() : match.end() + 2]
-        begins = after[:1] in ".!?\n" or after[1:2] == "\n"
+        named = token[0].isupper() and not begins
+        if (named or _DIGIT.search(token)) and not _NUMBER.fullmatch(token):
+            names.add(lower)
+        after = text[match.end() : match.end() + 1]
+        begins = after in _ENDS
     stems = {w for w in lexemes if not _NUMBER.fullmatch(w) and not w.startswith("\x01")}
     return Words(stems=frozenset(stems), names=frozenset(names), negated=negations % 2 == 1)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from aegis.db import Connection, Database
-    from aegis.memory.consolidation.gathering import Reach
+    from aegis.memory.consolidation.gathering import Reach, Reader
     from aegis.memory.consolidation.groups import Group
     from aegis.memory.consolidation.proposal import Draft, Proposal, Verdict
     from aegis.memory.consolidation.wording import Remark
@@ -70,6 +70,7 @@ class _Run:
     since: datetime | None
     accept_from: float
     reach: Reach
+    reader: Reader
     done: Consolidated
 
 
@@ -134,6 +135,7 @@ async def _run(
         since=since,
         accept_from=accept_from,
         reach=reach,
+        reader=gathering.Reader(namespace),
         done=done,
     )
     after = 0 if since is not None else mark
@@ -146,7 +148,7 @@ async def _run(
             break
         after = rows[-1].id
         done.episodes += len(rows)
-        await _slice(this, gathering.as_remarks(rows), after if moves else None)
+        await _slice(this, this.reader.take(rows), after if moves else None)
         if on_progress is not None:
             on_progress(done.episodes)
     if moves:
@@ -176,11 +178,11 @@ async def _slice(this: _Run, new: Mapping[int, Remark], mark: int | None) -> Non
     """Propose what a slice says, and move the mark behind it in the same transaction."""
     namespace = this.done.namespace
     async with this.db.transaction() as conn:
-        pairs, remarks = await gathering.find_pairs(conn, namespace, new, this.reach)
+        pairs, remarks = await gathering.find_pairs(conn, namespace, new, this.reach, this.reader)
         found = await asyncio.to_thread(drafting.group_remarks, pairs, remarks)
         drafts = drafting.fact_drafts(found, remarks)
-        drafts += await _remedies(conn, namespace, found, remarks)
-        drafts += await _patterns(conn, namespace, new, drafts)
+        drafts += await _remedies(this, conn, found, remarks)
+        drafts += await _patterns(this, conn, new, drafts)
         ready = [d for d in drafts if await _is_news(conn, namespace, d)]
     this.done.groups += len(found)
     worded = [await _worded(this, draft, remarks) for draft in ready]
@@ -202,7 +204,7 @@ async def _slice(this: _Run, new: Mapping[int, Remark], mark: int | None) -> Non
 
 
 async def _remedies(
-    conn: Connection, namespace: str, found: Sequence[Group], remarks: Mapping[int, Remark]
+    this: _Run, conn: Connection, found: Sequence[Group], remarks: Mapping[int, Remark]
 ) -> list[Draft]:
     """Return what like failures were followed by more than once."""
     drafts: list[Draft] = []
@@ -211,10 +213,10 @@ async def _remedies(
         if len(failures) < 2:
             continue
         links = await store.list_followers(
-            conn, namespace, [f.id for f in failures], limit=_FOLLOWERS
+            conn, this.done.namespace, [f.id for f in failures], limit=_FOLLOWERS
         )
         ids = sorted({after for _, after in links})
-        known = gathering.as_remarks(await store.list_rows(conn, namespace, ids))
+        known = await this.reader.read(conn, ids)
         followers = {
             f.id: [known[after] for before, after in links if before == f.id and after in known]
             for f in failures
@@ -228,9 +230,10 @@ async def _remedies(
 
 
 async def _patterns(
-    conn: Connection, namespace: str, new: Mapping[int, Remark], told: Sequence[Draft]
+    this: _Run, conn: Connection, new: Mapping[int, Remark], told: Sequence[Draft]
 ) -> list[Draft]:
     """Return the events that keep happening to an object which a new episode names."""
+    namespace = this.done.namespace
     drafts: list[Draft] = []
     for event_type, name in drafting.mentioned(new.values())[:_OBJECTS]:
         lexemes = await store.lexemes_of(conn, name)
@@ -240,7 +243,7 @@ async def _patterns(
         ids = await store.list_mentions(conn, namespace, event_type, query, limit=_MENTIONS)
         if len(ids) < drafting.LEAST_MENTIONS:
             continue
-        members = gathering.as_remarks(await store.list_rows(conn, namespace, ids))
+        members = await this.reader.read(conn, sorted(ids))
         draft = drafting.pattern_draft(event_type, name, list(members.values()), [*told, *drafts])
         if draft is not None:
             drafts.append(draft)

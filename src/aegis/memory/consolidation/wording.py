@@ -133,10 +133,11 @@ _FIX = re.compile(
     r"|rolled back|reverted|cleared)\b",
     re.IGNORECASE,
 )
-#: Identifiers: with a digit, a dot, a slash, an underscore inside; what stands in quotes.
+#: Identifiers: with a digit, a dot, a slash or an underscore; what stands in quotes.
 _OBJECT = re.compile(
     r"[`\"“]([^`\"”\n]{3,60})[`\"”]|(?<![\w/.])((?=[^\s]*[a-zA-Z])[\w./-]*\w[_./\d-]+\w[\w./-]*)"
 )
+_MARK = re.compile(r"[\d._/]")
 #: Of these every second one has the same speaker or file; a count of them says nothing.
 _TALK = frozenset(
     [
@@ -193,7 +194,7 @@ def objects_of(remark: Remark) -> frozenset[str]:
     for match in _OBJECT.finditer(remark.summary[:_MOST_READ]):
         name = (match[1] or match[2]).strip(" .,:;/-").casefold()
         # A number, a date or a version of its own is no object.
-        if len(name) > 2 and re.search(r"[a-z]{2}", name):
+        if len(name) > 2 and re.search(r"[a-z]{2}", name) and (match[1] or _MARK.search(name)):
             found.add(name)
     return frozenset(found)
 
