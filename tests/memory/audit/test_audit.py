@@ -63,11 +63,13 @@ async def test_nearly_all_junk_of_a_store_full_of_it_is_found_and_hardly_anythin
         assert done.rows == finding(report, kind).count
     assert await plain_memory.count() == 10_134
 
-    # Before any repair: what is asked for comes first, if often in the words of a loop.
+    # Before any repair no noise comes first: every answer has something real in it.
     chance = random.Random(1)
-    asked = chance.sample(real_texts(), 40)
-    firsts = [(await plain_memory.recall(_question(t), k=5))[0].episode.summary for t in asked]
-    assert sum(text in first for text, first in zip(asked, firsts, strict=True)) >= 36, firsts
+    texts = real_texts()
+    asked = chance.sample(texts, 40)
+    for text in asked:
+        first = (await plain_memory.recall(_question(text), k=5))[0].episode
+        assert any(kept in first.summary for kept in texts), first.summary
 
     for kind in kinds:
         await plain_memory.audit.repair(kind, dry_run=False)
@@ -77,11 +79,9 @@ async def test_nearly_all_junk_of_a_store_full_of_it_is_found_and_hardly_anythin
     junk = set(recorded.ids) - real
     assert len(flagged & junk) >= 0.95 * len(junk)
     assert len(flagged & real) <= 0.01 * len(real)
-    # What is left is of the real ones' kind alone.
-    for text in asked:
-        hits = await plain_memory.recall(_question(text), k=3)
-        assert sum(hit.episode.id in real for hit in hits) == 3
-        assert hits[0].episode.summary == text
+    # What is asked for now comes first, and as it was recorded.
+    firsts = [(await plain_memory.recall(_question(t), k=5))[0].episode.summary for t in asked]
+    assert sum(text == first for text, first in zip(asked, firsts, strict=True)) >= 38
 
 
 def _question(text: str) -> str:
