@@ -96,19 +96,20 @@ def list_(
 
 @app.add
 def restore(
-    entry: Annotated[list[int] | None, Argument(metavar="[ID]...")] = None,
+    entry: Annotated[int | None, Argument(metavar="[ID]")] = None,
     kind: Annotated[str | None, Option(help="All that this check found.")] = None,
     namespace: Place = None,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Put rows back where they were."""
+    """Put an entry back where it was, or all of a kind."""
     from aegis.cli.render import line, show_json
 
     if kind is not None:
         confirm(f"Everything that {kind} put aside will be put back.", yes=yes)
+    entries = () if entry is None else (entry,)
     restored = with_client(
-        lambda a: a.memory.audit.restore(entry or (), kind=kind, namespace=namespace)
+        lambda a: a.memory.audit.restore(entries, kind=kind, namespace=namespace)
     )
     if as_json:
         show_json({"restored": restored})

@@ -324,6 +324,27 @@ async def test_preferences_patterns_and_remedies_are_told_apart(memory: Memory) 
     assert len(found["remedy"].sources) == 4
 
 
+async def test_a_pattern_that_was_not_counted_to_its_end_says_so(memory: Memory) -> None:
+    # Not by the clock, which a machine would go by.
+    times = [START + timedelta(hours=n * n) for n in range(70)]
+    verbs = ("slow", "empty", "late", "wrong", "locked", "stale", "huge")
+    await memory.record_many(
+        [
+            NewEpisode(
+                event_type="review",
+                summary=f"reports.csv was {verbs[n % 7]}, {verbs[n % 5]} and {n} rows long.",
+                timestamp=at,
+                source_id=f"r{n}",
+            )
+            for n, at in enumerate(times)
+        ]
+    )
+    await memory.consolidation.run()
+    patterns = [p for p in await memory.consolidation.proposals() if p.kind == "pattern"]
+    assert [p.concept for p in patterns] == ["review reports.csv"]
+    assert "(seen at least 60 times from" in patterns[0].content
+
+
 async def test_values_that_differ_are_not_counted_as_one(memory: Memory) -> None:
     texts = ["dark mode", "light mode", "high contrast", "green letters"]
     await memory.record_many(

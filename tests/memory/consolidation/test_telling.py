@@ -161,7 +161,7 @@ async def test_without_usable_words_a_sentence_of_a_source_does(
 
 
 async def test_an_endpoint_that_is_away_is_unavailable(settings: Settings) -> None:
-    model = open_language_model(asking(settings, "http://127.0.0.1:9/v1", llm_timeout_s=0.4))
+    model = open_language_model(asking(settings, "http://127.0.0.1:9/v1"))
     assert model is not None
     with pytest.raises(Unavailable, match="cannot be reached") as told:
         await model.complete("s", "u", json_schema=None)

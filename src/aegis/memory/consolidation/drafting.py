@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LEAST_MENTIONS",
+    "MOST_MENTIONS",
     "completed",
     "fact_drafts",
     "group_remarks",
@@ -29,6 +30,8 @@ __all__ = [
     "worth_reading",
 ]
 
+#: Events of an object that are read.
+MOST_MENTIONS = 60
 #: Episodes that make a fact, a preference, a pattern, and failures that make a remedy.
 _LEAST_FACT, _LEAST_PREFERENCE, LEAST_MENTIONS, _LEAST_FAILURES = 3, 2, 4, 2
 #: By the clock, and so often: a machine that reports, not something that happens.
@@ -141,7 +144,14 @@ def completed(draft: Draft, sources: Sequence[int], known: Sequence[Proposal]) -
     counted = (
         f"{draft.content} ({seen} episodes {wording.span(first, last)})"
         if draft.kind == "remedy"
-        else wording.with_count(draft.content, seen, first, last)
+        else wording.with_count(
+            # Of what an object's events were asked for, there may be more than were read.
+            draft.content,
+            seen,
+            first,
+            last,
+            least=draft.kind == "pattern" and seen >= MOST_MENTIONS,
+        )
     )
     # A fact that is renewed keeps its concept, so that the new one takes the old one's place.
     concept = next((p.concept for p in before), draft.concept)

@@ -34,7 +34,7 @@ __all__ = ["Consolidated", "run"]
 _log = logging.getLogger("aegis.memory")
 
 #: New episodes of a slice; objects that are followed up in it; episodes that follow a failure.
-_SLICE, _OBJECTS, _FOLLOWERS, _MENTIONS = 400, 60, 5, 60
+_SLICE, _OBJECTS, _FOLLOWERS = 400, 60, 5
 #: Seconds that writers under way are waited for, and between looks at them.
 _PATIENCE_S, _LOOK_S = 5.0, 0.05
 
@@ -221,7 +221,7 @@ async def _remedies(
             f.id: [known[after] for before, after in links if before == f.id and after in known]
             for f in failures
         }
-        fixes = [r for r in known.values() if wording.is_fix(r)][:_MENTIONS]
+        fixes = [r for r in known.values() if wording.is_fix(r)][: drafting.MOST_MENTIONS]
         pairs = await gathering.pairs_among(conn, fixes)
         draft = drafting.remedy_draft(failures, followers, pairs)
         if draft is not None:
@@ -240,7 +240,9 @@ async def _patterns(
         if not lexemes:
             continue
         query = gathering.phrase_query(namespace, lexemes)
-        ids = await store.list_mentions(conn, namespace, event_type, query, limit=_MENTIONS)
+        ids = await store.list_mentions(
+            conn, namespace, event_type, query, limit=drafting.MOST_MENTIONS
+        )
         if len(ids) < drafting.LEAST_MENTIONS:
             continue
         members = await this.reader.read(conn, sorted(ids))

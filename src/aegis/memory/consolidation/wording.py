@@ -236,9 +236,11 @@ def span(first: datetime, last: datetime) -> str:
     return f"on {begin}" if begin == end else f"from {begin} to {end}"
 
 
-def with_count(sentence: str, seen: int, first: datetime, last: datetime) -> str:
-    """Return a sentence with how often and when it was seen."""
-    return f"{sentence} (seen {seen} times {span(first, last)})"
+def with_count(
+    sentence: str, seen: int, first: datetime, last: datetime, *, least: bool = False
+) -> str:
+    """Return a sentence with how often and when it was seen; `least`: so often at least."""
+    return f"{sentence} (seen {'at least ' if least else ''}{seen} times {span(first, last)})"
 
 
 def _ordered(text: str) -> list[str]:
