@@ -1,7 +1,8 @@
 """Memory: episodes, facts and decisions with their outcomes, and recall over them.
 
 Owns `episodic_memory`, `semantic_memory` with `fact_history` and `fact_sources`, and
-`decision_outcomes` with `decision_episodes`. Invariant: what was recorded is stored and can be
+`decision_outcomes` with `decision_episodes`; its subpackages own `memory_proposals`,
+`memory_consolidation` and `memory_quarantine`. Invariant: what was recorded is stored and can be
 recalled at once, with or without a vector; namespaces never meet.
 """
 

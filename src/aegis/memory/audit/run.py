@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shlex
 from collections import defaultdict
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -63,7 +64,7 @@ class _Audit:
             Example(table=e.table, id=e.id, namespace=e.namespace, excerpt=excerpt(e.excerpt))
             for e in examples[:_EXAMPLES]
         ]
-        place = "" if self.namespace is None else f" --namespace {self.namespace}"
+        place = "" if self.namespace is None else f" --namespace {shlex.quote(self.namespace)}"
         self.findings.append(
             Finding(
                 id=kind,
