@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aegis.memory import models
-from aegis.memory.audit.report import Quarantined
+from aegis.memory.audit import report
 from aegis.memory.consolidation import proposal
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ async def test_importance_equals_the_enum(conn: Connection) -> None:
         ("memory_proposals", "kind", proposal.Kind),
         ("memory_proposals", "method", proposal.Method),
         ("memory_proposals", "state", proposal.State),
-        ("memory_quarantine", "action", typing.get_type_hints(Quarantined)["action"]),
+        ("memory_quarantine", "action", report.Action),
     ],
 )
 async def test_literal_equals_the_check(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from aegis.memory.audit.report import Severity
+from aegis.memory.audit.report import Action, Severity
 from aegis.memory.consolidation.proposal import Kind, Method, State
 
 __all__ = [
@@ -135,7 +135,7 @@ class Quarantined(_Answer):
     namespace: str
     source_table: str
     source_row_id: int
-    action: Literal["deleted", "changed"]
+    action: Action
     kind: str
     reason: str
     content: dict[str, Any]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CHECKS",
     "REPAIRABLE",
+    "Action",
     "AuditReport",
     "Check",
     "Example",
@@ -23,6 +24,8 @@ __all__ = [
 ]
 
 Severity = Literal["info", "warning", "error"]
+#: What a repair did to a row.
+Action = Literal["deleted", "changed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +106,7 @@ class Quarantined:
     source_table: str
     source_row_id: int
     #: Whether the row was deleted, or only changed.
-    action: Literal["deleted", "changed"]
+    action: Action
     kind: str
     reason: str
     #: The whole row without its vector, or the old values.
