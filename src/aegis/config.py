@@ -8,6 +8,7 @@ pydantic: a command has 150 ms for its imports (docs/decisions/0002-settings-wit
 from __future__ import annotations
 
 import os
+import re
 import sys
 import types
 import typing
@@ -132,6 +133,14 @@ class Settings:
         secret=True,
         default=None,
     )
+    consolidate_at: str = _setting(
+        "When `aegis up` consolidates memory, each day, in UTC, such as `03:30`; `off` for never.",
+        default="03:30",
+    )
+    consolidate_accept_from: float = _setting(
+        "Score from which a proposal is accepted without asking, up to 1; 0 for never.",
+        default=0.0,
+    )
 
 
 def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
@@ -197,11 +206,8 @@ def _check(settings: Settings) -> None:
             f"AEGIS_NAMESPACE is {place!r}; use 1 to 200 printable characters, no blank ends."
         )
     for name in (
-        "pool_max_idle_s",
-        "pool_timeout_s",
-        "connect_timeout_s",
-        "embedding_timeout_s",
-        "llm_timeout_s",
+        *("pool_max_idle_s", "pool_timeout_s", "connect_timeout_s"),
+        *("embedding_timeout_s", "llm_timeout_s"),
     ):
         value = getattr(settings, name)
         if not 0 < value < float("inf"):
@@ -221,7 +227,18 @@ def _check(settings: Settings) -> None:
         )
     if not 0 <= settings.api_port <= 65535:
         raise ConfigError(f"AEGIS_API_PORT is {settings.api_port}; use 0 to 65535.")
+    _check_consolidation(settings)
     if not 1 <= settings.embedding_dimensions <= 16_000:
         raise ConfigError(
             f"AEGIS_EMBEDDING_DIMENSIONS is {settings.embedding_dimensions}; use 1 to 16000."
+        )
+
+
+def _check_consolidation(settings: Settings) -> None:
+    at = settings.consolidate_at
+    if at != "off" and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", at):
+        raise ConfigError(f"AEGIS_CONSOLIDATE_AT is {at!r}; use a time such as 03:30, or off.")
+    if not 0 <= settings.consolidate_accept_from <= 1:
+        raise ConfigError(
+            f"AEGIS_CONSOLIDATE_ACCEPT_FROM is {settings.consolidate_accept_from}; use 0 to 1."
         )

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aegis import errors, memory
-from aegis.api import answers
+from aegis.api import answers, upkeep_answers
 from aegis.api.errors import STATUS
 from aegis.memory import advice, calibration
+from aegis.memory.audit import report
+from aegis.memory.consolidation import proposal
+from aegis.memory.consolidation.run import Consolidated
 from aegis.memory.decisions import DecisionHit
 from aegis.memory.facts import FactHit
 from aegis.memory.models import FactSource, FactStep
@@ -93,6 +96,14 @@ def test_every_kind_of_error_has_a_status() -> None:
         (answers.Precedent, advice.Precedent),
         (answers.Calibration, calibration.Calibration),
         (answers.CalibrationBin, calibration.CalibrationBin),
+        (upkeep_answers.Draft, proposal.Draft),
+        (upkeep_answers.Proposal, proposal.Proposal),
+        (upkeep_answers.Consolidated, Consolidated),
+        (upkeep_answers.Example, report.Example),
+        (upkeep_answers.Finding, report.Finding),
+        (upkeep_answers.AuditReport, report.AuditReport),
+        (upkeep_answers.Repaired, report.Repaired),
+        (upkeep_answers.Quarantined, report.Quarantined),
     ],
 )
 def test_described_answer_has_the_fields_of_the_model(answer: Any, model: Any) -> None:

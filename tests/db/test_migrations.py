@@ -178,6 +178,21 @@ def test_what_led_to_a_decision_comes_back_unless_it_is_gone(dsn: str) -> None:
     assert migrate.check(dsn) == []
 
 
+def test_what_is_in_quarantine_survives_the_way_back(dsn: str) -> None:
+    execute(
+        dsn,
+        "INSERT INTO memory_quarantine (namespace, source_table, source_row_id, action, kind, "
+        "reason, content) VALUES ('n', 'episodic_memory', 7, 'deleted', 'junk_empty', 'r', '{}')",
+    )
+    before = value(dsn, "SELECT to_jsonb(q) FROM memory_quarantine q")
+    migrate.downgrade(dsn, "0008")
+    migrate.upgrade(dsn)
+    assert value(dsn, "SELECT to_jsonb(q) FROM memory_quarantine q") == before
+    assert value(dsn, "SELECT nextval('memory_quarantine_id_seq')") == 2
+    assert value(dsn, "SELECT to_regclass('aegis_kept_0012') IS NULL")
+    assert migrate.check(dsn) == []
+
+
 def test_base_leaves_nothing_but_extensions_and_can_start_again(dsn: str) -> None:
     execute(dsn, MODERN_ROWS)
     migrate.downgrade(dsn, "base")

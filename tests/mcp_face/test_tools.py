@@ -59,20 +59,28 @@ TOOLS = {
         )
     ),
     *(f"memory_graph_{verb}" for verb in ("neighbours", "path", "entities", "relate")),
+    *(f"memory_proposal_{verb}" for verb in ("list", "get", "accept", "reject", "undo")),
+    "memory_audit",
 }
 READING = (
     *("recall", "context", "get", "list", "history", "sources"),
-    *("advise", "calibration", "due", "plan"),
-    *("advise", "calibration", "due", "neighbours", "path", "entities"),
+    *("advise", "calibration", "due", "plan", "audit"),
+    *("neighbours", "path", "entities"),
 )
 READS = {name for name in TOOLS if name.rpartition("_")[2] in READING}
-DESTROYS = {name for name in TOOLS if name.rpartition("_")[2] in ("update", "delete", "undo")}
+DESTROYING = ("update", "delete", "undo", "accept", "reject")
+DESTROYS = {name for name in TOOLS if name.rpartition("_")[2] in DESTROYING}
 
 
 @pytest.fixture
-async def agent(db: Database) -> AsyncIterator[Client]:
+def agent_memory(db: Database) -> Memory:
+    return Memory(db, None, namespace="default")
+
+
+@pytest.fixture
+async def agent(agent_memory: Memory) -> AsyncIterator[Client]:
     """A client of a server in this process."""
-    async with Client(create_server(Memory(db, None, namespace="default"))) as client:
+    async with Client(create_server(agent_memory)) as client:
         yield client
 
 
@@ -147,9 +155,8 @@ async def test_annotations_are_honest(agent: Client) -> None:
         assert notes is not None
         assert notes.read_only_hint is (tool.name in READS), tool.name
         assert notes.destructive_hint is (tool.name in DESTROYS), tool.name
-        assert notes.idempotent_hint is (tool.name in (READS | DESTROYS) - {"memory_fact_undo"}), (
-            tool.name
-        )
+        undoes = tool.name.endswith("_undo")
+        assert notes.idempotent_hint is (tool.name in READS | DESTROYS and not undoes), tool.name
         assert notes.open_world_hint is False
         assert tool.title
         assert tool.description
@@ -285,6 +292,36 @@ async def test_decisions_teach(agent: Client) -> None:
     assert "min_similarity is -1" in await refused(
         agent, "memory_decision_advise", question="x", min_similarity=-1
     )
+
+
+async def test_proposals_are_read_and_decided(agent: Client, agent_memory: Memory) -> None:
+    for text in ("filled up at night", "filled up at night again", "filled up again at night"):
+        await call(agent, "memory_record", event_type="error", summary=f"The disk of db1 {text}.")
+    assert await call(agent, "memory_proposal_list") == {}
+    await agent_memory.consolidation.run()
+    (proposal,) = (await call(agent, "memory_proposal_list"))["items"]
+    assert proposal["kind"] == "fact"
+    accepted = await call(agent, "memory_proposal_accept", id=proposal["id"])
+    assert (accepted["state"], accepted["decided_by"]) == ("accepted", "mcp")
+    known = await call(agent, "memory_fact_get", id=accepted["fact_id"])
+    assert known["content"] == proposal["content"]
+    again = await refused(agent, "memory_proposal_accept", id=proposal["id"])
+    assert again.endswith("[proposal_decided]")
+    assert (await call(agent, "memory_proposal_undo", id=proposal["id"]))["state"] == "undone"
+    listed = await call(agent, "memory_proposal_list", state="all")
+    assert [p["state"] for p in listed["items"]] == ["undone"]
+    assert (await refused(agent, "memory_proposal_reject", id=proposal["id"])).endswith(
+        "[proposal_decided]"
+    )
+    assert (await refused(agent, "memory_proposal_get", id=99)).endswith("[not_found]")
+
+
+async def test_audit_tells_an_agent_of_its_own_memory_alone(agent: Client) -> None:
+    await call(agent, "memory_record", event_type="note", summary="ok")
+    await call(agent, "memory_record", event_type="note", summary="ok", namespace="other")
+    report = await call(agent, "memory_audit")
+    assert (report["namespace"], report["episodes"]) == ("default", 1)
+    assert [f["id"] for f in report["findings"]] == ["junk_empty"]
 
 
 @pytest.mark.parametrize(

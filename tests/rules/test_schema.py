@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aegis.memory import models
+from aegis.memory.audit import report
+from aegis.memory.consolidation import proposal
 
 if TYPE_CHECKING:
     from aegis.db import Connection
@@ -53,6 +55,10 @@ async def test_importance_equals_the_enum(conn: Connection) -> None:
         ("decision_outcomes", "user_feedback", models.Feedback),
         ("fact_history", "action", models.FactAction),
         ("decision_episodes", "role", models.Role),
+        ("memory_proposals", "kind", proposal.Kind),
+        ("memory_proposals", "method", proposal.Method),
+        ("memory_proposals", "state", proposal.State),
+        ("memory_quarantine", "action", report.Action),
     ],
 )
 async def test_literal_equals_the_check(
@@ -86,6 +92,9 @@ async def test_literal_equals_the_check(
         (models.METRICS, models.Metric),
         (models.ON_CONFLICT, models.OnConflict),
         (models.FACT_ACTIONS, models.FactAction),
+        (proposal.KINDS, proposal.Kind),
+        (proposal.METHODS, proposal.Method),
+        (proposal.STATES, proposal.State),
     ],
 )
 def test_tuple_of_choices_equals_its_literal(names: tuple[str, ...], literal: Any) -> None:

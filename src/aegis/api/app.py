@@ -9,6 +9,8 @@ from fastapi import FastAPI
 from aegis import __version__
 from aegis.api import (
     answers,
+    audit,
+    consolidation,
     decisions,
     facts,
     graph,
@@ -65,6 +67,8 @@ def create_routes() -> FastAPI:
         decisions.router,
         retention.router,
         graph.router,
+        consolidation.router,
+        audit.router,
         memory.router,
         health.router,
     ):

@@ -25,6 +25,7 @@ from aegis.memory.validate import parse_time
 __all__ = [
     "AdviceBody",
     "Body",
+    "ConsolidationBody",
     "ContextBody",
     "DecisionBody",
     "DecisionChanges",
@@ -38,6 +39,8 @@ __all__ = [
     "OutcomeBody",
     "QuestionBody",
     "RecallBody",
+    "RepairBody",
+    "RestoreBody",
     "Time",
     "UndoBody",
 ]
@@ -244,3 +247,27 @@ class DecisionChanges(Body):
     user_feedback: Annotated[str | None, _choice(FEEDBACK)] = None
     outcome_details: JsonObject | None = None
     review_at: OptionalTime = None
+
+
+class ConsolidationBody(Body):
+    """Which episodes to consolidate."""
+
+    dry_run: bool = Field(False, description="Write nothing; return what would be proposed.")
+    since: OptionalTime = Field(None, description="All from this time on, seen before or not.")
+    namespace: str | None = None
+
+
+class RepairBody(Body):
+    """What to repair."""
+
+    kind: str = Field(description="Id of the check.")
+    namespace: str | None = Field(None, description="This one only; all if left out.")
+    dry_run: bool = Field(True, description="False does it.")
+
+
+class RestoreBody(Body):
+    """What to put back: entries by number, or all of a kind."""
+
+    entries: list[int] = Field(default_factory=list[int])
+    kind: str | None = None
+    namespace: str | None = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mcp.server import MCPServer
 
 from aegis import __version__
+from aegis.mcp.consolidation import upkeep_tools
 from aegis.mcp.decisions import decision_tools
 from aegis.mcp.facts import fact_tools
 from aegis.mcp.graph import graph_tools
@@ -45,6 +46,7 @@ def create_server(memory: Memory) -> MCPServer:
             *decision_tools(memory),
             *retention_tools(memory),
             *graph_tools(memory),
+            *upkeep_tools(memory),
         ],
         log_level="WARNING",
         subscriptions=False,

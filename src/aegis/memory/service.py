@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from aegis.errors import Conflict, NotFound
 from aegis.memory import backfill, bulk, validate
+from aegis.memory.audit.service import Audit
+from aegis.memory.consolidation.service import Consolidation
 from aegis.memory.decisions import Decisions
 from aegis.memory.echoing import mark_echo
 from aegis.memory.embedding_text import embed_or_none
@@ -61,6 +63,8 @@ class Memory:
         self.namespace = namespace
         self.facts = Facts(db, embedder, namespace=namespace)
         self.items = Items(db, embedder, namespace=namespace)
+        self.audit = Audit(db, embedder)
+        self.consolidation = Consolidation(db, embedder, namespace=namespace)
         self.vectors = VectorSearch(db, embedder, namespace=namespace)
         self.usage = Usage(db)
         self.retention = Retention(db, namespace=namespace)

@@ -209,6 +209,7 @@ class _Process:
             serve_mcp,
             sweep_expired,
         )
+        from aegis.serve.nightly import consolidate_nightly
 
         async def load() -> None:
             await load_model(client)
@@ -222,6 +223,7 @@ class _Process:
             group.create_task(load())
             group.create_task(sweep_expired(client))
             group.create_task(read_for_graph(client))
+            group.create_task(consolidate_nightly(client))
             if self._settings.database_url is None:
                 group.create_task(keep_database(self._settings, self._restarted))
 

@@ -14,6 +14,7 @@ __all__ = [
     "after_decision",
     "after_offset",
     "before_episode",
+    "next_after",
     "next_due",
     "next_offset",
     "next_page",
@@ -32,6 +33,14 @@ def next_due(rows: list[Any], limit: int) -> str | None:
     if len(rows) < limit:
         return None
     return _encode([(rows[-1].review_at or rows[-1].created_at).isoformat(), rows[-1].id])
+
+
+def next_after(rows: list[Any], limit: int) -> str | None:
+    """Return the cursor behind the last of `rows`, which are in order of `id`; None at the end.
+
+    `after_offset` reads it.
+    """
+    return None if len(rows) < limit else _encode(rows[-1].id)
 
 
 def before_episode(cursor: str | None) -> tuple[datetime, int] | None:

@@ -8,7 +8,17 @@ and nowhere twice.
 One module a group of tables; each adds its tables to the one `metadata`.
 """
 
-from aegis.db.schema import business, graph, infra, items, memory, retention, work
+from aegis.db.schema import business, graph, infra, items, memory, retention, upkeep, work
 from aegis.db.schema.types import metadata
 
-__all__ = ["business", "graph", "infra", "items", "memory", "metadata", "retention", "work"]
+__all__ = [
+    "business",
+    "graph",
+    "infra",
+    "items",
+    "memory",
+    "metadata",
+    "retention",
+    "upkeep",
+    "work",
+]

@@ -11,12 +11,28 @@ from typing import TYPE_CHECKING, Any
 from aegis.db import execute, fetch_value
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aegis.db import Connection
 
-__all__ = ["sample_namespace"]
+__all__ = ["list_shares", "sample_namespace"]
 
 #: Episodes that a sample holds, about, and how many of them must hold a word to be listed.
 _SAMPLE, _LEAST = 3_000, 3
+
+
+async def list_shares(conn: Connection, namespace: str, terms: Sequence[str]) -> dict[str, float]:
+    """Return the share of episodes that hold each of these terms, where that is known."""
+    cursor = await conn.execute(
+        """
+        SELECT t.term, t.share
+        FROM memory_terms t
+        WHERE t.namespace = %(namespace)s
+          AND t.term = ANY(%(terms)s::text[])
+        """,
+        {"namespace": namespace, "terms": list(terms)},
+    )
+    return {row[0]: row[1] for row in await cursor.fetchall()}
 
 
 async def sample_namespace(conn: Connection, namespace: str, *, small: int) -> bool:

@@ -1,0 +1,107 @@
+"""Tools of consolidation and audit: `memory_proposal_list`, …, `memory_audit`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from mcp_types import CallToolResult
+from pydantic import Field
+
+from aegis.mcp.tools import (
+    CHANGES,
+    READS,
+    UNDOES,
+    Cursor,
+    Limit,
+    Namespace,
+    answer,
+    make_tool,
+    told,
+)
+from aegis.memory.consolidation.proposal import STATES
+from aegis.wire.cursor import after_offset, next_after
+
+if TYPE_CHECKING:
+    from mcp.server.mcpserver.tools import Tool
+
+    from aegis.memory import Memory
+
+__all__ = ["upkeep_tools"]
+
+ProposalId = Annotated[int, Field(description="Id of the proposal.")]
+StateText = Annotated[
+    str,
+    Field(description="What became of it.", json_schema_extra={"enum": [*STATES, "all"]}),
+]
+#: Who did it, in the history.
+_ACTOR = "mcp"
+
+
+def upkeep_tools(memory: Memory) -> list[Tool]:
+    """Return the tools that keep `memory` in good order."""
+    return [*_proposals(memory), *_deciding(memory), *_audit(memory)]
+
+
+def _proposals(memory: Memory) -> list[Tool]:
+    async def memory_proposal_list(
+        state: StateText = "proposed",
+        limit: Limit = 20,
+        cursor: Cursor = None,
+        namespace: Namespace = None,
+    ) -> CallToolResult:
+        """List facts and patterns that like episodes suggest, with their episodes' ids."""
+        with told():
+            rows = await memory.consolidation.proposals(
+                state=None if state == "all" else state,  # pyright: ignore[reportArgumentType]
+                limit=limit,
+                after=after_offset(cursor),
+                namespace=namespace,
+            )
+        return answer({"items": rows, "next_cursor": next_after(rows, limit)})
+
+    async def memory_proposal_get(id: ProposalId, namespace: Namespace = None) -> CallToolResult:
+        """Return one proposal."""
+        with told():
+            return answer(await memory.consolidation.get(id, namespace=namespace))
+
+    return [
+        make_tool(memory_proposal_list, READS, "List proposals"),
+        make_tool(memory_proposal_get, READS, "Read one proposal"),
+    ]
+
+
+def _deciding(memory: Memory) -> list[Tool]:
+    async def memory_proposal_accept(id: ProposalId, namespace: Namespace = None) -> CallToolResult:
+        """Make a fact of a proposal, if its episodes bear it out; undo takes exactly that back."""
+        with told():
+            return answer(await memory.consolidation.accept(id, namespace=namespace, actor=_ACTOR))
+
+    async def memory_proposal_reject(id: ProposalId, namespace: Namespace = None) -> CallToolResult:
+        """Refuse a proposal; it comes back only with twice the evidence."""
+        with told():
+            return answer(await memory.consolidation.reject(id, namespace=namespace, actor=_ACTOR))
+
+    async def memory_proposal_undo(id: ProposalId, namespace: Namespace = None) -> CallToolResult:
+        """Take back what accepting a proposal did to facts."""
+        with told():
+            return answer(await memory.consolidation.undo(id, namespace=namespace, actor=_ACTOR))
+
+    return [
+        make_tool(memory_proposal_accept, CHANGES, "Accept a proposal"),
+        make_tool(memory_proposal_reject, CHANGES, "Reject a proposal"),
+        make_tool(memory_proposal_undo, UNDOES, "Undo an accepted proposal"),
+    ]
+
+
+def _audit(memory: Memory) -> list[Tool]:
+    async def memory_audit(namespace: Namespace = None) -> CallToolResult:
+        """Check one memory for junk, doubles, contradictions, orphans and what is stale.
+
+        Nothing is changed; each finding names the command by which a person repairs it.
+        """
+        with told():
+            # A namespace of its own alone: an agent is not told of those of others.
+            place = memory.namespace if namespace is None else namespace
+            return answer(await memory.audit.run(namespace=place))
+
+    return [make_tool(memory_audit, READS, "Audit the memory")]
