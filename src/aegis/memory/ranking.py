@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aegis.memory.candidates import Candidates
+    from aegis.memory.closeness import Closeness
 
 __all__ = [
     "FEATURES",
@@ -82,6 +83,9 @@ class Weights:
     long: Sequence[float]
     short_terms: float
     long_terms: float
+    #: Of the closeness of a memory's time, and of the times its text names, to the question's.
+    when: float = 0.0
+    told: float = 0.0
 
     def at(self, mean_terms: float) -> list[float]:
         """Return the mixture for a namespace whose memories have `mean_terms` distinct stems."""
@@ -110,6 +114,8 @@ def load_weights() -> Weights:
         long=[raw["long"][name] for name in FEATURES],
         short_terms=raw["short_terms"],
         long_terms=raw["long_terms"],
+        when=raw["when"],
+        told=raw["told"],
     )
 
 
@@ -125,12 +131,18 @@ def idf_of_shares(shares: Sequence[float], episodes: int) -> list[float]:
 
 
 def rank(
-    candidates: Candidates, question: Question, weights: Weights, *, now_s: float, limit: int
+    candidates: Candidates,
+    question: Question,
+    weights: Weights,
+    *,
+    now_s: float,
+    limit: int,
+    timely: Sequence[Closeness] = (),
 ) -> list[Ranked]:
     """Return the best eligible candidates, at most `limit`, best first.
 
     `now_s` is the time of asking in seconds since 1970. Equal scores are in the order of ids, the
-    newest first.
+    newest first. `timely` has an item a candidate where the question names a time.
     """
     chosen = np.flatnonzero(np.array(candidates.eligible, dtype=bool))
     if not len(chosen):
@@ -139,11 +151,13 @@ def rank(
     shares = rows * np.array(weights.at(question.mean_terms))
     recency = _recency(candidates.times, now_s)[chosen]
     importance = np.array([_IMPORTANCE[name] for name in candidates.importances])[chosen]
+    time = _timeliness(timely, weights, len(candidates.ids))[chosen]
     # Row by row, never by matrix product: that one's last digit depends on the other rows.
-    scores = shares.sum(axis=1) + recency + importance
+    scores = shares.sum(axis=1) + recency + importance + time
     ids = np.array(candidates.ids)[chosen]
     order = np.lexsort((-ids, -scores))[:limit]
     table = _Table(candidates, question, chosen, rows, shares, recency, importance, now_s)
+    table.time, table.timely = time, timely
     return [
         Ranked(row_id, score, partial(_explain, table, place))
         for row_id, score, place in zip(
@@ -210,6 +224,8 @@ class _Table:
         self.recency = recency
         self.importance = importance
         self.now_s = now_s
+        self.time = np.zeros(len(chosen))
+        self.timely: Sequence[Closeness] = ()
         ids = np.array(candidates.ids)[chosen]
         similarity = np.array(candidates.similarities, dtype=float)[chosen]
         #: Ranks of the candidates within each arm, from 1.
@@ -256,6 +272,9 @@ def _explain(table: _Table, place: int) -> list[ScorePart]:
         detail = "with its neighbours in the session"
         parts.append(ScorePart(arm="context", score=around, detail=detail))
     parts.append(ScorePart(arm="length", score=length, detail=f"{found.terms[i]} distinct words"))
+    timely = float(table.time[place])
+    if timely:
+        parts.append(ScorePart(arm="time", score=timely, detail=table.timely[i].detail))
     recency, time = float(table.recency[place]), found.times[i]
     if recency and time is not None:
         detail = f"{max(table.now_s - time, 0.0) / _DAY_S:.1f} days old"
@@ -264,6 +283,16 @@ def _explain(table: _Table, place: int) -> list[ScorePart]:
     if gain:
         parts.append(ScorePart(arm="importance", score=gain, detail=found.importances[i]))
     return parts
+
+
+def _timeliness(
+    timely: Sequence[Closeness], weights: Weights, count: int
+) -> NDArray[np.float64]:
+    if not timely:
+        return np.zeros(count)
+    when = np.array([c.when for c in timely])
+    told = np.array([c.told for c in timely])
+    return weights.when * when + weights.told * told
 
 
 def _recency(times: Sequence[float | None], now_s: float) -> NDArray[np.float64]:

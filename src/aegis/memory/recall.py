@@ -25,7 +25,9 @@ from aegis.memory.ranking import (
     rank,
 )
 from aegis.memory.reasons import explain
+from aegis.memory.dates import understand
 from aegis.memory.store import search, statistics
+from aegis.memory.timing import timely_ids, weigh_times
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
     from aegis.db import Connection, Database
     from aegis.memory.candidates import Candidates
+    from aegis.memory.dates import TimeSpan
     from aegis.memory.embedding import Embedder
     from aegis.memory.models import Episode, EpisodeFilter, Metric, Mode
     from aegis.memory.store.search import QuestionFacts, Space
@@ -74,6 +77,8 @@ class Asked:
     metric: Metric
     where: EpisodeFilter
     now: datetime
+    #: The times that the question names, seen from `now`.
+    times: Sequence[TimeSpan] = ()
 
 
 async def recall(
@@ -115,6 +120,7 @@ async def recall(
         metric=metric,
         where=where,
         now=now,
+        times=understand(text, now) if mode != "vector" else (),
     )
     hits, stale = await _answer(db, asked)
     if stale and await _sample(db, asked):
@@ -188,7 +194,15 @@ async def _answer(db: Database, asked: Asked) -> tuple[list[Hit], bool]:
 async def _fused(conn: Connection, asked: Asked, facts: QuestionFacts) -> list[Ranked]:
     candidates, question = await gather(conn, asked, facts)
     now_s = asked.now.timestamp()
-    return rank(candidates, question, load_weights(), now_s=now_s, limit=asked.k + _SPARE)
+    timely = await weigh_times(conn, asked.times, candidates, asked.now.tzinfo)
+    return rank(
+        candidates,
+        question,
+        load_weights(),
+        now_s=now_s,
+        limit=asked.k + _SPARE,
+        timely=timely,
+    )
 
 
 async def gather(
@@ -220,9 +234,12 @@ async def gather(
         approximate = False
     if small:
         idf = idf_of_counts(found.word_counts, facts.episodes)
+    ids = found.ids
+    if asked.times:
+        ids = await timely_ids(conn, asked, words, but=ids)
     candidates = await search.describe(
         conn,
-        found.ids,
+        ids,
         where=asked.where,
         words=words,
         vector=asked.vector,

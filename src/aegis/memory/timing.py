@@ -1,0 +1,78 @@
+"""The arm of time: candidates from the intervals that a question names, and how close they are.
+
+A question that names no time costs nothing here. One that does costs two statements more, both of
+bounded size.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aegis.memory.closeness import measure
+from aegis.memory.store import search_time
+from aegis.memory.store.search import lexeme_query
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import tzinfo
+
+    from aegis.db import Connection
+    from aegis.memory.candidates import Candidates
+    from aegis.memory.closeness import Closeness
+    from aegis.memory.dates import TimeSpan
+    from aegis.memory.recall import Asked
+
+__all__ = ["timely_ids", "weigh_times"]
+
+#: Rows that are looked at, in all, and parts that an interval is cut into.
+_ROWS, _PARTS = 320, 8
+#: What each of words and vector hands on.
+_LIMIT = 10
+#: Of a memory's text, as far as it is read for times.
+_READ_CHARACTERS = 600
+
+
+async def timely_ids(
+    conn: Connection, asked: Asked, words: Sequence[str], *, but: Sequence[int]
+) -> list[int]:
+    """Return `but` and what the question's times add to it."""
+    spans = _within(asked)
+    if not spans:
+        return list(but)
+    found = await search_time.find_timely(
+        conn,
+        where=asked.where,
+        spans=spans,
+        words=[lexeme_query(word) for word in words],
+        vector=asked.vector,
+        space=asked.space,
+        parts=_PARTS,
+        rows=max(1, _ROWS // (_PARTS * len(spans))),
+        limit=_LIMIT,
+    )
+    known = set(but)
+    return [*but, *(row_id for row_id in sorted(found) if row_id not in known)]
+
+
+async def weigh_times(
+    conn: Connection, spans: Sequence[TimeSpan], candidates: Candidates, zone: tzinfo | None
+) -> list[Closeness]:
+    """Return how close each candidate is to `spans`; nothing where the question names no time."""
+    if not spans or not candidates.ids:
+        return []
+    texts = await search_time.read_texts(conn, candidates.ids, length=_READ_CHARACTERS)
+    told = [texts.get(row_id, "") for row_id in candidates.ids]
+    return measure(spans, candidates.times, told, zone)
+
+
+def _within(asked: Asked) -> list[tuple]:
+    """Return the intervals as far as the filter lets anything of them through."""
+    where = asked.where
+    bounds = [
+        (
+            span.since if where.since is None else max(span.since, where.since),
+            span.until if where.until is None else min(span.until, where.until),
+        )
+        for span in asked.times
+    ]
+    return [(since, until) for since, until in bounds if since < until]
