@@ -20,11 +20,19 @@ from aegis.errors import ConfigError
 if typing.TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ENV_PREFIX", "EmbedderKind", "Settings", "default_data_dir", "load_settings"]
+__all__ = [
+    "ENV_PREFIX",
+    "EmbedderKind",
+    "RerankerKind",
+    "Settings",
+    "default_data_dir",
+    "load_settings",
+]
 
 ENV_PREFIX = "AEGIS_"
 
 EmbedderKind = Literal["minilm", "openai", "none"]
+RerankerKind = Literal["none", "http", "fastembed"]
 
 
 def default_data_dir() -> Path:
@@ -92,6 +100,34 @@ class Settings:
     embedding_dimensions: int = _setting("Dimensions of that model.", default=1536)
     embedding_timeout_s: float = _setting(
         "Seconds to wait for `embedding_url` to answer.", default=20.0
+    )
+    embedding_budget_ms: int = _setting(
+        "Milliseconds that recall waits for the vector of a question; then words alone answer.",
+        default=2_000,
+    )
+    reranker: RerankerKind = _setting(
+        "What reads the best memories again: `none`, `http` (Cohere's, Jina's or "
+        "text-embeddings-inference's format) or `fastembed` (a local cross-encoder, extra).",
+        default="none",
+    )
+    reranker_url: str | None = _setting(
+        "Address of the reranking endpoint; `/rerank` is added where it is missing.", default=None
+    )
+    reranker_model: str | None = _setting(
+        "Model asked for there, or fastembed's name of the local one.", default=None
+    )
+    reranker_path: Path | None = _setting(
+        "Folder of the local cross-encoder; nothing is ever downloaded.", default=None
+    )
+    reranker_api_key: str | None = _setting(
+        "Bearer token for `reranker_url`.", secret=True, default=None
+    )
+    reranker_budget_ms: int = _setting(
+        "Milliseconds that recall waits for the reranker; then it answers without it.", default=200
+    )
+    reranker_top: int = _setting("How many of the best memories it reads.", default=50)
+    reranker_weight: float = _setting(
+        "What its word counts: 1 as much as recall's own, 0 nothing.", default=1.0
     )
 
 
@@ -175,3 +211,16 @@ def _check(settings: Settings) -> None:
         raise ConfigError(
             f"AEGIS_EMBEDDING_DIMENSIONS is {settings.embedding_dimensions}; use 1 to 16000."
         )
+    _check_second_stage(settings)
+
+
+def _check_second_stage(settings: Settings) -> None:
+    for name, least, most in (
+        ("embedding_budget_ms", 1, 600_000),
+        ("reranker_budget_ms", 1, 600_000),
+        ("reranker_top", 2, 1_000),
+        ("reranker_weight", 0, 100),
+    ):
+        value = getattr(settings, name)
+        if not least <= value <= most:
+            raise ConfigError(f"{ENV_PREFIX}{name.upper()} is {value:g}; use {least} to {most:,}.")

@@ -127,6 +127,9 @@ class RecallBody(_Body):
     event_types: list[str] = Field(default_factory=list[str])
     tags: list[str] = Field(default_factory=list[str])
     min_importance: Annotated[str | None, _choice(IMPORTANCE)] = None
+    asked_at: OptionalTime = Field(
+        None, description="When it is asked, for times such as last May; now if left out."
+    )
 
 
 class ContextBody(RecallBody):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aegis.memory.candidates import Candidates
-    from aegis.memory.closeness import Closeness
+    from aegis.memory.dates.closeness import Closeness
 
 __all__ = [
     "FEATURES",
@@ -56,6 +56,8 @@ _CONTEXT_SATURATION = 1.2
 #: learned part differs by 1 between neighbours in the ranking far more often than by 0.1.
 _RECENCY_WEIGHT, _RECENCY_HALF_LIFE_DAYS = 0.3, 14.0
 _DAY_S = 86_400.0
+#: A memory that is so close to a time of the question is found by it, not only helped by it.
+_FITS = 0.3
 _IMPORTANCE: Mapping[str, float] = {
     "low": -0.15,
     "medium": 0.0,
@@ -156,8 +158,9 @@ def rank(
     scores = shares.sum(axis=1) + recency + importance + time
     ids = np.array(candidates.ids)[chosen]
     order = np.lexsort((-ids, -scores))[:limit]
-    table = _Table(candidates, question, chosen, rows, shares, recency, importance, now_s)
-    table.time, table.timely = time, timely
+    table = _Table(
+        candidates, question, chosen, rows, shares, recency, importance, now_s, time, timely
+    )
     return [
         Ranked(row_id, score, partial(_explain, table, place))
         for row_id, score, place in zip(
@@ -216,6 +219,8 @@ class _Table:
         recency: NDArray[np.float64],
         importance: NDArray[np.float64],
         now_s: float,
+        time: NDArray[np.float64],
+        timely: Sequence[Closeness],
     ) -> None:
         self.candidates = candidates
         self.question = question
@@ -224,13 +229,17 @@ class _Table:
         self.recency = recency
         self.importance = importance
         self.now_s = now_s
-        self.time = np.zeros(len(chosen))
-        self.timely: Sequence[Closeness] = ()
+        self.time = time
+        self.timely = timely
         ids = np.array(candidates.ids)[chosen]
         similarity = np.array(candidates.similarities, dtype=float)[chosen]
         #: Ranks of the candidates within each arm, from 1.
         self.words = _ranks(rows[:, 0], ids, rows[:, 0] > 0)
         self.vector = _ranks(similarity, ids, ~np.isnan(similarity))
+        fits = [
+            max(timely[i].when, timely[i].told) >= _FITS if timely else False for i in self.places
+        ]
+        self.time_ranks = _ranks(time, ids, np.array(fits, dtype=bool))
         self.linked: Set[int] = {i for run in candidates.runs if len(run) > 1 for i in run}
 
 
@@ -274,7 +283,8 @@ def _explain(table: _Table, place: int) -> list[ScorePart]:
     parts.append(ScorePart(arm="length", score=length, detail=f"{found.terms[i]} distinct words"))
     timely = float(table.time[place])
     if timely:
-        parts.append(ScorePart(arm="time", score=timely, detail=table.timely[i].detail))
+        detail, rank_ = table.timely[i].detail, table.time_ranks[place]
+        parts.append(ScorePart(arm="time", score=timely, rank=rank_, detail=detail))
     recency, time = float(table.recency[place]), found.times[i]
     if recency and time is not None:
         detail = f"{max(table.now_s - time, 0.0) / _DAY_S:.1f} days old"
@@ -285,9 +295,7 @@ def _explain(table: _Table, place: int) -> list[ScorePart]:
     return parts
 
 
-def _timeliness(
-    timely: Sequence[Closeness], weights: Weights, count: int
-) -> NDArray[np.float64]:
+def _timeliness(timely: Sequence[Closeness], weights: Weights, count: int) -> NDArray[np.float64]:
     if not timely:
         return np.zeros(count)
     when = np.array([c.when for c in timely])

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from aegis.errors import AegisError, InvalidInput
 from aegis.memory import validate
+from aegis.memory.dates import understand
 from aegis.memory.echoes import normalised, originals_of, without_echoes
 from aegis.memory.embedding_text import embed_or_none
-from aegis.memory.models import Hit, ScorePart
+from aegis.memory.models import Hit, Hits, ScorePart
 from aegis.memory.ranking import (
     Question,
     Ranked,
@@ -25,7 +26,6 @@ from aegis.memory.ranking import (
     rank,
 )
 from aegis.memory.reasons import explain
-from aegis.memory.dates import understand
 from aegis.memory.store import search, statistics
 from aegis.memory.timing import timely_ids, weigh_times
 
@@ -62,6 +62,8 @@ _SAMPLE_AGAIN_DAYS = 1.0
 #: How wide HNSW is searched: a fused answer does not hang on the last neighbour, a pure one does.
 _EF_FUSED, _EF_VECTOR = 64, 150
 
+_NO_VECTOR = "The embedder did not answer in time; what was found was found by words."
+
 _log = logging.getLogger("aegis.memory")
 
 
@@ -92,7 +94,7 @@ async def recall(
     metric: Metric,
     where: EpisodeFilter,
     now: datetime,
-) -> list[Hit]:
+) -> Hits:
     """Return the `k` episodes that answer best, best first: fewer only where there are fewer.
 
     Raises:
@@ -103,7 +105,7 @@ async def recall(
     text = _clean(query)
     if mode == "time":
         async with db.transaction() as conn:
-            return await _newest(conn, where, k, but=[], echoes=True)
+            return Hits(await _newest(conn, where, k, but=[], echoes=True))
     found, space = await _vector(embedder, text, vector, mode)
     if mode == "vector" and found is None:
         raise InvalidInput(
@@ -125,7 +127,8 @@ async def recall(
     hits, stale = await _answer(db, asked)
     if stale and await _sample(db, asked):
         hits, _ = await _answer(db, asked)
-    return hits
+    missed = embedder is not None and found is None and mode != "text"
+    return Hits(hits, warnings=[_NO_VECTOR] if missed else [])
 
 
 def _check(

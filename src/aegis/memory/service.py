@@ -7,6 +7,7 @@ embedder is asked between transactions, never inside one.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,11 @@ from aegis.errors import Conflict, NotFound
 from aegis.memory import backfill, bulk, validate
 from aegis.memory.decisions import Decisions
 from aegis.memory.echoing import mark_echo
+from aegis.memory.embedding.patience import Patient
 from aegis.memory.embedding_text import embed_or_none
 from aegis.memory.facts import Facts
 from aegis.memory.models import IMPORTANCE, EpisodeFilter, NewEpisode
+from aegis.memory.reranking.stage import Reranking
 from aegis.memory.store import episodes as store
 from aegis.memory.vectors import VectorSearch
 
@@ -27,7 +30,8 @@ if TYPE_CHECKING:
     from aegis.db import Database
     from aegis.memory.bulk import Recorded
     from aegis.memory.embedding import Embedder
-    from aegis.memory.models import ContextBlock, Episode, Hit, Importance, Metric, Mode
+    from aegis.memory.models import ContextBlock, Episode, Hits, Importance, Metric, Mode
+    from aegis.memory.reranking import Reranker
 
 __all__ = ["Memory"]
 
@@ -43,10 +47,20 @@ _UPDATABLE = frozenset(
 class Memory:
     """Episodes of one client; `namespace` is where a call that names none goes."""
 
-    def __init__(self, db: Database, embedder: Embedder | None, *, namespace: str) -> None:
+    def __init__(
+        self,
+        db: Database,
+        embedder: Embedder | None,
+        *,
+        namespace: str,
+        reranker: Reranker | None = None,
+    ) -> None:
         validate.check_namespace(namespace)
         self._db = db
         self._embedder = embedder
+        budget_ms = db.settings.embedding_budget_ms
+        self._asking = None if embedder is None else Patient(embedder, budget_ms=budget_ms)
+        self._reranking = Reranking(reranker, db.settings)
         self.namespace = namespace
         self.facts = Facts(db, embedder, namespace=namespace)
         self.vectors = VectorSearch(db, embedder, namespace=namespace)
@@ -238,11 +252,14 @@ class Memory:
         event_types: Sequence[str] = (),
         tags: Sequence[str] = (),
         min_importance: Importance | None = None,
-    ) -> builtins.list[Hit]:
+        asked_at: datetime | None = None,
+    ) -> Hits:
         """Return the `k` episodes that answer `query` best, best first, each with its reasons.
 
         Exactly `k` come back whenever the filter lets `k` through. `vector` replaces the
         embedding of `query`. `mode` picks the arms; `metric` is the distance of mode `vector`.
+        Times in words ("last May") and the age of memories are seen from `asked_at`, now if None.
+        What had to be done without, such as a vector or the reranker, is said in `warnings`.
 
         Raises:
             InvalidInput: nothing to search for, or a value out of range.
@@ -250,19 +267,23 @@ class Memory:
         # Ranking loads numpy, which nothing else here needs.
         from aegis.memory.recall import recall
 
-        return await recall(
+        if asked_at is not None:
+            validate.check_time("asked_at", asked_at)
+        hits = await recall(
             self._db,
-            self._embedder,
+            # Nothing else answers in mode `vector`, so that it waits as long as it takes.
+            self._embedder if mode == "vector" else self._asking,
             query=query,
             vector=vector,
-            k=k,
+            k=self._reranking.depth(k, mode, query),
             mode=mode,
             metric=metric,
             where=self._filter(
                 namespace, session_id, since, until, event_types, tags, min_importance
             ),
-            now=datetime.now(UTC),
+            now=asked_at or datetime.now(UTC),
         )
+        return await self._reranking.apply(hits, query=query, k=k, mode=mode)
 
     async def context(
         self,
@@ -280,6 +301,7 @@ class Memory:
         event_types: Sequence[str] = (),
         tags: Sequence[str] = (),
         min_importance: Importance | None = None,
+        asked_at: datetime | None = None,
     ) -> ContextBlock:
         """Return what is remembered of `query` as text for a prompt, within `budget_tokens`.
 
@@ -308,9 +330,10 @@ class Memory:
             event_types=event_types,
             tags=tags,
             min_importance=min_importance,
+            asked_at=asked_at,
         )
         chosen = without_echoes(hits) if mode == "time" else relevant(hits)
-        return make_block(chosen, budget_tokens=budget_tokens)
+        return replace(make_block(chosen, budget_tokens=budget_tokens), warnings=hits.warnings)
 
     async def backfill(
         self,

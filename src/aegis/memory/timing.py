@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aegis.memory.closeness import measure
+from aegis.memory.dates.closeness import measure
 from aegis.memory.store import search_time
 from aegis.memory.store.search import lexeme_query
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import tzinfo
+    from datetime import datetime, tzinfo
 
     from aegis.db import Connection
     from aegis.memory.candidates import Candidates
-    from aegis.memory.closeness import Closeness
     from aegis.memory.dates import TimeSpan
+    from aegis.memory.dates.closeness import Closeness
     from aegis.memory.recall import Asked
 
 __all__ = ["timely_ids", "weigh_times"]
@@ -65,7 +65,7 @@ async def weigh_times(
     return measure(spans, candidates.times, told, zone)
 
 
-def _within(asked: Asked) -> list[tuple]:
+def _within(asked: Asked) -> list[tuple[datetime, datetime]]:
     """Return the intervals as far as the filter lets anything of them through."""
     where = asked.where
     bounds = [

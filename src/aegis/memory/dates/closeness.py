@@ -25,8 +25,10 @@ _DAY_S = 86_400.0
 #: Things are told when they happened or in the days after, seldom before: the distance in days, on
 #: either side of an interval, at which closeness has fallen to 1/e…
 _AFTER_DAYS, _BEFORE_DAYS = 3.0, 1.0
-#: …longer by this share of the interval's own length, which is never counted as more than…
+#: …and so much longer: by a share of the interval's own length, and days at most.
 _SLACK, _MOST_SLACK_DAYS = 0.15, 30.0
+#: Less than this is as good as nothing.
+_LEAST = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +49,7 @@ def measure(
 ) -> list[Closeness]:
     """Return the closeness of each memory, given its time (seconds since 1970) and its text."""
     asked = [(s.since.timestamp(), s.until.timestamp(), s) for s in spans]
-    return [
-        _closeness(asked, time, text, zone) for time, text in zip(times, texts, strict=True)
-    ]
+    return [_closeness(asked, time, text, zone) for time, text in zip(times, texts, strict=True)]
 
 
 def _closeness(
@@ -64,10 +64,13 @@ def _closeness(
     own = _told_spans(text, time, zone)
     for since, until, span in asked:
         here = span.certainty * _near(time, since, until)
-        there = span.certainty * max((c * _overlap(a, b, since, until) for a, b, c in own), default=0)
+        there = span.certainty * max(
+            (c * _overlap(a, b, since, until) for a, b, c in own), default=0
+        )
         if max(here, there) > max(when, told):
             best = str(span)
         when, told = max(when, here), max(told, there)
+    when, told = (value if value >= _LEAST else 0.0 for value in (when, told))
     return Closeness(when, told, best)
 
 
@@ -87,9 +90,7 @@ def _told_spans(text: str, time: float, zone: tzinfo | None) -> list[tuple[float
         at = datetime.fromtimestamp(time, zone or UTC)
     except (ValueError, OverflowError, OSError):
         return []
-    return [
-        (s.since.timestamp(), s.until.timestamp(), s.certainty) for s in understand(text, at)
-    ]
+    return [(s.since.timestamp(), s.until.timestamp(), s.certainty) for s in understand(text, at)]
 
 
 def _overlap(since: float, until: float, other_since: float, other_until: float) -> float:

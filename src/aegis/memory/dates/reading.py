@@ -10,10 +10,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from aegis.memory import periods
-from aegis.memory.date_naming import Naming
-from aegis.memory.date_words import Choice, Reading, Words, choice, one
-from aegis.memory.periods import NUMBERS, UNITS
+from aegis.memory.dates import periods
+from aegis.memory.dates.naming import Naming
+from aegis.memory.dates.periods import NUMBERS, UNITS
+from aegis.memory.dates.words import Choice, Reading, Words, choice, one
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ _ENDS = frozenset(".,?!;:)")
 class _Length(NamedTuple):
     """A number of units, such as "two weeks"."""
 
-    count: int
+    number: int
     unit: str
     end: int
 
@@ -123,7 +123,7 @@ class Reader:
         length = self._length(place + 1, plural=True)
         if length is None:
             return None
-        start = periods.shifted(self._at, length.unit, -length.count)
+        start = periods.shifted(self._at, length.unit, -length.number)
         until = _plus(self._at, timedelta(seconds=1))
         if start is None or until is None:
             return None
@@ -220,4 +220,3 @@ def _plus(moment: datetime, length: timedelta) -> datetime | None:
         return moment + length
     except OverflowError:
         return None
-

@@ -1,7 +1,7 @@
 """The times that a text names, as half-open intervals, seen from the moment it was said. Pure.
 
-`understand("What did we do last May?", at)` is May of last year. Only English is understood; text in
-another language names no time. Nothing here looks at a clock.
+`understand("What did we do last May?", at)` is May of this year or the last. Only English is
+understood; text in another language names no time. Nothing here looks at a clock.
 
 The text is cut into words once and read from left to right by rules that look at a bounded number
 of words, so that the time it takes grows with the length of the text and nothing else; of a long
@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from aegis.memory.date_reading import Reader
+from aegis.memory.dates.reading import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aegis.memory.date_reading import Reading
+    from aegis.memory.dates.reading import Reading
 
 __all__ = ["TimeSpan", "names_time", "understand"]
 

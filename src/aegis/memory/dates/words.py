@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from aegis.memory.periods import Period
+    from aegis.memory.dates.periods import Period
 
 __all__ = ["Choice", "Reading", "Words", "choice", "one"]
 

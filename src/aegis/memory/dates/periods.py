@@ -36,9 +36,20 @@ __all__ = [
 #: Since, inclusive, and until, exclusive.
 Period: TypeAlias = tuple[datetime, datetime]
 
-_MONTH_NAMES = (
-    "january february march april may june july august september october november december"
-).split()
+_MONTH_NAMES = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+]
 #: Names and abbreviations, 1 to 12.
 MONTHS = (
     {name: number for number, name in enumerate(_MONTH_NAMES, 1)}
@@ -48,13 +59,27 @@ MONTHS = (
 WEEKDAYS = {
     name: number
     for number, name in enumerate(
-        "monday tuesday wednesday thursday friday saturday sunday".split()
+        ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
     )
 }
 NUMBERS = {
     name: number
     for number, name in enumerate(
-        "one two three four five six seven eight nine ten eleven twelve".split(), 1
+        [
+            "one",
+            "two",
+            "three",
+            "four",
+            "five",
+            "six",
+            "seven",
+            "eight",
+            "nine",
+            "ten",
+            "eleven",
+            "twelve",
+        ],
+        1,
     )
 } | {"a": 1, "an": 1, "couple": 2, "few": 3, "several": 4}
 ORDINALS = {"first": 1, "second": 2, "third": 3, "fourth": 4, "1st": 1, "2nd": 2, "3rd": 3}
@@ -164,7 +189,7 @@ def unit_of(moment: datetime, unit: str, offset: int = 0) -> Period | None:
 
 
 def ago(moment: datetime, unit: str, count: int) -> Period | None:
-    """Return when it was `count` units before `moment` (after, if negative), as exact as people are.
+    """Return when it was `count` units before `moment` (after, if negative), as people mean it.
 
     Days are exact; of weeks and more, half a unit either side is meant as well.
     """
