@@ -6,6 +6,7 @@ bounded size.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from aegis.memory.dates.closeness import measure
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["timely_ids", "weigh_times"]
 
-#: Rows that are looked at, in all, and parts that an interval is cut into.
-_ROWS, _PARTS = 320, 8
+#: Rows that are looked at, in all, and parts that the intervals are cut into, so that the rows of
+#: a long one are from all of it.
+_ROWS, _PARTS = 320, 24
 #: What each of words and vector hands on.
 _LIMIT = 10
 #: Of a memory's text, as far as it is read for times.
@@ -39,15 +41,15 @@ async def timely_ids(
     spans = _within(asked)
     if not spans:
         return list(but)
+    parts = _cut(spans)
     found = await search_time.find_timely(
         conn,
         where=asked.where,
-        spans=spans,
+        parts=parts,
         words=[lexeme_query(word) for word in words],
         vector=asked.vector,
         space=asked.space,
-        parts=_PARTS,
-        rows=max(1, _ROWS // (_PARTS * len(spans))),
+        rows=max(1, _ROWS // len(parts)),
         limit=_LIMIT,
     )
     known = set(but)
@@ -76,3 +78,13 @@ def _within(asked: Asked) -> list[tuple[datetime, datetime]]:
         for span in asked.times
     ]
     return [(since, until) for since, until in bounds if since < until]
+
+
+def _cut(spans: Sequence[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
+    """Return the intervals in parts of equal length, `_PARTS` in all or a little less."""
+    count = max(1, _PARTS // len(spans))
+    parts: list[tuple[datetime, datetime]] = []
+    for since, until in spans:
+        bounds = [since + n * (until - since) / count for n in range(count)] + [until]
+        parts += [(a, b) for a, b in pairwise(bounds) if a < b]
+    return parts

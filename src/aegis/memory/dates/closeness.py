@@ -71,7 +71,7 @@ def _closeness(
             best = str(span)
         when, told = max(when, here), max(told, there)
     when, told = (value if value >= _LEAST else 0.0 for value in (when, told))
-    return Closeness(when, told, best)
+    return Closeness(when, told, best if when or told else "")
 
 
 def _near(time: float, since: float, until: float) -> float:

@@ -1,7 +1,7 @@
 """SQL of the arm of time: what lies in the intervals that a question names.
 
 Asked only where a question names a time. However wide the intervals are, a bounded number of rows
-is read: each is cut into equal parts, and of each part the first rows by the index of times.
+is read: of each part of an interval the newest, by the index of times.
 """
 
 from __future__ import annotations
@@ -26,10 +26,8 @@ __all__ = ["find_timely", "read_texts"]
 # An echo is left to the other arms: they find its original as well.
 _TIMELY: LiteralString = """
 WITH parts AS MATERIALIZED (
-    SELECT w.since + n * (w.until - w.since) / %(parts)s AS since,
-           w.since + (n + 1) * (w.until - w.since) / %(parts)s AS until
+    SELECT w.since, w.until
     FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS w (since, until)
-    CROSS JOIN generate_series(0, %(parts)s - 1) AS n
 ),
 inside AS MATERIALIZED (
     SELECT m.id, m.rank, m.distance
@@ -57,18 +55,16 @@ async def find_timely(
     conn: Connection,
     *,
     where: EpisodeFilter,
-    spans: Sequence[tuple[datetime, datetime]],
+    parts: Sequence[tuple[datetime, datetime]],
     words: Sequence[str],
     vector: str | None,
     space: Space | None,
-    parts: int,
     rows: int,
     limit: int,
 ) -> list[int]:
-    """Return ids of episodes in `spans`: the nearest by vector and the best by words.
+    """Return ids of episodes in these half-open intervals: the nearest, and the best by words.
 
-    Each span is cut into `parts`, and the newest `rows` of each are looked at. `words` are
-    lexemes in the text form of a tsquery.
+    The newest `rows` of each are looked at. `words` are lexemes in the text form of a tsquery.
     """
     distance = sql.SQL("NULL::float8")
     if space is not None and vector is not None:
@@ -77,9 +73,8 @@ async def find_timely(
         ).format(comparable=comparable(space))
     statement = sql.SQL(_TIMELY).format(distance=distance, conditions=sql.SQL(CONDITIONS))
     params: dict[str, Any] = filter_params(where) | {
-        "starts": [since for since, _ in spans],
-        "ends": [until for _, until in spans],
-        "parts": parts,
+        "starts": [since for since, _ in parts],
+        "ends": [until for _, until in parts],
         "rows": rows,
         "words": " | ".join(words),
         "vector": vector,
