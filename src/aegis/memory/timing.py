@@ -31,7 +31,7 @@ _ROWS, _PARTS = 320, 24
 #: What each of words and vector hands on.
 _LIMIT = 10
 #: Of a memory's text, as far as it is read for times.
-_READ_CHARACTERS = 600
+_READ_CHARACTERS = 300
 
 
 async def timely_ids(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from aegis.memory.dates import periods
 from aegis.memory.dates.periods import (
+    HOLIDAYS,
     MONTHS,
     ORDINALS,
     SEASONS,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from aegis.memory.dates.periods import Period
     from aegis.memory.dates.words import Words
 
-__all__ = ["Naming"]
+__all__ = ["NAME_BEGINNINGS", "Naming"]
 
 #: Certainties: said outright, of a bare word, of the other of two readings, in passing.
 _SAID, _BARE, _EITHER, _PASSING = 0.9, 0.7, 0.5, 0.4
@@ -73,6 +74,11 @@ _PARTS = {
 }
 _PAST, _NOW, _NEXT = ("last", "previous", "past"), ("this", "current"), ("next", "coming")
 _RELATIVE_DAYS = {"today": 0, "tonight": 0, "yesterday": -1, "tomorrow": 1}
+
+#: Words that a name of a time begins with, beside digits.
+NAME_BEGINNINGS = frozenset({"the", "day", "q", "h"}).union(
+    _PAST, _NOW, _NEXT, _RELATIVE_DAYS, _PARTS, ORDINALS, MONTHS, SEASONS, WEEKDAYS
+) | {words[0] for words in HOLIDAYS}
 
 
 class Naming:

@@ -11,15 +11,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from aegis.memory.dates import periods
-from aegis.memory.dates.naming import Naming
-from aegis.memory.dates.periods import NUMBERS, UNITS
+from aegis.memory.dates.naming import NAME_BEGINNINGS, Naming
+from aegis.memory.dates.periods import MONTHS, NUMBERS, TIMES_OF_DAY, UNITS
 from aegis.memory.dates.words import Choice, Reading, Words, choice, one
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-__all__ = ["Reader", "Reading"]
+__all__ = ["BEGINNINGS", "Reader", "Reading"]
 
 #: Certainties: what is said outright, what an open end leaves, the day that something is told on.
 _SAID, _OPEN, _ANCHOR = 0.9, 0.5, 0.5
@@ -27,6 +27,19 @@ _SAID, _OPEN, _ANCHOR = 0.9, 0.5, 0.5
 _OPEN_DAYS = 366
 _BEFORE = frozenset({"before", "until", "till", "by"})
 _AFTER = frozenset({"after", "since", "following"})
+#: Words that a time begins with; at any other word there is nothing to look for.
+BEGINNINGS = (
+    frozenset(["between", "from", "the", "last", "past", "previous"])
+    | _BEFORE
+    | _AFTER
+    | NUMBERS.keys()
+    | {unit for unit in UNITS if not unit.endswith("s")}
+    | NAME_BEGINNINGS
+)
+_FOLLOWING = BEGINNINGS.union(UNITS, TIMES_OF_DAY)
+#: Of these only with such a word or a number behind them.
+_LEADING = frozenset({"the", "from", "between", "last", "past", "previous"}) | _BEFORE | _AFTER
+_BEHIND_NUMBERS = frozenset({"of", "st", "nd", "rd", "th", "-", "/", "."}).union(UNITS, MONTHS)
 _ENDS = frozenset(".,?!;:)")
 
 
@@ -39,10 +52,10 @@ class _Length(NamedTuple):
 
 
 class Reader:
-    """Reads the words of one text, said at `at` (without a zone)."""
+    """Reads the words of one text, in lower case and as written, said at `at` (without a zone)."""
 
-    def __init__(self, words: Sequence[str], capitals: Sequence[bool], at: datetime) -> None:
-        self._words = Words(words, capitals)
+    def __init__(self, words: Sequence[str], written: Sequence[str], at: datetime) -> None:
+        self._words = Words(words, written)
         self._naming = Naming(self._words, at)
         self._at = at
         self._rules: tuple[Callable[[int], Reading | None], ...] = (
@@ -57,11 +70,27 @@ class Reader:
 
     def read(self, place: int) -> Reading | None:
         """Return what the words from `place` on mean, None where they name no time."""
+        if not self._may_begin(place):
+            return None
         for rule in self._rules:
             reading = rule(place)
             if reading is not None and reading.choices:
                 return reading
         return None
+
+    def _may_begin(self, place: int) -> bool:
+        """Return whether a time may begin here; spares most words all the rules."""
+        word = self._words.at(place)
+        if word.isdigit():
+            return len(word) == 4 or self._words.at(place + 1) in _BEHIND_NUMBERS
+        if word not in BEGINNINGS:
+            return False
+        following = self._words.at(place + 1)
+        if word in NUMBERS:
+            return following in UNITS or following in ("couple", "few", "of")
+        if word in _LEADING:
+            return following in _FOLLOWING or following.isdigit()
+        return True
 
     def _between(self, place: int) -> Reading | None:
         """Read "between March and June (2023)" and "from 3 May to 5 May"."""

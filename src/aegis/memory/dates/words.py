@@ -32,9 +32,9 @@ class Reading(NamedTuple):
 class Words:
     """The words of a text in lower case; behind the last one there are empty ones."""
 
-    def __init__(self, words: Sequence[str], capitals: Sequence[bool]) -> None:
+    def __init__(self, words: Sequence[str], written: Sequence[str]) -> None:
         self._words = words
-        self._capitals = capitals
+        self._written = written
 
     def at(self, place: int) -> str:
         """Return the word at `place`, '' outside the text."""
@@ -52,7 +52,7 @@ class Words:
 
     def capital(self, place: int) -> bool:
         """Return whether the word at `place` is written with a capital letter."""
-        return 0 <= place < len(self._words) and self._capitals[place]
+        return 0 <= place < len(self._words) and self._written[place][:1].isupper()
 
 
 def choice(period: Period | None, certainty: float) -> list[Choice]:
