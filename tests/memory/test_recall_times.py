@@ -11,7 +11,7 @@ from aegis.errors import InvalidInput
 from aegis.memory import Memory, timing
 from aegis.memory.models import NewEpisode
 from aegis.memory.store import search_time
-from tests.memory.conftest import LARGE, START
+from tests.memory.conftest import START
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -170,13 +170,13 @@ async def test_in_a_large_namespace_a_day_is_found_whatever_the_words(
     large_db: Database, embedder: Embedder
 ) -> None:
     memory = Memory(large_db, embedder, namespace="default")
-    minute = START + timedelta(minutes=LARGE // 2)
-    await memory.record("note", "an odd thing", timestamp=minute, session_id="odd")
-    asked = START + timedelta(days=30)
-    hits = await memory.recall(f"What happened on {minute:%d %B %Y}?", k=20, asked_at=asked)
-    assert len(hits) == 20
-    assert hits[0].episode.timestamp.date() == minute.date()
-    assert next(part for part in hits[0].parts if part.arm == "time").rank == 1
+    later = START + timedelta(days=70)
+    for number, text in enumerate(("Fed the owl", "Oiled the gate", "Lost a glove")):
+        at = later + timedelta(hours=number)
+        await memory.record("note", text, timestamp=at, session_id="later")
+    asked = START + timedelta(days=100)
+    hits = await memory.recall(f"What happened on {later:%d %B %Y}?", k=3, asked_at=asked)
+    assert {hit.episode.timestamp.date() for hit in hits} == {later.date()}
 
 
 async def test_a_long_time_is_looked_at_in_all_its_parts(
