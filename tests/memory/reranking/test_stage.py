@@ -251,3 +251,5 @@ def test_of_equal_memories_the_reranker_decides_and_a_far_better_one_stays_ahead
     equal = [_hit(1, 1.0), _hit(2, 1.0), _hit(3, -8.0)]
     fused = {hit.episode.id: hit.score for hit in fuse(equal, [0.1, 0.9, 0.5], weight=1)}
     assert fused[2] > fused[1] > fused[3]
+    same = fuse([_hit(1, 1.0), _hit(2, 1.0)], [0.1, 0.9], weight=1)
+    assert same[1].score > same[0].score

@@ -30,6 +30,9 @@ __all__ = ["Reranking", "fuse"]
 #: What a reranker reads of a memory; most models read 512 tokens.
 _READ_CHARACTERS = 4_000
 
+#: What a standard deviation of our scores counts at least: among equals the reranker decides.
+_LEAST_SPREAD = 0.25
+
 _log = logging.getLogger("aegis.memory")
 
 
@@ -101,7 +104,7 @@ def fuse(hits: Sequence[Hit], scores: Sequence[float], *, weight: float) -> list
     reranker says logits or shares; `weight` 1 lets both say equally much. Order is kept.
     """
     ours, theirs = [hit.score for hit in hits], _standard(scores)
-    spread = _spread(ours)
+    spread = max(_spread(ours), _LEAST_SPREAD)
     order = sorted(range(len(hits)), key=lambda i: -scores[i])
     ranks = {place: rank for rank, place in enumerate(order, 1)}
     fused: list[Hit] = []
