@@ -35,6 +35,8 @@ class HTTPReranker:
     def __init__(self, settings: Settings) -> None:
         """Take URL, model and key from `settings`; connect at first use.
 
+        The HTTP library is loaded here: a question's budget is not for that.
+
         Raises:
             ConfigError: URL or key are missing or cannot be sent (`reranker_url`,
                 `reranker_key`).
@@ -42,7 +44,7 @@ class HTTPReranker:
         self._endpoint, self._host = _endpoint(settings.reranker_url)
         self._headers = _headers(settings.reranker_api_key)
         self._model = settings.reranker_model
-        self._client: httpx2.AsyncClient | None = None
+        self._client: httpx2.AsyncClient | None = _open_client()
         #: Whether the endpoint wants `texts`; found out by the first answer.
         self._texts_only = False
 
@@ -74,8 +76,7 @@ class HTTPReranker:
         import httpx2
 
         if self._client is None:
-            # Whoever asks has a budget, and gives up when it is spent.
-            self._client = httpx2.AsyncClient(timeout=None)
+            self._client = _open_client()
         body = self._body(question, texts, texts_only=texts_only or self._texts_only)
         read = bytearray()
         try:
@@ -141,6 +142,13 @@ class HTTPReranker:
             "later.",
             code="reranker_unavailable",
         )
+
+
+def _open_client() -> httpx2.AsyncClient:
+    import httpx2
+
+    # Whoever asks has a budget, and gives up when it is spent.
+    return httpx2.AsyncClient(timeout=None)
 
 
 def _whole(value: Any) -> int:
