@@ -5,8 +5,10 @@
 The model is a softmax over the candidates of a question, linear in the features of
 `aegis.memory.ranking`, fitted by Newton's method: the loss is minus the mean log-probability of
 the evidence, each source weighs the same, and there are two sets of weights, mixed by the mean
-length of the namespace's memories. Figures are cross-validated: the weights for a conversation
-never saw a question about it.
+length of the namespace's memories. The two weights of time are fitted after that, with the others
+held, to the questions that name a time; these are too few for sets of their own. Questions are
+taken as asked the day after the conversation ends. Figures are cross-validated: the weights for a
+conversation never saw a question about it.
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,13 +25,21 @@ import numpy as np
 
 import aegis.memory
 from aegis.config import load_settings
+from aegis.memory.dates import understand
 from aegis.memory.embedding import open_embedder, vector_text
 from aegis.memory.models import EpisodeFilter
 from aegis.memory.ranking import FEATURES, Weights, load_weights, score_features
 from aegis.memory.recall import Asked, gather
 from aegis.memory.service import Memory
 from aegis.memory.store.search import Space, read_question
-from benchmarks.conversations import Conversation, read_conversations, recall_at, record
+from aegis.memory.timing import weigh_times
+from benchmarks.conversations import (
+    Conversation,
+    Question,
+    read_conversations,
+    recall_at,
+    record,
+)
 from benchmarks.database import migrated_database
 from benchmarks.report import progress
 
@@ -42,6 +52,8 @@ if TYPE_CHECKING:
 
 #: Penalty on the weights, in units of each feature's spread: small, as the model is.
 _RIDGE = 1e-3
+#: The same on the weights of time, more because so few questions speak of it.
+_TIME_RIDGE = 0.02
 _DEEPEST = 50
 
 
@@ -51,14 +63,22 @@ class Example:
 
     source: str
     conversation: str
+    category: str
     keys: list[str]
     features: NDArray[np.float64]
     mean_terms: float
     evidence: frozenset[str]
+    #: Of each candidate, `when` and `told` of `aegis.memory.dates.closeness`: (candidates, 2).
+    closeness: NDArray[np.float64]
 
     @property
     def gold(self) -> list[int]:
         return [i for i, key in enumerate(self.keys) if key in self.evidence]
+
+    @property
+    def dated(self) -> bool:
+        """Whether the question names a time that anything is close to."""
+        return bool(self.closeness.any())
 
 
 def main() -> None:
@@ -67,8 +87,16 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="replace weights.json")
     args = parser.parse_args()
     examples = asyncio.run(_collect(read_conversations(args.data)))
-    for source, figures in sorted(cross_validate(examples).items()):
-        print(source, " ".join(f"{name} {value:.3f}" for name, value in figures.items()))
+    print("cross-validated, without the weights of time → with them")
+    for group, figures in sorted(cross_validate(examples).items()):
+        pairs = [
+            f"{name} {figures[f'{name}_without_time']:.3f} → {value:.3f}"
+            for name, value in figures.items()
+            if f"{name}_without_time" in figures
+        ]
+        print(f"{group}: " + ", ".join(pairs))
+    dated = [example for example in examples if example.dated]
+    print(f"{len(dated)} of {len(examples)} questions name a time")
     weights = fit(examples)
     text = _as_json(weights)
     print(text)
@@ -77,14 +105,19 @@ def main() -> None:
 
 
 def cross_validate(examples: Sequence[Example]) -> dict[str, dict[str, float]]:
-    """Return the figures of each source, every conversation left out once."""
+    """Return the figures of each source and category, every conversation left out once."""
     found: dict[str, list[dict[str, float]]] = {}
     for name in sorted({example.conversation for example in examples}):
         weights = fit([example for example in examples if example.conversation != name])
         for example in examples:
             if example.conversation == name:
-                answer = _answer(example, weights)
-                found.setdefault(example.source, []).append(recall_at(answer, example.evidence))
+                figures = recall_at(_answer(example, weights), example.evidence)
+                plain = replace(weights, when=0.0, told=0.0)
+                before = recall_at(_answer(example, plain), example.evidence)
+                figures |= {f"{name}_without_time": value for name, value in before.items()}
+                groups = [example.source, f"{example.source} {example.category}"]
+                for group in groups + [f"{example.source}, dated"] * example.dated:
+                    found.setdefault(group, []).append(figures)
     return {
         source: {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
         for source, rows in found.items()
@@ -120,12 +153,35 @@ def fit(examples: Sequence[Example]) -> Weights:
     half = len(FEATURES)
     raw_weights = theta / spread
     shape = load_weights()
-    return Weights(
+    weights = Weights(
         short=raw_weights[:half].tolist(),
         long=raw_weights[half:].tolist(),
         short_terms=shape.short_terms,
         long_terms=shape.long_terms,
     )
+    when, told = _fit_time(usable, weights)
+    return replace(weights, when=when, told=told)
+
+
+def _fit_time(examples: Sequence[Example], weights: Weights) -> list[float]:
+    """Return the weights of `when` and `told` that go best with the others as they are."""
+    dated = [example for example in examples if example.dated]
+    theta = np.zeros(2)
+    for _ in range(30):
+        gradient, curvature = _TIME_RIDGE * theta, _TIME_RIDGE * np.eye(2)
+        for example in dated:
+            x = example.closeness
+            scores = example.features @ np.array(weights.at(example.mean_terms)) + x @ theta
+            p = np.exp(scores - scores.max())
+            p /= p.sum()
+            mean = p @ x
+            gradient -= (x[example.gold].mean(axis=0) - mean) / len(dated)
+            curvature += ((x * p[:, None]).T @ x - np.outer(mean, mean)) / len(dated)
+        step = np.linalg.solve(curvature, gradient)
+        theta -= step * min(1.0, 2.0 / max(np.abs(step).max(), 1e-9))
+        if np.abs(step).max() < 1e-6:
+            break
+    return theta.tolist()
 
 
 def _mixed(example: Example) -> NDArray[np.float64]:
@@ -143,6 +199,7 @@ def _mixed(example: Example) -> NDArray[np.float64]:
 
 def _answer(example: Example, weights: Weights) -> list[str]:
     scores = example.features @ np.array(weights.at(example.mean_terms))
+    scores = scores + example.closeness @ np.array([weights.when, weights.told])
     order = np.argsort(-scores, kind="stable")[:_DEEPEST]
     return [example.keys[i] for i in order]
 
@@ -156,6 +213,9 @@ async def _collect(conversations: Sequence[Conversation]) -> list[Example]:
         for conversation in progress(conversations, "Recording and asking"):
             ids = await record(memory, conversation)
             keys = dict(zip(ids, (str(m["id"]) for m in conversation.messages), strict=True))
+            asked_at = timedelta(days=1) + max(
+                datetime.fromisoformat(m["time"]) for m in conversation.messages
+            )
             vectors = await embedder.embed([question.text for question in conversation.questions])
             for question, vector in zip(conversation.questions, vectors, strict=True):
                 asked = Asked(
@@ -166,29 +226,32 @@ async def _collect(conversations: Sequence[Conversation]) -> list[Example]:
                     mode="hybrid",
                     metric="cosine",
                     where=EpisodeFilter(namespace=conversation.name),
-                    now=datetime.now(UTC),
+                    now=asked_at,
+                    times=understand(question.text, asked_at),
                 )
-                examples.append(
-                    await _example(db, asked, keys, conversation.source, question.evidence)
-                )
+                examples.append(await _example(db, asked, keys, conversation.source, question))
     await embedder.aclose()
     return examples
 
 
 async def _example(
-    db: Database, asked: Asked, keys: dict[int, str], source: str, evidence: frozenset[str]
+    db: Database, asked: Asked, keys: dict[int, str], source: str, question: Question
 ) -> Example:
     namespace = asked.where.namespace or ""
     async with db.transaction() as conn:
         facts = await read_question(conn, query=asked.query, namespace=namespace, ef_search=80)
         candidates, weighed = await gather(conn, asked, facts)
+        close = await weigh_times(conn, asked.times, candidates, asked.now.tzinfo)
+    closeness = np.array([(c.when, c.told) for c in close] or [(0.0, 0.0)] * len(candidates.ids))
     return Example(
         source=source,
         conversation=namespace,
+        category=question.category,
         keys=[keys[row_id] for row_id in candidates.ids],
         features=score_features(candidates, weighed),
         mean_terms=weighed.mean_terms,
-        evidence=evidence,
+        evidence=question.evidence,
+        closeness=closeness.reshape(-1, 2),
     )
 
 
@@ -198,6 +261,8 @@ def _as_json(weights: Weights) -> str:
         "long": dict(zip(FEATURES, [round(w, 4) for w in weights.long], strict=True)),
         "short_terms": weights.short_terms,
         "long_terms": weights.long_terms,
+        "when": round(weights.when, 4),
+        "told": round(weights.told, 4),
     }
     return json.dumps(content, indent=2) + "\n"
 

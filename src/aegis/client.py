@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from aegis.db import Database
     from aegis.memory import Memory
     from aegis.memory.embedding import Embedder
+    from aegis.memory.reranking import Reranker
 
 __all__ = ["Aegis", "Bridge", "Connecting", "connect", "unwrap"]
 
@@ -33,7 +34,13 @@ T = TypeVar("T")
 class Aegis:
     """An open client. `memory` is the agent's memory, `db` the pool beneath."""
 
-    def __init__(self, db: Database, embedder: Embedder | None, settings: Settings) -> None:
+    def __init__(
+        self,
+        db: Database,
+        embedder: Embedder | None,
+        settings: Settings,
+        reranker: Reranker | None = None,
+    ) -> None:
         from aegis.memory import Memory
 
         #: Into the event loop in which this was opened.
@@ -41,7 +48,7 @@ class Aegis:
         self.db = db
         self.embedder = embedder
         self.settings = settings
-        self.memory: Memory = Memory(db, embedder, namespace=settings.namespace)
+        self.memory: Memory = Memory(db, embedder, namespace=settings.namespace, reranker=reranker)
 
 
 class Connecting:
@@ -57,6 +64,7 @@ class Connecting:
         from aegis.db import Database
         from aegis.db.server import finder, ready
         from aegis.memory.embedding import open_embedder
+        from aegis.memory.reranking import open_reranker
 
         dsn = await ready(self._settings)
         db = await Database.open(
@@ -64,7 +72,10 @@ class Connecting:
         )
         async with AsyncExitStack() as stack:
             stack.push_async_callback(db.close)
-            client = Aegis(db, open_embedder(self._settings), self._settings)
+            reranker = open_reranker(self._settings)
+            if reranker is not None:
+                stack.push_async_callback(reranker.aclose)
+            client = Aegis(db, open_embedder(self._settings), self._settings, reranker)
             stack.push_async_callback(client.memory.usage.flush)
             self._async_stack = stack.pop_all()
         return client

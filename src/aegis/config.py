@@ -24,6 +24,7 @@ if typing.TYPE_CHECKING:
 __all__ = [
     "ENV_PREFIX",
     "EmbedderKind",
+    "RerankerKind",
     "Settings",
     "default_data_dir",
     "load_settings",
@@ -33,6 +34,7 @@ __all__ = [
 ENV_PREFIX = "AEGIS_"
 
 EmbedderKind = Literal["minilm", "openai", "none"]
+RerankerKind = Literal["none", "http", "fastembed"]
 
 
 def default_data_dir() -> Path:
@@ -141,6 +143,34 @@ class Settings:
         "Score from which a proposal is accepted without asking, up to 1; 0 for never.",
         default=0.0,
     )
+    embedding_budget_ms: int = _setting(
+        "Milliseconds that recall waits for the vector of a question; then words alone answer.",
+        default=2_000,
+    )
+    reranker: RerankerKind = _setting(
+        "What reads the best memories again: `none`, `http` (Cohere's, Jina's or "
+        "text-embeddings-inference's format) or `fastembed` (a local cross-encoder, extra).",
+        default="none",
+    )
+    reranker_url: str | None = _setting(
+        "Address of the reranking endpoint; `/rerank` is added where it is missing.", default=None
+    )
+    reranker_model: str | None = _setting(
+        "Model asked for there, or fastembed's name of the local one.", default=None
+    )
+    reranker_path: Path | None = _setting(
+        "Folder of the local cross-encoder; nothing is ever downloaded.", default=None
+    )
+    reranker_api_key: str | None = _setting(
+        "Bearer token for `reranker_url`.", secret=True, default=None
+    )
+    reranker_budget_ms: int = _setting(
+        "Milliseconds that recall waits for the reranker; then it answers without it.", default=200
+    )
+    reranker_top: int = _setting("How many of the best memories it reads.", default=50)
+    reranker_weight: float = _setting(
+        "What its word counts: 1 as much as recall's own, 0 nothing.", default=1.0
+    )
 
 
 def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
@@ -228,6 +258,7 @@ def _check(settings: Settings) -> None:
     if not 0 <= settings.api_port <= 65535:
         raise ConfigError(f"AEGIS_API_PORT is {settings.api_port}; use 0 to 65535.")
     _check_consolidation(settings)
+    _check_second_stage(settings)
     if not 1 <= settings.embedding_dimensions <= 16_000:
         raise ConfigError(
             f"AEGIS_EMBEDDING_DIMENSIONS is {settings.embedding_dimensions}; use 1 to 16000."
@@ -242,3 +273,15 @@ def _check_consolidation(settings: Settings) -> None:
         raise ConfigError(
             f"AEGIS_CONSOLIDATE_ACCEPT_FROM is {settings.consolidate_accept_from}; use 0 to 1."
         )
+
+
+def _check_second_stage(settings: Settings) -> None:
+    for name, least, most in (
+        ("embedding_budget_ms", 1, 600_000),
+        ("reranker_budget_ms", 1, 600_000),
+        ("reranker_top", 2, 1_000),
+        ("reranker_weight", 0, 100),
+    ):
+        value = getattr(settings, name)
+        if not least <= value <= most:
+            raise ConfigError(f"{ENV_PREFIX}{name.upper()} is {value:g}; use {least} to {most:,}.")

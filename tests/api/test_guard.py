@@ -91,7 +91,7 @@ async def test_body_without_a_declared_length_is_read(http: httpx2.AsyncClient) 
     response = await http.post(
         RECALL, content=chunks(), headers={"Content-Type": "application/json"}
     )
-    assert (response.status_code, response.json()) == (200, {"results": []})
+    assert (response.status_code, response.json()) == (200, {"results": [], "warnings": []})
 
 
 async def test_batch_may_be_larger_than_one_episode(http: httpx2.AsyncClient) -> None:

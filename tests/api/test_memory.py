@@ -153,7 +153,7 @@ async def test_namespaces_never_meet(http: httpx2.AsyncClient) -> None:
     found = await http.get(f"{EPISODES}/{made['id']}", params={"namespace": "other"})
     assert found.status_code == 200
     results = await http.post("/v1/memory/recall", json={"query": "cat"})
-    assert results.json() == {"results": []}
+    assert results.json() == {"results": [], "warnings": []}
 
 
 @pytest.mark.parametrize(

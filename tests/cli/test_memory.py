@@ -104,7 +104,7 @@ def test_context_is_text_for_a_prompt(aegis: Shell) -> None:
     assert done.out == f"[e{found} 2026-05-03 note] The cat sat on the mat.\n"
     assert " of 100 tokens, 1 memories" in done.err
     block = aegis("memory", "context", "cat", "--json").json
-    assert set(block) == {"text", "tokens", "budget_tokens", "ids", "left_out"}
+    assert set(block) == {"text", "tokens", "budget_tokens", "ids", "left_out", "warnings"}
     none = aegis("memory", "context", "submarine")
     assert (none.status, none.out) == (0, "")
     assert aegis("memory", "context", "cat", "--budget", "0").status == 2

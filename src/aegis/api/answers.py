@@ -91,9 +91,10 @@ class Hit(_Answer):
 
 
 class Hits(_Answer):
-    """Results, best first."""
+    """Results, best first, and what the answer had to do without."""
 
     results: list[Hit]
+    warnings: list[str]
 
 
 class ContextBlock(_Answer):
@@ -104,6 +105,7 @@ class ContextBlock(_Answer):
     budget_tokens: int
     ids: list[int]
     left_out: list[int]
+    warnings: list[str]
 
 
 class Fact(_Answer):

@@ -93,7 +93,8 @@ async def delete_episode(
 @router.post("/recall", response_model=answers.Hits)
 async def recall(memory: MemoryOf, body: RecallBody) -> Any:
     """Return the episodes that answer the question best, each with the parts of its score."""
-    return answer({"results": await memory.recall(**body.given())})
+    hits = await memory.recall(**body.given())
+    return answer({"results": hits, "warnings": hits.warnings})
 
 
 @router.post("/context", response_model=answers.ContextBlock)

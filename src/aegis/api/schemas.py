@@ -137,6 +137,9 @@ class RecallBody(Body):
     event_types: list[str] = Field(default_factory=list[str])
     tags: list[str] = Field(default_factory=list[str])
     min_importance: Annotated[str | None, _choice(IMPORTANCE)] = None
+    asked_at: OptionalTime = Field(
+        None, description="When it is asked, for times such as last May; now if left out."
+    )
 
 
 class ContextBody(RecallBody):

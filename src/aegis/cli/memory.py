@@ -44,6 +44,7 @@ Types = Annotated[list[str] | None, Option("--type", help="A type; may be repeat
 LeastImportance = Annotated[
     str | None, Option(help="At least this: low, medium, high or critical.")
 ]
+AskedAt = Annotated[str | None, Option(help='When it is asked, for "last May"; now otherwise.')]
 Session = Annotated[str | None, Option("--session", help="Conversation or run.")]
 Json = Annotated[str | None, Option(metavar="JSON", help="A JSON object, or @FILE.")]
 EpisodeId = Annotated[int, Argument(metavar="ID")]
@@ -112,6 +113,7 @@ def recall(
     tags: Tags = None,
     min_importance: LeastImportance = None,
     session: Session = None,
+    asked_at: AskedAt = None,
     namespace: Namespace = None,
     why: Annotated[bool, Option("--why", help="A sentence on each instead of figures.")] = False,
     as_json: AsJson = False,
@@ -119,7 +121,7 @@ def recall(
     """Find the memories that answer a question best."""
     from aegis.cli.recalling import recall_episodes
     from aegis.cli.render import show_json
-    from aegis.cli.results import show_hits
+    from aegis.cli.results import show_hits, show_warnings
     from aegis.config import load_settings
 
     settings = load_settings(namespace=namespace)
@@ -138,6 +140,7 @@ def recall(
                 tags=tags,
                 min_importance=min_importance,
                 session_id=session,
+                asked_at=asked_at,
             ),
         },
     )
@@ -145,6 +148,7 @@ def recall(
         show_json(answer)
     else:
         show_hits(answer["results"], sentences=why)
+        show_warnings(answer["warnings"])
 
 
 @app.add
@@ -160,13 +164,14 @@ def context(
     tags: Tags = None,
     min_importance: LeastImportance = None,
     session: Session = None,
+    asked_at: AskedAt = None,
     namespace: Namespace = None,
     as_json: AsJson = False,
 ) -> None:
     """Write what is remembered of a question as text for a prompt."""
     from aegis.cli.recalling import context_block
     from aegis.cli.render import show_json
-    from aegis.cli.results import show_block
+    from aegis.cli.results import show_block, show_warnings
     from aegis.config import load_settings
 
     settings = load_settings(namespace=namespace)
@@ -186,6 +191,7 @@ def context(
                 tags=tags,
                 min_importance=min_importance,
                 session_id=session,
+                asked_at=asked_at,
             ),
         },
     )
@@ -193,6 +199,7 @@ def context(
         show_json(block)
     else:
         show_block(block)
+        show_warnings(block["warnings"])
 
 
 @app.add

@@ -13,9 +13,9 @@ __all__ = ["context_block", "recall_episodes"]
 
 
 def recall_episodes(settings: Settings, question: dict[str, Any]) -> Any:
-    """Return `{"results": […]}` for the body of `POST /v1/memory/recall`."""
+    """Return `{"results": […], "warnings": […]}` for the body of `POST /v1/memory/recall`."""
     answer = ask(settings, "/v1/memory/recall", question)
-    return {"results": _direct("recall", question)} if answer is None else answer
+    return _direct("recall", question) if answer is None else answer
 
 
 def context_block(settings: Settings, question: dict[str, Any]) -> Any:
@@ -29,10 +29,13 @@ def _direct(method: str, question: dict[str, Any]) -> Any:
     from aegis.wire.plain import plain
 
     arguments: dict[str, Any] = question | {
-        name: maybe_time(name, question[name]) for name in ("since", "until") if name in question
+        name: maybe_time(name, question[name])
+        for name in ("since", "until", "asked_at")
+        if name in question
     }
-    return plain(
-        with_client(
-            lambda a: getattr(a.memory, method)(**arguments), namespace=question.get("namespace")
-        )
+    found = with_client(
+        lambda a: getattr(a.memory, method)(**arguments), namespace=question.get("namespace")
     )
+    if method == "recall":
+        return plain({"results": found, "warnings": found.warnings})
+    return plain(found)

@@ -46,6 +46,12 @@ def show_block(block: dict[str, Any]) -> None:
     note(told + ".")
 
 
+def show_warnings(warnings: list[str]) -> None:
+    """Write what an answer had to do without, beside it."""
+    for warning in warnings:
+        note(warning)
+
+
 def show_hit(rank: int, hit: dict[str, Any], digits: int, *, sentence: bool = False) -> None:
     """Write one recalled episode, with the figures of its score or with a sentence on it."""
     episode = hit["episode"]

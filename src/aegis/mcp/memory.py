@@ -37,6 +37,11 @@ if TYPE_CHECKING:
 
 __all__ = ["memory_tools"]
 
+AskedAt = Annotated[
+    str | None,
+    Field(description="When it is asked (ISO 8601 with a zone), for times such as last May; now."),
+]
+
 _SHORT = (
     "id",
     "timestamp",
@@ -122,6 +127,7 @@ def _recalling(memory: Memory) -> list[Tool]:
         tags: Annotated[list[str], Field(description="Episodes with all of these.")] = [],  # noqa: B006
         min_importance: LeastImportance = None,
         session_id: str | None = None,
+        asked_at: AskedAt = None,
         namespace: Namespace = None,
     ) -> CallToolResult:
         """Find the memories that answer a question best, by words, meaning and time.
@@ -141,9 +147,12 @@ def _recalling(memory: Memory) -> list[Tool]:
                 tags=tags,
                 min_importance=min_importance,  # pyright: ignore[reportArgumentType]
                 session_id=session_id,
+                asked_at=maybe_time("asked_at", asked_at),
                 namespace=namespace,
             )
-        return answer({"results": [_short_hit(hit) for hit in hits]})
+        results: dict[str, Any] = {"results": [_short_hit(hit) for hit in hits]}
+        # Only where there is something to say: a model reads every word of an answer.
+        return answer(results | ({"warnings": hits.warnings} if hits.warnings else {}))
 
     return [make_tool(memory_recall, READS, "Recall memories"), _context_tool(memory)]
 
@@ -161,6 +170,7 @@ def _context_tool(memory: Memory) -> Tool:
         tags: Annotated[list[str], Field(description="Episodes with all of these.")] = [],  # noqa: B006
         min_importance: LeastImportance = None,
         session_id: str | None = None,
+        asked_at: AskedAt = None,
         namespace: Namespace = None,
     ) -> CallToolResult:
         """Return what is remembered as text for a prompt: a line a memory, within a budget.
@@ -180,6 +190,7 @@ def _context_tool(memory: Memory) -> Tool:
                 tags=tags,
                 min_importance=min_importance,  # pyright: ignore[reportArgumentType]
                 session_id=session_id,
+                asked_at=maybe_time("asked_at", asked_at),
                 namespace=namespace,
             )
         return answer(block)

@@ -76,14 +76,14 @@ def one_line(text: str) -> str:
 
 
 def relevant(hits: Sequence[Hit]) -> list[Hit]:
-    """Return the hits up to the last one that answers by itself: by a word, or by its meaning.
+    """Return the hits up to the last one that answers by itself: by a word, its time, its meaning.
 
     What the ranking put before that one, for its neighbours' sake, stays.
     """
     last = 0
     for place, hit in enumerate(hits, 1):
-        worded = any(part.arm == "words" and part.rank is not None for part in hit.parts)
-        if worded or (similarity_of(hit.parts) or 0.0) >= _RELEVANT_SIMILARITY:
+        found = any(p.arm in ("words", "time") and p.rank is not None for p in hit.parts)
+        if found or (similarity_of(hit.parts) or 0.0) >= _RELEVANT_SIMILARITY:
             last = place
     return list(hits[:last])
 

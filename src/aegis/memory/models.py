@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime, timedelta
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "FactStep",
     "Feedback",
     "Hit",
+    "Hits",
     "Importance",
     "Metric",
     "Mode",
@@ -166,13 +167,13 @@ class EpisodeFilter:
 class ScorePart:
     """One arm's share of a result's score."""
 
-    #: `words`, `vector`, `context`, `length`, `recency`, `importance` or `fill`.
+    #: `words`, `vector`, `context`, `length`, `time`, `recency`, `importance`, `rerank` or `fill`.
     arm: str
     #: Share of the final score, in the score's own unit.
     score: float
     #: Rank within the arm, from 1; None where the arm does not rank.
     rank: int | None = None
-    #: What it rests on: the words that matched, the similarity, the age.
+    #: What it rests on: the words that matched, the similarity, the question's time, the age.
     detail: str | None = None
 
 
@@ -189,6 +190,17 @@ class Hit:
     why: str = ""
 
 
+class Hits(list[Hit]):
+    """Results of `recall`, best first: a list that also says what went wrong on the way."""
+
+    __slots__ = ("warnings",)
+
+    def __init__(self, hits: Iterable[Hit] = (), *, warnings: Sequence[str] = ()) -> None:
+        super().__init__(hits)
+        #: What the answer had to do without, a sentence each; empty when all went well.
+        self.warnings = list(warnings)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContextBlock:
     """Recalled memories as text for a prompt (`Memory.context`)."""
@@ -202,6 +214,8 @@ class ContextBlock:
     ids: list[int]
     #: Ids of those that fit the question and for which there was no room.
     left_out: list[int]
+    #: What the answer had to do without, a sentence each; empty when all went well.
+    warnings: list[str] = field(default_factory=list[str])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aegis.memory.candidates import Candidates
+    from aegis.memory.dates.closeness import Closeness
 
 __all__ = [
     "FEATURES",
@@ -55,6 +56,8 @@ _CONTEXT_SATURATION = 1.2
 #: learned part differs by 1 between neighbours in the ranking far more often than by 0.1.
 _RECENCY_WEIGHT, _RECENCY_HALF_LIFE_DAYS = 0.3, 14.0
 _DAY_S = 86_400.0
+#: A memory that is so close to a time of the question is found by it, not only helped by it.
+_FITS = 0.3
 _IMPORTANCE: Mapping[str, float] = {
     "low": -0.15,
     "medium": 0.0,
@@ -82,6 +85,9 @@ class Weights:
     long: Sequence[float]
     short_terms: float
     long_terms: float
+    #: Of the closeness of a memory's time, and of the times its text names, to the question's.
+    when: float = 0.0
+    told: float = 0.0
 
     def at(self, mean_terms: float) -> list[float]:
         """Return the mixture for a namespace whose memories have `mean_terms` distinct stems."""
@@ -110,6 +116,8 @@ def load_weights() -> Weights:
         long=[raw["long"][name] for name in FEATURES],
         short_terms=raw["short_terms"],
         long_terms=raw["long_terms"],
+        when=raw["when"],
+        told=raw["told"],
     )
 
 
@@ -125,12 +133,18 @@ def idf_of_shares(shares: Sequence[float], episodes: int) -> list[float]:
 
 
 def rank(
-    candidates: Candidates, question: Question, weights: Weights, *, now_s: float, limit: int
+    candidates: Candidates,
+    question: Question,
+    weights: Weights,
+    *,
+    now_s: float,
+    limit: int,
+    timely: Sequence[Closeness] = (),
 ) -> list[Ranked]:
     """Return the best eligible candidates, at most `limit`, best first.
 
     `now_s` is the time of asking in seconds since 1970. Equal scores are in the order of ids, the
-    newest first.
+    newest first. `timely` has an item a candidate where the question names a time.
     """
     chosen = np.flatnonzero(np.array(candidates.eligible, dtype=bool))
     if not len(chosen):
@@ -139,11 +153,14 @@ def rank(
     shares = rows * np.array(weights.at(question.mean_terms))
     recency = _recency(candidates.times, now_s)[chosen]
     importance = np.array([_IMPORTANCE[name] for name in candidates.importances])[chosen]
+    time = _timeliness(timely, weights, len(candidates.ids))[chosen]
     # Row by row, never by matrix product: that one's last digit depends on the other rows.
-    scores = shares.sum(axis=1) + recency + importance
+    scores = shares.sum(axis=1) + recency + importance + time
     ids = np.array(candidates.ids)[chosen]
     order = np.lexsort((-ids, -scores))[:limit]
-    table = _Table(candidates, question, chosen, rows, shares, recency, importance, now_s)
+    table = _Table(
+        candidates, question, chosen, rows, shares, recency, importance, now_s, time, timely
+    )
     return [
         Ranked(row_id, score, partial(_explain, table, place))
         for row_id, score, place in zip(
@@ -202,6 +219,8 @@ class _Table:
         recency: NDArray[np.float64],
         importance: NDArray[np.float64],
         now_s: float,
+        time: NDArray[np.float64],
+        timely: Sequence[Closeness],
     ) -> None:
         self.candidates = candidates
         self.question = question
@@ -210,11 +229,17 @@ class _Table:
         self.recency = recency
         self.importance = importance
         self.now_s = now_s
+        self.time = time
+        self.timely = timely
         ids = np.array(candidates.ids)[chosen]
         similarity = np.array(candidates.similarities, dtype=float)[chosen]
         #: Ranks of the candidates within each arm, from 1.
         self.words = _ranks(rows[:, 0], ids, rows[:, 0] > 0)
         self.vector = _ranks(similarity, ids, ~np.isnan(similarity))
+        fits = [
+            max(timely[i].when, timely[i].told) >= _FITS if timely else False for i in self.places
+        ]
+        self.time_ranks = _ranks(time, ids, np.array(fits, dtype=bool))
         self.linked: Set[int] = {i for run in candidates.runs if len(run) > 1 for i in run}
 
 
@@ -256,6 +281,10 @@ def _explain(table: _Table, place: int) -> list[ScorePart]:
         detail = "with its neighbours in the session"
         parts.append(ScorePart(arm="context", score=around, detail=detail))
     parts.append(ScorePart(arm="length", score=length, detail=f"{found.terms[i]} distinct words"))
+    timely = float(table.time[place])
+    if timely:
+        detail, rank_ = table.timely[i].detail, table.time_ranks[place]
+        parts.append(ScorePart(arm="time", score=timely, rank=rank_, detail=detail))
     recency, time = float(table.recency[place]), found.times[i]
     if recency and time is not None:
         detail = f"{max(table.now_s - time, 0.0) / _DAY_S:.1f} days old"
@@ -264,6 +293,14 @@ def _explain(table: _Table, place: int) -> list[ScorePart]:
     if gain:
         parts.append(ScorePart(arm="importance", score=gain, detail=found.importances[i]))
     return parts
+
+
+def _timeliness(timely: Sequence[Closeness], weights: Weights, count: int) -> NDArray[np.float64]:
+    if not timely:
+        return np.zeros(count)
+    when = np.array([c.when for c in timely])
+    told = np.array([c.told for c in timely])
+    return weights.when * when + weights.told * told
 
 
 def _recency(times: Sequence[float | None], now_s: float) -> NDArray[np.float64]:

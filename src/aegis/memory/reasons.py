@@ -22,7 +22,8 @@ def explain(parts: Sequence[ScorePart], *, timestamp: datetime, importance: Impo
     """Return which arms found a memory, at which rank and by which words, its date, importance.
 
     `Found by its words (rank 1: invoice, sent) and by meaning (rank 2, similarity 0.512); from
-    2026-05-01, importance high.`
+    2026-05-01, importance high.` With a time in the question also `by its time (2026-05-01 to
+    2026-05-31: last May)`, and with a reranker `, rank 3 for the reranker (0.97)`.
     """
     arms = {part.arm: part for part in parts}
     found: list[str] = []
@@ -32,11 +33,15 @@ def explain(parts: Sequence[ScorePart], *, timestamp: datetime, importance: Impo
     if "vector" in arms and arms["vector"].rank is not None:
         part = arms["vector"]
         found.append(f"by meaning (rank {part.rank}, {part.detail})")
+    if "time" in arms and arms["time"].rank is not None:
+        found.append(f"by its time ({_asked(arms['time'].detail)})")
     if not found and "context" in arms:
         found.append("beside its neighbours in the session")
     told = "Found " + " and ".join(found) if found else "Nothing in it answers the question"
     if "fill" in arms:
         told = "Taken as one of the newest"
+    if "rerank" in arms and arms["rerank"].rank is not None:
+        told += f", rank {arms['rerank'].rank} for the reranker ({arms['rerank'].detail})"
     return f"{told}; from {timestamp:%Y-%m-%d}, importance {importance}."
 
 
@@ -47,6 +52,11 @@ def similarity_of(parts: Sequence[ScorePart]) -> float | None:
         if match is not None:
             return float(match[1])
     return None
+
+
+def _asked(detail: str | None) -> str:
+    """Return a span as it stands in another bracket: `2026-05-01: last May`."""
+    return (detail or "").rstrip(")").replace(" (", ": ", 1)
 
 
 def _few(detail: str | None) -> str:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from aegis.errors import AegisError, InvalidInput
 from aegis.memory import validate
+from aegis.memory.dates import understand
 from aegis.memory.echoes import normalised, originals_of, without_echoes
 from aegis.memory.embedding_text import embed_or_none
-from aegis.memory.models import Hit, ScorePart
+from aegis.memory.models import Hit, Hits, ScorePart
 from aegis.memory.ranking import (
     Question,
     Ranked,
@@ -26,6 +27,7 @@ from aegis.memory.ranking import (
 )
 from aegis.memory.reasons import explain
 from aegis.memory.store import search, statistics
+from aegis.memory.timing import timely_ids, weigh_times
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
     from aegis.db import Connection, Database
     from aegis.memory.candidates import Candidates
+    from aegis.memory.dates import TimeSpan
     from aegis.memory.embedding import Embedder
     from aegis.memory.models import Episode, EpisodeFilter, Metric, Mode
     from aegis.memory.store.search import QuestionFacts, Space
@@ -59,6 +62,8 @@ _SAMPLE_AGAIN_DAYS = 1.0
 #: How wide HNSW is searched: a fused answer does not hang on the last neighbour, a pure one does.
 _EF_FUSED, _EF_VECTOR = 64, 150
 
+_NO_VECTOR = "The embedder did not answer in time; what was found was found by words."
+
 _log = logging.getLogger("aegis.memory")
 
 
@@ -74,6 +79,8 @@ class Asked:
     metric: Metric
     where: EpisodeFilter
     now: datetime
+    #: The times that the question names, seen from `now`.
+    times: Sequence[TimeSpan] = ()
 
 
 async def recall(
@@ -87,7 +94,7 @@ async def recall(
     metric: Metric,
     where: EpisodeFilter,
     now: datetime,
-) -> list[Hit]:
+) -> Hits:
     """Return the `k` episodes that answer best, best first: fewer only where there are fewer.
 
     Raises:
@@ -98,7 +105,8 @@ async def recall(
     text = _clean(query)
     if mode == "time":
         async with db.transaction() as conn:
-            return await _newest(conn, replace(where, alive=True), k, but=[], echoes=True)
+            newest = await _newest(conn, replace(where, alive=True), k, but=[], echoes=True)
+            return Hits(newest)
     found, space = await _vector(embedder, text, vector, mode)
     if mode == "vector" and found is None:
         raise InvalidInput(
@@ -115,11 +123,13 @@ async def recall(
         metric=metric,
         where=where,
         now=now,
+        times=understand(text, now) if mode != "vector" else (),
     )
     hits, stale = await _answer(db, asked)
     if stale and await _sample(db, asked):
         hits, _ = await _answer(db, asked)
-    return hits
+    missed = embedder is not None and found is None and mode != "text"
+    return Hits(hits, warnings=[_NO_VECTOR] if missed else [])
 
 
 def _check(
@@ -190,7 +200,15 @@ async def _answer(db: Database, asked: Asked) -> tuple[list[Hit], bool]:
 async def _fused(conn: Connection, asked: Asked, facts: QuestionFacts) -> list[Ranked]:
     candidates, question = await gather(conn, asked, facts)
     now_s = asked.now.timestamp()
-    return rank(candidates, question, load_weights(), now_s=now_s, limit=asked.k + _SPARE)
+    timely = await weigh_times(conn, asked.times, candidates, asked.now.tzinfo)
+    return rank(
+        candidates,
+        question,
+        load_weights(),
+        now_s=now_s,
+        limit=asked.k + _SPARE,
+        timely=timely,
+    )
 
 
 async def gather(
@@ -222,9 +240,12 @@ async def gather(
         approximate = False
     if small:
         idf = idf_of_counts(found.word_counts, facts.episodes)
+    ids = found.ids
+    if asked.times:
+        ids = await timely_ids(conn, asked, words, but=ids)
     candidates = await search.describe(
         conn,
-        found.ids,
+        ids,
         where=asked.where,
         words=words,
         vector=asked.vector,

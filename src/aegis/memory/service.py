@@ -8,6 +8,7 @@ inside one.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,14 @@ from aegis.memory.audit.service import Audit
 from aegis.memory.consolidation.service import Consolidation
 from aegis.memory.decisions import Decisions
 from aegis.memory.echoing import mark_echo
+from aegis.memory.embedding.patience import Patient
 from aegis.memory.embedding_text import embed_or_none
 from aegis.memory.facts import Facts
 from aegis.memory.graph.service import Graph
 from aegis.memory.graphiti.service import GraphitiSync
 from aegis.memory.items.service import Items
 from aegis.memory.models import IMPORTANCE, EpisodeFilter, NewEpisode
+from aegis.memory.reranking.stage import Reranking
 from aegis.memory.retention.archives import Archives
 from aegis.memory.retention.erasures import Erasures
 from aegis.memory.retention.expiry import with_expiry
@@ -40,7 +43,8 @@ if TYPE_CHECKING:
     from aegis.db import Database
     from aegis.memory.bulk import Recorded
     from aegis.memory.embedding import Embedder
-    from aegis.memory.models import ContextBlock, Episode, Hit, Importance, Metric, Mode
+    from aegis.memory.models import ContextBlock, Episode, Hits, Importance, Metric, Mode
+    from aegis.memory.reranking import Reranker
 
 __all__ = ["Memory"]
 
@@ -56,10 +60,20 @@ _UPDATABLE = frozenset(
 class Memory:
     """Episodes of one client; `namespace` is where a call that names none goes."""
 
-    def __init__(self, db: Database, embedder: Embedder | None, *, namespace: str) -> None:
+    def __init__(
+        self,
+        db: Database,
+        embedder: Embedder | None,
+        *,
+        namespace: str,
+        reranker: Reranker | None = None,
+    ) -> None:
         validate.check_namespace(namespace)
         self._db = db
         self._embedder = embedder
+        budget_ms = db.settings.embedding_budget_ms
+        self._asking = None if embedder is None else Patient(embedder, budget_ms=budget_ms)
+        self._reranking = Reranking(reranker, db.settings)
         self.namespace = namespace
         self.facts = Facts(db, embedder, namespace=namespace)
         self.items = Items(db, embedder, namespace=namespace)
@@ -266,13 +280,16 @@ class Memory:
         event_types: Sequence[str] = (),
         tags: Sequence[str] = (),
         min_importance: Importance | None = None,
+        asked_at: datetime | None = None,
         count: bool = True,
-    ) -> builtins.list[Hit]:
+    ) -> Hits:
         """Return the `k` episodes that answer `query` best, best first, each with its reasons.
 
         Exactly `k` come back whenever the filter lets `k` through. `vector` replaces the
         embedding of `query`. `mode` picks the arms; `metric` is the distance of mode `vector`.
         What is returned counts as used, a little later; `count=False` leaves no trace.
+        Times in words ("last May") and the age of memories are seen from `asked_at`, now if None.
+        What had to be done without, such as a vector or the reranker, is said in `warnings`.
 
         Raises:
             InvalidInput: nothing to search for, or a value out of range.
@@ -280,19 +297,23 @@ class Memory:
         # Ranking loads numpy, which nothing else here needs.
         from aegis.memory.recall import recall
 
+        if asked_at is not None:
+            validate.check_time("asked_at", asked_at)
         hits = await recall(
             self._db,
-            self._embedder,
+            # Nothing else answers in mode `vector`, so that it waits as long as it takes.
+            self._embedder if mode == "vector" else self._asking,
             query=query,
             vector=vector,
-            k=k,
+            k=self._reranking.depth(k, mode, query),
             mode=mode,
             metric=metric,
             where=self._filter(
                 namespace, session_id, since, until, event_types, tags, min_importance
             ),
-            now=datetime.now(UTC),
+            now=asked_at or datetime.now(UTC),
         )
+        hits = await self._reranking.apply(hits, query=query, k=k, mode=mode)
         if count:
             self.usage.note([hit.episode.id for hit in hits])
         return hits
@@ -313,6 +334,7 @@ class Memory:
         event_types: Sequence[str] = (),
         tags: Sequence[str] = (),
         min_importance: Importance | None = None,
+        asked_at: datetime | None = None,
     ) -> ContextBlock:
         """Return what is remembered of `query` as text for a prompt, within `budget_tokens`.
 
@@ -341,10 +363,11 @@ class Memory:
             event_types=event_types,
             tags=tags,
             min_importance=min_importance,
+            asked_at=asked_at,
             count=False,
         )
         chosen = without_echoes(hits) if mode == "time" else relevant(hits)
-        block = make_block(chosen, budget_tokens=budget_tokens)
+        block = replace(make_block(chosen, budget_tokens=budget_tokens), warnings=hits.warnings)
         self.usage.note(block.ids)
         return block
 

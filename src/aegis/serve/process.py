@@ -151,6 +151,7 @@ class _Process:
         from aegis.db import Database
         from aegis.db.server import finder
         from aegis.memory.embedding import open_embedder
+        from aegis.memory.reranking import open_reranker
 
         find_dsn = finder(self._settings)
         db = await Database.open(prepared.dsn, self._settings, find_dsn=find_dsn)
@@ -158,7 +159,10 @@ class _Process:
         embedder = open_embedder(self._settings)
         if embedder is not None:
             stack.push_async_callback(embedder.aclose)
-        return Aegis(db, embedder, self._settings)
+        reranker = open_reranker(self._settings)
+        if reranker is not None:
+            stack.push_async_callback(reranker.aclose)
+        return Aegis(db, embedder, self._settings, reranker)
 
     async def _serve(self, client: Aegis) -> None:
         from aegis.serve.background import LateApp, PostOnly
