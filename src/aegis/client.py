@@ -29,13 +29,23 @@ __all__ = ["Aegis", "Connecting", "connect"]
 class Aegis:
     """An open client. `memory` is the agent's memory, `db` the pool beneath."""
 
-    def __init__(self, db: Database, embedder: Embedder | None, settings: Settings) -> None:
+    def __init__(
+        self,
+        db: Database,
+        embedder: Embedder | None,
+        settings: Settings,
+        *,
+        next_embedder: Embedder | None = None,
+    ) -> None:
         from aegis.memory import Memory
 
         self.db = db
-        self.embedder = embedder
         self.settings = settings
-        self.memory: Memory = Memory(db, embedder, namespace=settings.namespace)
+        self.memory: Memory = Memory(
+            db, embedder, namespace=settings.namespace, next_embedder=next_embedder
+        )
+        #: The one whose model is active, of those that the settings name.
+        self.embedder: Embedder | None = self.memory.embedder
 
 
 class Connecting:
@@ -50,7 +60,7 @@ class Connecting:
     async def __aenter__(self) -> Aegis:
         from aegis.db import Database
         from aegis.db.server import finder, ready
-        from aegis.memory.embedding import open_embedder
+        from aegis.memory.embedding import open_embedder, open_next_embedder
 
         dsn = await ready(self._settings)
         db = await Database.open(
@@ -58,7 +68,13 @@ class Connecting:
         )
         async with AsyncExitStack() as stack:
             stack.push_async_callback(db.close)
-            client = Aegis(db, open_embedder(self._settings), self._settings)
+            client = Aegis(
+                db,
+                open_embedder(self._settings),
+                self._settings,
+                next_embedder=open_next_embedder(self._settings),
+            )
+            stack.push_async_callback(client.memory.models.flush)
             self._async_stack = stack.pop_all()
         return client
 

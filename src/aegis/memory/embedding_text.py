@@ -26,9 +26,11 @@ async def embed_or_none(
     """
     if embedder is None or not texts:
         return [None] * len(texts), None
+    from aegis.memory.active import resolved
     from aegis.memory.embedding import vector_text
 
     try:
+        embedder = await resolved(embedder)
         vectors = await embedder.embed(texts)
     except AegisError as error:
         _log.warning(

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from aegis.errors import AegisError, InvalidInput
 from aegis.memory import validate
 from aegis.memory.echoes import normalised, originals_of, without_echoes
-from aegis.memory.embedding_text import embed_or_none
 from aegis.memory.models import Hit, ScorePart
 from aegis.memory.ranking import (
     Question,
@@ -25,6 +24,14 @@ from aegis.memory.ranking import (
     rank,
 )
 from aegis.memory.reasons import explain
+from aegis.memory.spaces import (
+    Second,
+    also_near,
+    fill_in,
+    raise_disagreement,
+    space_of_given,
+    vectors_of,
+)
 from aegis.memory.store import search, statistics
 
 if TYPE_CHECKING:
@@ -74,6 +81,8 @@ class Asked:
     metric: Metric
     where: EpisodeFilter
     now: datetime
+    #: The same question in the other space, while rows may carry either model.
+    second: Second | None = None
 
 
 async def recall(
@@ -99,8 +108,9 @@ async def recall(
     if mode == "time":
         async with db.transaction() as conn:
             return await _newest(conn, where, k, but=[], echoes=True)
-    found, space = await _vector(embedder, text, vector, mode)
+    found, space, second = await _vector(embedder, text, vector, mode)
     if mode == "vector" and found is None:
+        raise_disagreement(embedder)
         raise InvalidInput(
             "There is no vector to search with: no embedder answers. Give a vector, or use mode "
             "text.",
@@ -115,6 +125,7 @@ async def recall(
         metric=metric,
         where=where,
         now=now,
+        second=second,
     )
     hits, stale = await _answer(db, asked)
     if stale and await _sample(db, asked):
@@ -143,20 +154,15 @@ def _clean(query: str | None) -> str:
 
 async def _vector(
     embedder: Embedder | None, text: str, vector: Sequence[float] | None, mode: Mode
-) -> tuple[str | None, Space | None]:
+) -> tuple[str | None, Space | None, Second | None]:
     """Return the question's vector in pgvector's text form, and what it may be compared with."""
     if mode == "text":
-        return None, None
+        return None, None, None
     if vector is not None:
-        ours = embedder is not None and embedder.dimensions == len(vector)
-        model = embedder.model if embedder is not None and ours else None
         # Nine digits are what a float32 has.
         literal = "[" + ",".join([f"{float(x):.9g}" for x in vector]) + "]"
-        return literal, search.Space(model=model, dimensions=len(vector))
-    literals, model = await embed_or_none(embedder, [text])
-    if embedder is None or literals[0] is None:
-        return None, None
-    return literals[0], search.Space(model=model, dimensions=embedder.dimensions)
+        return literal, await space_of_given(embedder, len(vector)), None
+    return await vectors_of(embedder, text)
 
 
 async def _answer(db: Database, asked: Asked) -> tuple[list[Hit], bool]:
@@ -220,9 +226,20 @@ async def gather(
         approximate = False
     if small:
         idf = idf_of_counts(found.word_counts, facts.episodes)
+    ids = found.ids
+    if asked.second is not None:
+        also = await also_near(
+            conn,
+            asked.second,
+            where=asked.where,
+            metric="cosine",
+            approximate=approximate,
+            limit=near,
+        )
+        ids = list(dict.fromkeys([*ids, *(row_id for row_id, _ in also)]))
     candidates = await search.describe(
         conn,
-        found.ids,
+        ids,
         where=asked.where,
         words=words,
         vector=asked.vector,
@@ -230,6 +247,7 @@ async def gather(
         depth=depth,
         echoes=not facts.echoes,
     )
+    candidates = await fill_in(conn, asked.second, candidates)
     return candidates, Question(words=words, idf=idf, mean_terms=facts.mean_terms)
 
 
@@ -281,6 +299,19 @@ async def _nearest(conn: Connection, asked: Asked, facts: QuestionFacts) -> list
         if len(found) >= asked.k or not approximate:
             break
         approximate = False
+    if asked.second is not None:
+        found += await also_near(
+            conn,
+            asked.second,
+            where=asked.where,
+            metric=asked.metric,
+            approximate=approximate,
+            limit=asked.k,
+        )
+        nearest: dict[int, float] = {}
+        for row_id, distance in sorted(found, key=lambda pair: pair[1]):
+            nearest.setdefault(row_id, distance)
+        found = list(nearest.items())[: asked.k]
     ranked: list[Ranked] = []
     for place, (row_id, distance) in enumerate(found, 1):
         score = 1 - distance if asked.metric == "cosine" else -distance

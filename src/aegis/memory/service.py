@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from aegis.errors import Conflict, NotFound
 from aegis.memory import backfill, bulk, validate
+from aegis.memory.active import ActiveEmbedder
+from aegis.memory.change import Models
 from aegis.memory.decisions import Decisions
 from aegis.memory.echoing import mark_echo
 from aegis.memory.embedding_text import embed_or_none
@@ -43,11 +45,20 @@ _UPDATABLE = frozenset(
 class Memory:
     """Episodes of one client; `namespace` is where a call that names none goes."""
 
-    def __init__(self, db: Database, embedder: Embedder | None, *, namespace: str) -> None:
+    def __init__(
+        self,
+        db: Database,
+        embedder: Embedder | None,
+        *,
+        namespace: str,
+        next_embedder: Embedder | None = None,
+    ) -> None:
         validate.check_namespace(namespace)
         self._db = db
-        self._embedder = embedder
+        active = None if embedder is None else ActiveEmbedder(db, embedder, next_embedder)
+        self._embedder = embedder = active
         self.namespace = namespace
+        self.models = Models(db, active)
         self.facts = Facts(db, embedder, namespace=namespace)
         self.vectors = VectorSearch(db, embedder, namespace=namespace)
         self.decisions = Decisions(db, embedder, namespace=namespace, recall=self.recall)

@@ -150,15 +150,21 @@ class _Process:
         from aegis.client import Aegis
         from aegis.db import Database
         from aegis.db.server import finder
-        from aegis.memory.embedding import open_embedder
+        from aegis.memory.embedding import open_embedder, open_next_embedder
 
         find_dsn = finder(self._settings)
         db = await Database.open(prepared.dsn, self._settings, find_dsn=find_dsn)
         stack.push_async_callback(db.close)
-        embedder = open_embedder(self._settings)
-        if embedder is not None:
-            stack.push_async_callback(embedder.aclose)
-        return Aegis(db, embedder, self._settings)
+        client = Aegis(
+            db,
+            open_embedder(self._settings),
+            self._settings,
+            next_embedder=open_next_embedder(self._settings),
+        )
+        if client.embedder is not None:
+            stack.push_async_callback(client.embedder.aclose)
+        stack.push_async_callback(client.memory.models.flush)
+        return client
 
     async def _serve(self, client: Aegis) -> None:
         from aegis.serve.background import LateApp, PostOnly

@@ -42,7 +42,7 @@ class EmbeddingModel:
 
     model: str
     dimensions: int
-    #: `builtin`, `openai`, `custom`; `unknown` until a client uses it.
+    #: Where it runs: `builtin`, `openai` (any compatible endpoint) or `custom`.
     provider: str
     state: ModelState
     #: Whether the work on its change is held up.

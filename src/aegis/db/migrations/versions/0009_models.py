@@ -111,7 +111,13 @@ BEGIN
         RETURN;
     END IF;
     INSERT INTO embedding_models (model, dimensions, provider, state)
-    SELECT found.model, found.dimensions, 'unknown', 'active'
+    SELECT found.model,
+           found.dimensions,
+           CASE WHEN found.model = 'all-MiniLM-L6-v2-onnx-int8' THEN 'builtin'
+                WHEN found.model LIKE '%/' || found.dimensions THEN 'openai'
+                ELSE 'custom'
+           END,
+           'active'
     FROM (
         SELECT rows.model, max(rows.dimensions) AS dimensions, sum(rows.count) AS count
         FROM (
@@ -146,7 +152,7 @@ COMMENTS = (
     "COMMENT ON COLUMN embedding_models.dimensions IS 'Length of its vectors.'",
     """
     COMMENT ON COLUMN embedding_models.provider IS
-        'Where it runs: builtin, openai (a compatible endpoint), custom; unknown before first use.'
+        'Where it runs: builtin, openai (any compatible endpoint) or custom.'
     """,
     """
     COMMENT ON COLUMN embedding_models.state IS
