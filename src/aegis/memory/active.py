@@ -90,7 +90,7 @@ class ActiveEmbedder:
 
     @property
     def disagreement(self) -> str | None:
-        """What is wrong between the settings and the database, as far as is known; None: nothing."""
+        """What is wrong between settings and database, as far as is known; None for nothing."""
         active = None if self._known is None else self._known.active
         if active is None or active.model in self._of:
             return None
@@ -104,6 +104,20 @@ class ActiveEmbedder:
     def embedder_of(self, model: str) -> Embedder | None:
         """Return this process's embedder of a model."""
         return self._of.get(model)
+
+    def add(self, embedder: Embedder) -> None:
+        """Have one more embedder: the one that the model is changed to."""
+        self._of[embedder.model] = embedder
+        self.following = embedder
+
+    def next_embedder(self) -> Embedder | None:
+        """Return what the model would be changed to: an embedder that is not the active one."""
+        active = None if self._known is None else self._known.active
+        name = self._first.model if active is None else active.model
+        for embedder in (self.following, self._first):
+            if embedder is not None and embedder.model != name:
+                return embedder
+        return None
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
         """Return one row per text from the active model; see `Embedder.embed`."""
@@ -159,7 +173,9 @@ class ActiveEmbedder:
         """Write down what calls came to; what cannot be written is kept for the next time."""
         self._flushed_at = self._clock()
         taken = [(e, u) for e in self._of.values() if (u := _usage_of(e)) is not None]
-        rows = [(embedder, usage, counted) for embedder, usage in taken if (counted := usage.take())]
+        rows = [
+            (embedder, usage, counted) for embedder, usage in taken if (counted := usage.take())
+        ]
         if not rows:
             return
         try:

@@ -80,7 +80,11 @@ class VectorSearch:
         from aegis.memory import indexing
 
         return await indexing.rebuild(
-            self._db, await self._space(), m=m, ef_construction=ef_construction, on_progress=on_progress
+            self._db,
+            await self._space(),
+            m=m,
+            ef_construction=ef_construction,
+            on_progress=on_progress,
         )
 
     async def _space(self) -> Space:

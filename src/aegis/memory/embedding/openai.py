@@ -70,12 +70,14 @@ class OpenAI:
         self._settings = settings
         self.usage = Usage()
         self.usd_per_million_tokens = settings.embedding_usd_per_million_tokens
+        self.requests_per_minute = settings.embedding_requests_per_minute
+        self.tokens_per_minute = settings.embedding_tokens_per_minute
         self._prefix = prefix
         self._endpoint, self._host = _endpoint(settings.embedding_url, f"{prefix}_URL")
         self._headers = _headers(settings.embedding_api_key, f"{prefix}_API_KEY")
         self._pace = Pace(
-            requests_per_minute=settings.embedding_requests_per_minute,
-            tokens_per_minute=settings.embedding_tokens_per_minute,
+            requests_per_minute=self.requests_per_minute,
+            tokens_per_minute=self.tokens_per_minute,
         )
         self._first_delay_s = first_delay_s
         self._client: httpx2.AsyncClient | None = None
@@ -223,7 +225,11 @@ class OpenAI:
                 f"{status}); check {self._prefix}_URL and {self._prefix}_MODEL.",
                 code="embedder_model",
             )
-        raise self._unavailable(f"refuses the request: HTTP {status} {self._reason(reply)}".strip())
+        trouble = f"refuses the request: HTTP {status} {self._reason(reply)}".strip()
+        if status in (400, 413, 422):
+            # A text of it may be at fault, and others pass.
+            raise self._unavailable(trouble, code="embedder_refused")
+        raise self._unavailable(trouble)
 
     def _reason(self, reply: httpx2.Response) -> str:
         try:
@@ -262,11 +268,11 @@ class OpenAI:
             raise self._unavailable("sent a vector of zeros, or one with NaN or infinity")
         return cast("Vectors", (vectors / norms).astype(np.float32))
 
-    def _unavailable(self, trouble: str) -> Unavailable:
+    def _unavailable(self, trouble: str, *, code: str = "embedder_unavailable") -> Unavailable:
         return Unavailable(
             f"The embedding endpoint {self._host} {trouble}; check {self._prefix}_URL, "
             "or try again later.",
-            code="embedder_unavailable",
+            code=code,
         )
 
 
