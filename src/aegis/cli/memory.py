@@ -27,6 +27,7 @@ app.add_later("tune", "aegis.cli.tuning:tune")
 app.add_later("reindex", "aegis.cli.tuning:reindex")
 app.add_later("facts", "aegis.cli.facts:app")
 app.add_later("decisions", "aegis.cli.decisions:app")
+app.add_later("models", "aegis.cli.models:app")
 
 Types = Annotated[list[str] | None, Option("--type", help="A type; may be repeated.")]
 LeastImportance = Annotated[

@@ -11,6 +11,7 @@ from aegis import __version__
 from aegis.mcp.decisions import decision_tools
 from aegis.mcp.facts import fact_tools
 from aegis.mcp.memory import memory_tools
+from aegis.mcp.models import model_tools
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -35,7 +36,12 @@ def create_server(memory: Memory) -> MCPServer:
         title="Aegis",
         version=__version__,
         instructions=INSTRUCTIONS,
-        tools=[*memory_tools(memory), *fact_tools(memory), *decision_tools(memory)],
+        tools=[
+            *memory_tools(memory),
+            *fact_tools(memory),
+            *decision_tools(memory),
+            *model_tools(memory),
+        ],
         log_level="WARNING",
         subscriptions=False,
     )

@@ -211,13 +211,16 @@ class _Process:
             load_model,
             release_memory,
             serve_mcp,
+            work_on_models,
         )
 
         async def load() -> None:
             await load_model(client)
             await late.loaded()
             release_memory()
-            await fill_in_vectors(client)
+            async with asyncio.TaskGroup() as filling:
+                filling.create_task(fill_in_vectors(client))
+                filling.create_task(work_on_models(client))
 
         host = "127.0.0.1" if is_loopback(self._sock) else self._settings.api_host
         async with asyncio.TaskGroup() as group:
@@ -238,6 +241,8 @@ class _Process:
             report = await check_server(conn)
             status = await schema_state(conn)
             dsn = conn.info.dsn
+        disagreement = await client.memory.models.find_disagreement()
+        advice = report.advice if disagreement is None else (*report.advice, disagreement)
         url = url_of(self._sock)
         return Serving(
             url=url,
@@ -248,7 +253,7 @@ class _Process:
             pgvector=report.pgvector,
             schema=status.revision or "",
             embedded=self._settings.database_url is None,
-            advice=report.advice if is_loopback(self._sock) else (*report.advice, _EXPOSED),
+            advice=advice if is_loopback(self._sock) else (*advice, _EXPOSED),
         )
 
 

@@ -60,14 +60,11 @@ class WordEmbedder:
         return (total / np.linalg.norm(total)).astype(np.float32)
 
 
-def client(
-    db: Database, embedder: Embedder | None, following: Embedder | None = None
-) -> Memory:
+def client(db: Database, embedder: Embedder | None, following: Embedder | None = None) -> Memory:
     """Return a memory that believes nothing it read before, and moves rows at once."""
     memory = Memory(db, embedder, namespace="default", next_embedder=following)
     if memory.embedder is not None:
         memory.embedder._fresh_s = 0.0  # pyright: ignore
-        memory.embedder._ask_again_s = 0.0  # pyright: ignore
     memory.models._pauses = AT_ONCE  # pyright: ignore
     return memory
 

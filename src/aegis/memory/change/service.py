@@ -49,6 +49,11 @@ class Models:
         """What is wrong between the settings and the active model, as far as is known."""
         return None if self._embedder is None else self._embedder.disagreement
 
+    async def find_disagreement(self) -> str | None:
+        """Return what is wrong between the settings and the active model, asking the database."""
+        await self._known()
+        return self.disagreement
+
     async def flush(self) -> None:
         """Write down what calls of endpoints came to; done now and then by itself."""
         if self._embedder is not None:

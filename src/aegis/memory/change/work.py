@@ -35,6 +35,9 @@ _log = logging.getLogger("aegis.memory")
 
 _BATCH_LOCAL, _BATCH_REMOTE, _BATCH_MOVED, _BATCH_DROPPED = 128, 512, 500, 5_000
 
+#: Ids that a transaction may have taken and not committed yet; a look from the start misses none.
+_LATE_IDS = 1_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pauses:
@@ -222,6 +225,7 @@ class _Round:
         embedder = self._embedder.embedder_of(wanted)
         for table in spares.TABLES:
             place = (table, carried, wanted)
+            last = await spares.last_id(self._guard, table)
             while self._more() and await self._unchanged(active, other):
                 rows = await spares.list_gaps(
                     self._guard,
@@ -232,6 +236,9 @@ class _Round:
                     limit=_batch_of(embedder, self._left()),
                 )
                 if not rows:
+                    # Ids are not committed in order: the next round looks a little before.
+                    looked = max(self._places.after.get(place, 0), last - _LATE_IDS)
+                    self._places.after[place] = looked
                     break
                 if embedder is None:
                     raise ConfigError(

@@ -28,6 +28,7 @@ __all__ = [
     "count_rows",
     "drop_spares",
     "has_halfvec",
+    "last_id",
     "list_gaps",
     "lock_work",
     "measure_texts",
@@ -98,6 +99,11 @@ async def any_carries(conn: Connection, table: SpareTable, model: str) -> bool:
         ),
         {"model": model},
     )
+
+
+async def last_id(conn: Connection, table: SpareTable) -> int:
+    """Return the greatest id there is, 0 without a row."""
+    return await fetch_value(conn, _with_tables("SELECT coalesce(max(id), 0) FROM {table}", table))
 
 
 async def measure_texts(conn: Connection, table: SpareTable, *, carried: str) -> tuple[int, int]:
