@@ -57,10 +57,12 @@ TOOLS = {
             *("advise", "calibration", "due"),
         )
     ),
+    *(f"memory_model_{verb}" for verb in ("list", "status", "plan")),
 }
 READING = (
     *("recall", "context", "get", "list", "history", "sources"),
     *("advise", "calibration", "due"),
+    *("status", "plan"),
 )
 READS = {name for name in TOOLS if name.rpartition("_")[2] in READING}
 DESTROYS = {name for name in TOOLS if name.rpartition("_")[2] in ("update", "delete", "undo")}

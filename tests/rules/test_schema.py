@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aegis.memory import models
+from aegis.memory import change, models
+from aegis.memory.store import registry
 
 if TYPE_CHECKING:
     from aegis.db import Connection
@@ -53,6 +54,7 @@ async def test_importance_equals_the_enum(conn: Connection) -> None:
         ("decision_outcomes", "user_feedback", models.Feedback),
         ("fact_history", "action", models.FactAction),
         ("decision_episodes", "role", models.Role),
+        ("embedding_models", "state", registry.ModelState),
     ],
 )
 async def test_literal_equals_the_check(
@@ -86,6 +88,8 @@ async def test_literal_equals_the_check(
         (models.METRICS, models.Metric),
         (models.ON_CONFLICT, models.OnConflict),
         (models.FACT_ACTIONS, models.FactAction),
+        (registry.MODEL_STATES, registry.ModelState),
+        (change.PHASES, change.Phase),
     ],
 )
 def test_tuple_of_choices_equals_its_literal(names: tuple[str, ...], literal: Any) -> None:

@@ -162,7 +162,7 @@ async def work_on_models(client: Aegis) -> None:
         if time.monotonic() - looked_at >= _CHANGE_AGAIN_S:
             places.after.clear()
             looked_at = time.monotonic()
-        await asyncio.sleep(pause)
+        await client.memory.models.wait_for_work(most_s=pause)
 
 
 async def keep_database(settings: Settings, on_start: Callable[[], object]) -> None:

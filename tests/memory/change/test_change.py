@@ -212,9 +212,8 @@ async def test_a_switch_to_a_model_that_finds_less_is_refused_unless_forced(
     check = await both.models.check(samples=40)
     assert check.source is not None
     assert check.source.recall is not None
-    assert check.source.recall > 0.9
     assert check.target.recall is not None
-    assert check.target.recall < 0.5
+    assert check.source.recall > 0.4 > check.target.recall
     assert check.samples > 15
     assert check.missing == 0
     with pytest.raises(Conflict, match=r"new-model finds \d+ of \d+"):
@@ -224,9 +223,7 @@ async def test_a_switch_to_a_model_that_finds_less_is_refused_unless_forced(
     assert (await both.models.status()).active == "new-model"
 
 
-async def test_what_cannot_be_compared_is_not_switched_to(
-    both: Memory, old: WordEmbedder
-) -> None:
+async def test_what_cannot_be_compared_is_not_switched_to(both: Memory, old: WordEmbedder) -> None:
     await remember(both, 5)
     await both.models.begin()
     await both.models.fill()
@@ -388,8 +385,7 @@ async def test_what_is_undone_after_a_change_gets_a_vector_of_the_new_model(
     await both.models.work()
     await both.models.finish()
     for row in (fact.id, gone.id):
-        step = (await both.facts.history(row))[0]
-        back = await both.facts.undo(step.id)
+        back = await both.facts.undo(row)
         assert back is not None
         assert back.embedding_model != old.model
     assert await both.backfill() == 2

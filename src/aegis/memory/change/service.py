@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,7 @@ class Models:
         self._db = db
         self._embedder = embedder
         self._pauses = PAUSES
+        self._wanted = asyncio.Event()
 
     @property
     def disagreement(self) -> str | None:
@@ -95,7 +97,10 @@ class Models:
         """
         from aegis.memory.change import steps
 
-        await steps.begin(self._db, await self._target(target))
+        chosen = await self._target(target)
+        await steps.begin(self._db, chosen)
+        self._needed().add(chosen)
+        self._wanted.set()
         return await self.status()
 
     async def status(self) -> ChangeStatus:
@@ -236,7 +241,7 @@ class Models:
         from aegis.memory.change import steps
 
         _check_sample(k, samples)
-        return await steps.switch(
+        found = await steps.switch(
             self._db,
             self._needed(),
             force=force,
@@ -244,6 +249,8 @@ class Models:
             samples=samples,
             on_progress=on_progress,
         )
+        self._wanted.set()
+        return found
 
     async def cancel(self, *, force: bool = False) -> ChangeStatus:
         """Give the change up; after the switch, go back to the model before.
@@ -281,6 +288,7 @@ class Models:
         async with self._db.transaction() as conn:
             if await registry.set_paused(conn, paused=paused) is None:
                 raise Conflict("No change of the embedding model is under way.", code="change_none")
+        self._wanted.set()
         return await self.status()
 
     async def _known(self) -> None:
@@ -294,10 +302,7 @@ class Models:
     async def _target(self, target: Embedder | None) -> Embedder:
         embedder = self._needed()
         await self._known()
-        if target is not None:
-            embedder.add(target)
-            return target
-        chosen = embedder.next_embedder()
+        chosen = target or embedder.next_embedder()
         if chosen is None:
             raise ConfigError(
                 "There is no embedder to change to: name it with AEGIS_NEXT_EMBEDDER, and "

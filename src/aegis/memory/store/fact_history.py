@@ -337,7 +337,15 @@ async def put_back_deleted(conn: Connection, step: int) -> Fact | None:
         INSERT INTO semantic_memory AS f
         SELECT was.*
         FROM fact_history h
-        CROSS JOIN LATERAL jsonb_populate_record(NULL::semantic_memory, h.before) AS was
+        LEFT JOIN embedding_models retired
+            ON retired.model = h.before ->> 'embedding_model'
+           AND retired.state = 'retired'
+        CROSS JOIN LATERAL jsonb_populate_record(
+            NULL::semantic_memory,
+            CASE WHEN retired.model IS NULL THEN h.before
+                 ELSE h.before - 'embedding' - 'embedding_model'
+            END
+        ) AS was
         WHERE h.id = %(step)s
         ON CONFLICT DO NOTHING
         RETURNING
@@ -346,19 +354,6 @@ async def put_back_deleted(conn: Connection, step: int) -> Fact | None:
         {"step": step},
     )
     if fact is not None:
-        await execute(
-            conn,
-            """
-            UPDATE semantic_memory f
-            SET embedding = NULL,
-                embedding_model = NULL
-            FROM embedding_models m
-            WHERE f.id = %(id)s
-              AND m.model = f.embedding_model
-              AND m.state = 'retired'
-            """,
-            {"id": fact.id},
-        )
         await execute(
             conn,
             """
