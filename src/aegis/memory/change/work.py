@@ -33,7 +33,9 @@ __all__ = ["PAUSES", "Pauses", "Places", "Worked", "holding_lock", "work", "work
 
 _log = logging.getLogger("aegis.memory")
 
-_BATCH_LOCAL, _BATCH_REMOTE, _BATCH_MOVED, _BATCH_DROPPED = 128, 512, 500, 5_000
+#: A row that moves is put into the graph of vectors: about a second a batch, while it is locked.
+_BATCH_MOVED = 100
+_BATCH_LOCAL, _BATCH_REMOTE, _BATCH_DROPPED = 128, 512, 5_000
 
 #: Ids that a transaction may have taken and not committed yet; a look from the start misses none.
 _LATE_IDS = 1_000

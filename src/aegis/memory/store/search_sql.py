@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, LiteralString
 
 from psycopg import sql
 
-from aegis.memory.store.space import Space, comparable, mixed_nearest, similarity_of, vector_of
+from aegis.memory.store.space import (
+    Space,
+    comparable,
+    mixed_exact,
+    mixed_nearest,
+    similarity_of,
+    vector_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -356,6 +363,8 @@ def _nearest(
     else:
         kind = sql.SQL("vector")
     most = sql.SQL("%(near_limit)s") if limit is None else sql.Literal(limit)
+    if space.mixed and not approximate:
+        return mixed_exact(conditions, space, operator=_OPERATORS[metric], limit=most)
     if space.mixed:
         return mixed_nearest(conditions, space, kind=kind, operator=_OPERATORS[metric], limit=most)
     return sql.SQL(

@@ -12,7 +12,14 @@ from typing import LiteralString
 
 from psycopg import sql
 
-__all__ = ["Space", "comparable", "mixed_nearest", "similarity_of", "vector_of"]
+__all__ = [
+    "Space",
+    "comparable",
+    "mixed_exact",
+    "mixed_nearest",
+    "similarity_of",
+    "vector_of",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +65,30 @@ def similarity_of(space: Space | None) -> sql.Composable:
     )
 
 
+def mixed_exact(
+    conditions: sql.Composable, space: Space, *, operator: sql.Composable, limit: sql.Composable
+) -> sql.Composable:
+    """Return the statement of the nearest ids by comparing every vector.
+
+    Row by row, each with its own vector or the one beside it: as a join it would be planned as a
+    sort of all vectors beside the rows, of every namespace.
+    """
+    return sql.SQL(
+        """
+        SELECT n.id
+        FROM (
+            SELECT e.id, ({vector}) {operator} %(vector)s::vector AS distance
+            FROM episodic_memory e
+            WHERE {conditions}
+            OFFSET 0
+        ) AS n
+        WHERE n.distance IS NOT NULL
+        ORDER BY n.distance
+        LIMIT {limit}
+        """
+    ).format(vector=vector_of(space), operator=operator, conditions=conditions, limit=limit)
+
+
 def mixed_nearest(
     conditions: sql.Composable,
     space: Space,
@@ -66,7 +97,7 @@ def mixed_nearest(
     operator: sql.Composable,
     limit: sql.Composable,
 ) -> sql.Composable:
-    """Return the statement of the nearest ids of a mixed space; each place has its own index."""
+    """Return the statement of the nearest ids by the graphs; each place has its own index."""
     return sql.SQL(
         """
         SELECT n.id
