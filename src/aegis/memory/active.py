@@ -193,7 +193,10 @@ class ActiveEmbedder:
         return self._first if active is None else self._of.get(active.model, self._first)
 
     async def _claim(self) -> Registry:
-        first = self._first
+        first, now = self._first, self._clock()
+        if self._known is not None and now - self._asked_at < _ASK_AGAIN_S:
+            return self._known
+        self._asked_at = now
         try:
             async with self._db.transaction() as conn:
                 await store.claim_active(
@@ -202,7 +205,10 @@ class ActiveEmbedder:
         except AegisError as error:
             # A server that takes no writes is no reason not to answer.
             _log.debug("memory.model_not_claimed", extra={"code": error.code})
-        return await self.registry(fresh=True)
+        known = await self.registry(fresh=True)
+        if known.active is not None:
+            self._asked_at = float("-inf")
+        return known
 
     async def _take_over(self, known: Registry) -> Registry:
         """Become active where no row carries the active model: then nothing is split."""

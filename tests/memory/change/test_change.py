@@ -391,6 +391,22 @@ async def test_what_is_undone_after_a_change_gets_a_vector_of_the_new_model(
     assert await both.backfill() == 2
 
 
+async def test_what_a_sleeping_process_records_with_a_retired_model_is_embedded_again(
+    both: Memory, old: WordEmbedder
+) -> None:
+    await remember(both, 2)
+    await both.models.begin()
+    await both.models.fill()
+    await both.models.switch()
+    await both.models.work()
+    await both.models.finish()
+    vector = [float(x) for x in (await old.embed(["woke up late"]))[0]]
+    await both.record("note", "woke up late", embedding=vector, embedding_model=old.model)
+    assert (await both.models.work()).dropped == 1
+    assert await both.backfill() == 1
+    assert await found(both, ["woke up late"])
+
+
 async def test_another_worker_is_not_waited_for(db: Database, both: Memory) -> None:
     await remember(both, 3)
     await both.models.begin()

@@ -162,6 +162,12 @@ class Models:
             self._db, self._embedder, places=places, limit=limit, pauses=self._pauses
         )
 
+    async def wait_for_work(self, *, most_s: float) -> None:
+        """Wait until this client takes a step of a change, `most_s` seconds at most."""
+        with anyio.move_on_after(most_s):
+            await self._wanted.wait()
+        self._wanted.clear()
+
     async def fill(
         self, *, on_progress: Callable[[int, int], object] | None = None
     ) -> ChangeStatus:

@@ -39,6 +39,8 @@ _BATCH_LOCAL, _BATCH_REMOTE, _BATCH_DROPPED = 128, 512, 5_000
 
 #: Ids that a transaction may have taken and not committed yet; a look from the start misses none.
 _LATE_IDS = 1_000
+#: Place that says that rows of retired models were looked for.
+_LOOKED = ("", "", "retired")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +171,8 @@ class _Round:
             return self._done
         if other is None:
             await self._sweep()
+            if self._embedder.embedder_of(active.model) is not None:
+                await self._forget_retired()
             return self._done
         if other.mixed:
             await self._settle(active, other)
@@ -303,6 +307,22 @@ class _Round:
                 if not dropped:
                     break
                 self._add(dropped=dropped)
+
+    async def _forget_retired(self) -> None:
+        """Hand what carries a retired model to the backfill; once a look from the start.
+
+        Imported with its vectors, or recorded by a process that slept through the change.
+        """
+        if _LOOKED in self._places.after:
+            return
+        for table in spares.TABLES:
+            while True:
+                async with self._db.transaction() as conn:
+                    rows = await spares.forget_retired(conn, table, limit=_BATCH_MOVED)
+                if not rows:
+                    break
+                self._add(dropped=rows)
+        self._places.after[_LOOKED] = 1
 
     async def _models(self) -> tuple[EmbeddingModel | None, EmbeddingModel | None]:
         models = await registry.list_used(self._guard)

@@ -27,6 +27,7 @@ __all__ = [
     "build_spare_index",
     "count_rows",
     "drop_spares",
+    "forget_retired",
     "has_halfvec",
     "last_id",
     "list_gaps",
@@ -306,6 +307,36 @@ async def drop_spares(
             table,
         ),
         {"kept": list(kept), "limit": limit},
+    )
+
+
+async def forget_retired(conn: Connection, table: SpareTable, *, limit: int) -> int:
+    """Leave rows without a vector that carry one of a retired model: the backfill makes another.
+
+    Reads the table where there is none.
+    """
+    return await execute(
+        conn,
+        _with_tables(
+            """
+            UPDATE {table} r
+            SET embedding = NULL,
+                embedding_model = NULL
+            FROM (
+                SELECT o.id
+                FROM {table} o
+                WHERE o.embedding_model IN (
+                          SELECT m.model FROM embedding_models m WHERE m.state = 'retired'
+                      )
+                  AND o.embedding IS NOT NULL
+                LIMIT %(limit)s
+                FOR NO KEY UPDATE SKIP LOCKED
+            ) AS late
+            WHERE r.id = late.id
+            """,
+            table,
+        ),
+        {"limit": limit},
     )
 
 
