@@ -69,6 +69,21 @@ def client(db: Database, embedder: Embedder | None, following: Embedder | None =
     return memory
 
 
+async def remember(memory: Memory, rows: int) -> list[str]:
+    texts = [f"memory n{n} about t{n % 3} with w{n * 7}" for n in range(rows)]
+    for text in texts:
+        await memory.record("note", text)
+    return texts
+
+
+async def found(memory: Memory, texts: list[str]) -> bool:
+    for text in texts:
+        (hit,) = await memory.recall(text, k=1, mode="vector")
+        if hit.episode.summary != text:
+            return False
+    return True
+
+
 @pytest.fixture
 def old() -> WordEmbedder:
     return WordEmbedder("old-model", 16)

@@ -13,28 +13,13 @@ from aegis.memory.change import work as working
 from aegis.memory.change.indexes import spare_index_name
 from aegis.memory.change.work import Pauses
 from aegis.memory.indexing import index_name
-from tests.memory.change.conftest import WordEmbedder, client
+from tests.memory.change.conftest import WordEmbedder, client, found, remember
 
 if TYPE_CHECKING:
     from aegis.db import Database
     from aegis.memory import Memory
 
 pytestmark = pytest.mark.servers("18", "16")
-
-
-async def remember(memory: Memory, rows: int) -> list[str]:
-    texts = [f"memory n{n} about t{n % 3} with w{n * 7}" for n in range(rows)]
-    for text in texts:
-        await memory.record("note", text)
-    return texts
-
-
-async def found(memory: Memory, texts: list[str]) -> bool:
-    for text in texts:
-        (hit,) = await memory.recall(text, k=1, mode="vector")
-        if hit.episode.summary != text:
-            return False
-    return True
 
 
 async def value(db: Database, sql: str) -> object:
@@ -279,46 +264,6 @@ async def test_one_change_at_a_time(db: Database, both: Memory, old: WordEmbedde
             await step()
     with pytest.raises(ConfigError, match="AEGIS_NEXT_EMBEDDER"):
         await client(db, old).models.begin()
-
-
-async def test_a_process_of_another_model_says_so_and_splits_nothing(
-    db: Database, both: Memory, new: WordEmbedder
-) -> None:
-    await remember(both, 3)
-    stranger = client(db, new)
-    episode = await stranger.record("note", "from a stranger")
-    assert not episode.embedded
-    hits = await stranger.recall("stranger", k=1)  # by words
-    assert hits[0].episode.id == episode.id
-    with pytest.raises(ConfigError, match="memory's embedding model is old-model") as caught:
-        await stranger.recall("stranger", mode="vector")
-    assert caught.value.code == "embedding_model_differs"
-    with pytest.raises(ConfigError, match="old-model"):
-        await stranger.backfill()
-    assert (await stranger.models.status()).disagreement is not None
-    assert await both.backfill() == 1
-    assert await found(both, ["from a stranger"])
-
-
-async def test_a_process_of_another_model_may_begin_the_change_to_it(
-    db: Database, both: Memory, new: WordEmbedder
-) -> None:
-    await remember(both, 3)
-    stranger = client(db, new)
-    assert (await stranger.models.plan()).target == "new-model"
-    await stranger.models.begin()
-    assert (await stranger.models.fill()).phase == "ready"
-    with pytest.raises(Conflict, match="old-model does not answer"):
-        await stranger.models.switch()
-    await stranger.models.switch(force=True)
-    assert (await stranger.models.find_disagreement()) is None
-
-
-async def test_a_model_that_no_row_carries_gives_way(db: Database, new: WordEmbedder) -> None:
-    first = client(db, WordEmbedder("tried-once", 8))
-    await first.recall("anything")
-    second = client(db, new)
-    assert (await second.record("note", "kept")).embedding_model == "new-model"
 
 
 async def test_rows_wait_until_every_process_has_noticed(both: Memory) -> None:
