@@ -39,16 +39,25 @@ class Aegis:
         db: Database,
         embedder: Embedder | None,
         settings: Settings,
+        *,
         reranker: Reranker | None = None,
+        next_embedder: Embedder | None = None,
     ) -> None:
         from aegis.memory import Memory
 
         #: Into the event loop in which this was opened.
         self.bridge = Bridge()
         self.db = db
-        self.embedder = embedder
         self.settings = settings
-        self.memory: Memory = Memory(db, embedder, namespace=settings.namespace, reranker=reranker)
+        self.memory: Memory = Memory(
+            db,
+            embedder,
+            namespace=settings.namespace,
+            reranker=reranker,
+            next_embedder=next_embedder,
+        )
+        #: The one whose model is active, of those that the settings name.
+        self.embedder: Embedder | None = self.memory.embedder
 
 
 class Connecting:
@@ -63,7 +72,7 @@ class Connecting:
     async def __aenter__(self) -> Aegis:
         from aegis.db import Database
         from aegis.db.server import finder, ready
-        from aegis.memory.embedding import open_embedder
+        from aegis.memory.embedding import open_embedder, open_next_embedder
         from aegis.memory.reranking import open_reranker
 
         dsn = await ready(self._settings)
@@ -75,7 +84,14 @@ class Connecting:
             reranker = open_reranker(self._settings)
             if reranker is not None:
                 stack.push_async_callback(reranker.aclose)
-            client = Aegis(db, open_embedder(self._settings), self._settings, reranker)
+            client = Aegis(
+                db,
+                open_embedder(self._settings),
+                self._settings,
+                reranker=reranker,
+                next_embedder=open_next_embedder(self._settings),
+            )
+            stack.push_async_callback(client.memory.models.flush)
             stack.push_async_callback(client.memory.usage.flush)
             self._async_stack = stack.pop_all()
         return client

@@ -171,6 +171,42 @@ class Settings:
     reranker_weight: float = _setting(
         "What its word counts: 1 as much as recall's own, 0 nothing.", default=1.0
     )
+    embedding_requests_per_minute: int = _setting(
+        "Requests that `embedding_url` gets in a minute from one process at most; 0 for no limit.",
+        default=0,
+    )
+    embedding_tokens_per_minute: int = _setting(
+        "Tokens that `embedding_url` gets in a minute from one process at most; 0 for no limit.",
+        default=0,
+    )
+    embedding_usd_per_million_tokens: float | None = _setting(
+        "USD for a million tokens at `embedding_url`; what calls cost is counted with it.",
+        default=None,
+    )
+    next_embedder: EmbedderKind = _setting(
+        "Embedder that the model is changed to (`aegis memory models change`): `minilm`, `openai` "
+        "or `none`. Give it to every process before the switch.",
+        default="none",
+    )
+    next_embedding_url: str | None = _setting(
+        "Base URL of the next embedder's endpoint; `embedding_url` if left out.", default=None
+    )
+    next_embedding_api_key: str | None = _setting(
+        "Bearer token for it; `embedding_api_key` if left out and the URL is the same.",
+        secret=True,
+        default=None,
+    )
+    next_embedding_model: str = _setting("Model asked for there.", default="text-embedding-3-small")
+    next_embedding_dimensions: int = _setting("Dimensions of that model.", default=1536)
+    next_embedding_requests_per_minute: int = _setting(
+        "As `embedding_requests_per_minute`, for the next embedder.", default=0
+    )
+    next_embedding_tokens_per_minute: int = _setting(
+        "As `embedding_tokens_per_minute`, for the next embedder.", default=0
+    )
+    next_embedding_usd_per_million_tokens: float | None = _setting(
+        "As `embedding_usd_per_million_tokens`, for the next embedder.", default=None
+    )
 
 
 def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
@@ -259,9 +295,23 @@ def _check(settings: Settings) -> None:
         raise ConfigError(f"AEGIS_API_PORT is {settings.api_port}; use 0 to 65535.")
     _check_consolidation(settings)
     _check_second_stage(settings)
-    if not 1 <= settings.embedding_dimensions <= 16_000:
+    _check_embedders(settings)
+
+
+def _check_embedders(settings: Settings) -> None:
+    for name in ("embedding_dimensions", "next_embedding_dimensions"):
+        value = getattr(settings, name)
+        if not 1 <= value <= 16_000:
+            raise ConfigError(f"{ENV_PREFIX}{name.upper()} is {value}; use 1 to 16000.")
+    for name in ("embedding_", "next_embedding_"):
+        for what in ("requests_per_minute", "tokens_per_minute", "usd_per_million_tokens"):
+            value = getattr(settings, name + what)
+            if value is not None and not 0 <= value < float("inf"):
+                raise ConfigError(f"{ENV_PREFIX}{(name + what).upper()} is {value}; use 0 or more.")
+    if settings.next_embedder != "none" and settings.embedder == "none":
         raise ConfigError(
-            f"AEGIS_EMBEDDING_DIMENSIONS is {settings.embedding_dimensions}; use 1 to 16000."
+            "AEGIS_NEXT_EMBEDDER needs AEGIS_EMBEDDER, the one to change from; without vectors "
+            "so far, set AEGIS_EMBEDDER to the new one."
         )
 
 

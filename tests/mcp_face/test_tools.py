@@ -60,12 +60,13 @@ TOOLS = {
     ),
     *(f"memory_graph_{verb}" for verb in ("neighbours", "path", "entities", "relate")),
     *(f"memory_proposal_{verb}" for verb in ("list", "get", "accept", "reject", "undo")),
+    *(f"memory_model_{verb}" for verb in ("list", "status", "plan")),
     "memory_audit",
 }
 READING = (
     *("recall", "context", "get", "list", "history", "sources"),
     *("advise", "calibration", "due", "plan", "audit"),
-    *("neighbours", "path", "entities"),
+    *("neighbours", "path", "entities", "status"),
 )
 READS = {name for name in TOOLS if name.rpartition("_")[2] in READING}
 DESTROYING = ("update", "delete", "undo", "accept", "reject")

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aegis.memory import models
+from aegis.memory import change, models
 from aegis.memory.audit import report
 from aegis.memory.consolidation import proposal
+from aegis.memory.store import registry
 
 if TYPE_CHECKING:
     from aegis.db import Connection
@@ -59,6 +60,7 @@ async def test_importance_equals_the_enum(conn: Connection) -> None:
         ("memory_proposals", "method", proposal.Method),
         ("memory_proposals", "state", proposal.State),
         ("memory_quarantine", "action", report.Action),
+        ("embedding_models", "state", registry.ModelState),
     ],
 )
 async def test_literal_equals_the_check(
@@ -95,6 +97,8 @@ async def test_literal_equals_the_check(
         (proposal.KINDS, proposal.Kind),
         (proposal.METHODS, proposal.Method),
         (proposal.STATES, proposal.State),
+        (registry.MODEL_STATES, registry.ModelState),
+        (change.PHASES, change.Phase),
     ],
 )
 def test_tuple_of_choices_equals_its_literal(names: tuple[str, ...], literal: Any) -> None:

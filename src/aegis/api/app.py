@@ -16,6 +16,7 @@ from aegis.api import (
     graph,
     health,
     memory,
+    models,
     retention,
 )
 from aegis.api.errors import Outermost, install
@@ -69,6 +70,7 @@ def create_routes() -> FastAPI:
         graph.router,
         consolidation.router,
         audit.router,
+        models.router,
         memory.router,
         health.router,
     ):

@@ -39,6 +39,7 @@ app.add_later("decisions", "aegis.cli.decisions:app")
 app.add_later("items", "aegis.cli.items:app")
 app.add_later("graph", "aegis.cli.graph:app")
 app.add_later("sync", "aegis.cli.sync:app")
+app.add_later("models", "aegis.cli.models:app")
 
 Types = Annotated[list[str] | None, Option("--type", help="A type; may be repeated.")]
 LeastImportance = Annotated[

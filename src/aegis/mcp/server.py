@@ -13,6 +13,7 @@ from aegis.mcp.decisions import decision_tools
 from aegis.mcp.facts import fact_tools
 from aegis.mcp.graph import graph_tools
 from aegis.mcp.memory import memory_tools
+from aegis.mcp.models import model_tools
 from aegis.mcp.prompts import add_prompts
 from aegis.mcp.resources import add_resources
 from aegis.mcp.retention import retention_tools
@@ -47,6 +48,7 @@ def create_server(memory: Memory) -> MCPServer:
             *retention_tools(memory),
             *graph_tools(memory),
             *upkeep_tools(memory),
+            *model_tools(memory),
         ],
         log_level="WARNING",
         subscriptions=False,

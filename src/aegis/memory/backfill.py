@@ -66,8 +66,10 @@ async def _fill(
     rows: list[tuple[int, str]],
     set_rows: _SetRows,
 ) -> int:
+    from aegis.memory.active import resolved
     from aegis.memory.embedding import vector_text
 
+    embedder = await resolved(embedder)
     texts = [text for _, text in rows]
     vectors = await embedder.embed(texts)
     async with db.transaction() as conn:

@@ -17,6 +17,7 @@ import anyio.lowlevel
 
 from aegis.errors import AegisError, Conflict, InvalidInput
 from aegis.memory import validate
+from aegis.memory.active import ActiveEmbedder
 from aegis.memory.echoing import mark_quotations, may_quote
 from aegis.memory.embedding_text import embed_or_none
 from aegis.memory.retention.expiry import with_expiry
@@ -92,6 +93,8 @@ async def vectors_for(
     embedder: Embedder | None, episodes: Sequence[NewEpisode]
 ) -> tuple[list[str | None], list[str | None]]:
     """Return each episode's vector in text form and its model; a caller's own is kept."""
+    if isinstance(embedder, ActiveEmbedder):
+        await embedder.registry()  # whose model a caller's own vector is of
     wanted = [e.summary for e in episodes if e.embedding is None]
     made, model = await embed_or_none(embedder, wanted)
     rest = iter(made)

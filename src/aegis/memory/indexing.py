@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from aegis.db import Connection, Database
     from aegis.memory.store.search_sql import Space
 
-__all__ = ["Rebuilt", "index_name", "rebuild"]
+__all__ = ["MOST_DIMENSIONS", "Rebuilt", "index_name", "rebuild"]
 
 #: https://github.com/pgvector/pgvector#hnsw: `halfvec` up to 4,000 dimensions, m from 2 to 100,
 #: ef_construction from 4 to 1,000 and at least twice m.
-_MOST_DIMENSIONS = 4_000
+MOST_DIMENSIONS = 4_000
 #: Seconds between looks at how far the build is.
 _LOOK_S = 0.25
 
@@ -126,10 +126,10 @@ def _check(space: Space, m: int, ef_construction: int) -> None:
         raise InvalidInput(
             "Vectors without a model have the index of the schema; there is no other."
         )
-    if space.dimensions > _MOST_DIMENSIONS:
+    if space.dimensions > MOST_DIMENSIONS:
         raise InvalidInput(
             f"{space.model} has {space.dimensions} dimensions; an index takes "
-            f"{_MOST_DIMENSIONS} at most, so that these vectors are searched exactly."
+            f"{MOST_DIMENSIONS} at most, so that these vectors are searched exactly."
         )
     if not 2 <= m <= 100:
         raise InvalidInput(f"m is {m}; use 2 to 100.")

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from aegis.errors import AegisError, InvalidInput
 from aegis.memory import validate
 from aegis.memory.dates import understand
-from aegis.memory.echoes import normalised, originals_of, without_echoes
-from aegis.memory.embedding_text import embed_or_none
-from aegis.memory.models import Hit, Hits, ScorePart
+from aegis.memory.echoes import without_echoes
+from aegis.memory.hits import SPARE, hits_of, newest
+from aegis.memory.models import Hits, ScorePart
 from aegis.memory.ranking import (
     Question,
     Ranked,
@@ -25,19 +25,28 @@ from aegis.memory.ranking import (
     load_weights,
     rank,
 )
-from aegis.memory.reasons import explain
+from aegis.memory.spaces import (
+    Second,
+    also_near,
+    disagreement,
+    fill_in,
+    raise_disagreement,
+    space_of_given,
+    vectors_of,
+)
 from aegis.memory.store import search, statistics
 from aegis.memory.timing import timely_ids, weigh_times
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from aegis.db import Connection, Database
     from aegis.memory.candidates import Candidates
     from aegis.memory.dates import TimeSpan
     from aegis.memory.embedding import Embedder
-    from aegis.memory.models import Episode, EpisodeFilter, Metric, Mode
+    from aegis.memory.embedding.patience import Patience
+    from aegis.memory.models import EpisodeFilter, Hit, Metric, Mode
     from aegis.memory.store.search import QuestionFacts, Space
 
 __all__ = ["MAX_K", "Asked", "gather", "plan_words", "recall"]
@@ -52,8 +61,6 @@ _MAX_WORDS = 24
 #: neighbours on either side come with each.
 _SMALL_ARMS = (30, 30, 2)
 _LARGE_ARMS = (20, 30, 1)
-#: Results beyond k, to put in the place of what is said twice.
-_SPARE = 10
 #: Postings that are read in a large namespace, in all: the rarest words first.
 _POSTINGS = 300
 #: Share of a word that the sample of a large namespace did not list.
@@ -81,6 +88,8 @@ class Asked:
     now: datetime
     #: The times that the question names, seen from `now`.
     times: Sequence[TimeSpan] = ()
+    #: The same question in the other space, while rows may carry either model.
+    second: Second | None = None
 
 
 async def recall(
@@ -94,8 +103,11 @@ async def recall(
     metric: Metric,
     where: EpisodeFilter,
     now: datetime,
+    patience: Patience | None = None,
 ) -> Hits:
     """Return the `k` episodes that answer best, best first: fewer only where there are fewer.
+
+    `patience` bounds the wait for the question's vector; None waits as long as it takes.
 
     Raises:
         InvalidInput: nothing to search for, or a value out of range.
@@ -105,10 +117,10 @@ async def recall(
     text = _clean(query)
     if mode == "time":
         async with db.transaction() as conn:
-            newest = await _newest(conn, replace(where, alive=True), k, but=[], echoes=True)
-            return Hits(newest)
-    found, space = await _vector(embedder, text, vector, mode)
+            return Hits(await newest(conn, replace(where, alive=True), k, but=[], echoes=True))
+    found, space, second = await _vector(embedder, text, vector, mode, patience)
     if mode == "vector" and found is None:
+        raise_disagreement(embedder)
         raise InvalidInput(
             "There is no vector to search with: no embedder answers. Give a vector, or use mode "
             "text.",
@@ -124,12 +136,13 @@ async def recall(
         where=where,
         now=now,
         times=understand(text, now) if mode != "vector" else (),
+        second=second,
     )
     hits, stale = await _answer(db, asked)
     if stale and await _sample(db, asked):
         hits, _ = await _answer(db, asked)
     missed = embedder is not None and found is None and mode != "text"
-    return Hits(hits, warnings=[_NO_VECTOR] if missed else [])
+    return Hits(hits, warnings=[disagreement(embedder) or _NO_VECTOR] if missed else [])
 
 
 def _check(
@@ -152,21 +165,20 @@ def _clean(query: str | None) -> str:
 
 
 async def _vector(
-    embedder: Embedder | None, text: str, vector: Sequence[float] | None, mode: Mode
-) -> tuple[str | None, Space | None]:
+    embedder: Embedder | None,
+    text: str,
+    vector: Sequence[float] | None,
+    mode: Mode,
+    patience: Patience | None,
+) -> tuple[str | None, Space | None, Second | None]:
     """Return the question's vector in pgvector's text form, and what it may be compared with."""
     if mode == "text":
-        return None, None
+        return None, None, None
     if vector is not None:
-        ours = embedder is not None and embedder.dimensions == len(vector)
-        model = embedder.model if embedder is not None and ours else None
         # Nine digits are what a float32 has.
         literal = "[" + ",".join([f"{float(x):.9g}" for x in vector]) + "]"
-        return literal, search.Space(model=model, dimensions=len(vector))
-    literals, model = await embed_or_none(embedder, [text])
-    if embedder is None or literals[0] is None:
-        return None, None
-    return literals[0], search.Space(model=model, dimensions=embedder.dimensions)
+        return literal, await space_of_given(embedder, len(vector)), None
+    return await vectors_of(embedder, text, patience)
 
 
 async def _answer(db: Database, asked: Asked) -> tuple[list[Hit], bool]:
@@ -185,11 +197,11 @@ async def _answer(db: Database, asked: Asked) -> tuple[list[Hit], bool]:
             ranked = await _nearest(conn, asked, facts)
         else:
             ranked = await _fused(conn, asked, facts)
-        hits = await _hits(conn, ranked, asked.k, distinct=asked.mode != "vector")
+        hits = await hits_of(conn, ranked, asked.k, distinct=asked.mode != "vector")
         if len(hits) < asked.k:
             last = hits[-1].score if hits else 0.0
             but = [hit.episode.id for hit in hits]
-            hits += await _newest(conn, asked.where, asked.k - len(hits), but=but, score=last)
+            hits += await newest(conn, asked.where, asked.k - len(hits), but=but, score=last)
         hits = without_echoes(hits)
     sampled = facts.sampled_days_ago
     if sampled is None:
@@ -206,7 +218,7 @@ async def _fused(conn: Connection, asked: Asked, facts: QuestionFacts) -> list[R
         question,
         load_weights(),
         now_s=now_s,
-        limit=asked.k + _SPARE,
+        limit=asked.k + SPARE,
         timely=timely,
     )
 
@@ -218,7 +230,7 @@ async def gather(
     small = facts.episodes <= search.SMALL_NAMESPACE
     words, idf, caps = plan_words(facts, small=small)
     worded, near, depth = _SMALL_ARMS if small else _LARGE_ARMS
-    worded, near = max(worded, asked.k + _SPARE), max(near, asked.k)
+    worded, near = max(worded, asked.k + SPARE), max(near, asked.k)
     approximate = _approximate(facts, asked)
     while True:
         found = await search.find_candidates(
@@ -243,6 +255,16 @@ async def gather(
     ids = found.ids
     if asked.times:
         ids = await timely_ids(conn, asked, words, but=ids)
+    if asked.second is not None:
+        also = await also_near(
+            conn,
+            asked.second,
+            where=asked.where,
+            metric="cosine",
+            approximate=approximate,
+            limit=near,
+        )
+        ids = list(dict.fromkeys([*ids, *(row_id for row_id, _ in also)]))
     candidates = await search.describe(
         conn,
         ids,
@@ -253,6 +275,7 @@ async def gather(
         depth=depth,
         echoes=not facts.echoes,
     )
+    candidates = await fill_in(conn, asked.second, candidates)
     return candidates, Question(words=words, idf=idf, mean_terms=facts.mean_terms)
 
 
@@ -304,6 +327,19 @@ async def _nearest(conn: Connection, asked: Asked, facts: QuestionFacts) -> list
         if len(found) >= asked.k or not approximate:
             break
         approximate = False
+    if asked.second is not None:
+        found += await also_near(
+            conn,
+            asked.second,
+            where=asked.where,
+            metric=asked.metric,
+            approximate=approximate,
+            limit=asked.k,
+        )
+        nearest: dict[int, float] = {}
+        for row_id, distance in sorted(found, key=lambda pair: pair[1]):
+            nearest.setdefault(row_id, distance)
+        found = list(nearest.items())[: asked.k]
     ranked: list[Ranked] = []
     for place, (row_id, distance) in enumerate(found, 1):
         score = 1 - distance if asked.metric == "cosine" else -distance
@@ -311,61 +347,6 @@ async def _nearest(conn: Connection, asked: Asked, facts: QuestionFacts) -> list
         part = ScorePart(arm="vector", score=score, rank=place, detail=detail)
         ranked.append(Ranked(row_id, score, lambda part=part: [part]))
     return ranked
-
-
-async def _hits(conn: Connection, ranked: Sequence[Ranked], k: int, *, distinct: bool) -> list[Hit]:
-    """Return the best `k` with their rows; what is said twice makes room for what is not.
-
-    Of episodes that say the same, the one that was recorded first is the original. A row that was
-    deleted a moment ago is left out.
-    """
-    rows = {row.id: row for row in await search.list_by_ids(conn, [r.id for r in ranked[:k]])}
-    originals = _originals(rows.values()) if distinct else set[int]()
-    echoes = any(originals_of(row.metadata) for row in rows.values())
-    if distinct and (echoes or len(originals) < min(k, len(ranked))):
-        spare = await search.list_by_ids(conn, [r.id for r in ranked[k : k + _SPARE]])
-        rows |= {row.id: row for row in spare}
-        originals = _originals(rows.values())
-    found = [_hit(rows[r.id], r.score, r.explain()) for r in ranked if r.id in rows]
-    if not distinct:
-        return found
-    first = [hit for hit in found if hit.episode.id in originals]
-    # An original that comes behind the first `k` does not hide its echo.
-    shown = {hit.episode.id for hit in without_echoes(first)[:k]}
-    first = [hit for hit in first if not shown.intersection(originals_of(hit.episode.metadata))]
-    again = [hit for hit in found if hit.episode.id not in originals]
-    hits = first[:k] + again[: max(0, k - len(first))]
-    return sorted(hits, key=lambda hit: -hit.score)
-
-
-def _originals(episodes: Iterable[Episode]) -> set[int]:
-    """Return, of the episodes that say the same, the id of the first."""
-    first: dict[str, int] = {}
-    for episode in episodes:
-        said = normalised(episode.summary) or episode.summary
-        first[said] = min(episode.id, first.get(said, episode.id))
-    return set(first.values())
-
-
-def _hit(episode: Episode, score: float, parts: list[ScorePart]) -> Hit:
-    why = explain(parts, timestamp=episode.timestamp, importance=episode.importance)
-    return Hit(episode=episode, score=score, parts=parts, why=why)
-
-
-async def _newest(
-    conn: Connection,
-    where: EpisodeFilter,
-    k: int,
-    *,
-    but: Sequence[int],
-    score: float = 0.0,
-    echoes: bool = False,
-) -> list[Hit]:
-    """Return the newest, without `but`; their score is that of the last result before them."""
-    ids = await search.find_newest(conn, where=where, but=but, limit=k, echoes=echoes)
-    rows = {row.id: row for row in await search.list_by_ids(conn, ids)}
-    part = [ScorePart(arm="fill", score=score, detail="newest first")]
-    return [_hit(rows[i], score, part) for i in ids if i in rows]
 
 
 async def _sample(db: Database, asked: Asked) -> bool:

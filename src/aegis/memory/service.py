@@ -1,9 +1,8 @@
 """The memory of an agent: record, get, list, update, delete and recall episodes.
 
-Facts, decisions and the items of stores hang on it as `memory.facts`, `memory.decisions` and
-`memory.items`. Recording never fails for want of a vector: the row is stored, and
-`aegis.memory.backfill` fills the vector in later. The embedder is asked between transactions, never
-inside one.
+What else memory is hangs on it (`parts`). Recording never fails for want of a vector: the row is
+stored, and `aegis.memory.backfill` fills the vector in later. The embedder is asked between
+transactions, never inside one.
 """
 
 from __future__ import annotations
@@ -14,26 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from aegis.errors import Conflict, NotFound
 from aegis.memory import backfill, bulk, validate
-from aegis.memory.audit.service import Audit
-from aegis.memory.consolidation.service import Consolidation
-from aegis.memory.decisions import Decisions
 from aegis.memory.echoing import mark_echo
-from aegis.memory.embedding.patience import Patient
+from aegis.memory.embedding.patience import Patience
 from aegis.memory.embedding_text import embed_or_none
-from aegis.memory.facts import Facts
-from aegis.memory.graph.service import Graph
-from aegis.memory.graphiti.service import GraphitiSync
-from aegis.memory.items.service import Items
 from aegis.memory.models import IMPORTANCE, EpisodeFilter, NewEpisode
+from aegis.memory.parts import Parts
 from aegis.memory.reranking.stage import Reranking
-from aegis.memory.retention.archives import Archives
-from aegis.memory.retention.erasures import Erasures
 from aegis.memory.retention.expiry import with_expiry
-from aegis.memory.retention.service import Retention
-from aegis.memory.retention.usage import Usage
 from aegis.memory.store import episodes as store
 from aegis.memory.store import policies as policy_store
-from aegis.memory.vectors import VectorSearch
 
 if TYPE_CHECKING:
     import builtins
@@ -57,7 +45,7 @@ _UPDATABLE = frozenset(
 )  # fmt: skip
 
 
-class Memory:
+class Memory(Parts):
     """Episodes of one client; `namespace` is where a call that names none goes."""
 
     def __init__(
@@ -67,36 +55,13 @@ class Memory:
         *,
         namespace: str,
         reranker: Reranker | None = None,
+        next_embedder: Embedder | None = None,
     ) -> None:
-        validate.check_namespace(namespace)
-        self._db = db
-        self._embedder = embedder
-        budget_ms = db.settings.embedding_budget_ms
-        self._asking = None if embedder is None else Patient(embedder, budget_ms=budget_ms)
+        super().__init__(
+            db, embedder, namespace=namespace, next_embedder=next_embedder, recall=self.recall
+        )
+        self._patience = Patience(db.settings.embedding_budget_ms)
         self._reranking = Reranking(reranker, db.settings)
-        self.namespace = namespace
-        self.facts = Facts(db, embedder, namespace=namespace)
-        self.items = Items(db, embedder, namespace=namespace)
-        self.audit = Audit(db, embedder)
-        self.consolidation = Consolidation(db, embedder, namespace=namespace)
-        self.vectors = VectorSearch(db, embedder, namespace=namespace)
-        self.usage = Usage(db)
-        self.retention = Retention(db, namespace=namespace)
-        self.archives = Archives(db, namespace=namespace)
-        self.erasures = Erasures(db, namespace=namespace)
-        self.decisions = Decisions(db, embedder, namespace=namespace, recall=self.recall)
-        self.graph = Graph(db, namespace=namespace)
-        self.graphiti = GraphitiSync(db, embedder, namespace=namespace)
-
-    @property
-    def database(self) -> Database:
-        """The pool beneath, for what reads and writes memory wholesale (import, export)."""
-        return self._db
-
-    @property
-    def embedder(self) -> Embedder | None:
-        """What makes the vectors; None where the settings name none."""
-        return self._embedder
 
     async def record(
         self,
@@ -301,8 +266,7 @@ class Memory:
             validate.check_time("asked_at", asked_at)
         hits = await recall(
             self._db,
-            # Nothing else answers in mode `vector`, so that it waits as long as it takes.
-            self._embedder if mode == "vector" else self._asking,
+            self._embedder,
             query=query,
             vector=vector,
             k=self._reranking.depth(k, mode, query),
@@ -312,6 +276,8 @@ class Memory:
                 namespace, session_id, since, until, event_types, tags, min_importance
             ),
             now=asked_at or datetime.now(UTC),
+            # Nothing else answers in mode `vector`, so that it waits as long as it takes.
+            patience=None if mode == "vector" else self._patience,
         )
         hits = await self._reranking.apply(hits, query=query, k=k, mode=mode)
         if count:

@@ -46,7 +46,7 @@ class VectorSearch:
         """
         from aegis.memory import tuning
 
-        space = self._space()
+        space = await self._space()
         validate.check_limit("k", k, most=100)
         validate.check_limit("samples", samples, most=10_000)
         if not 0 < target <= 1:
@@ -80,12 +80,18 @@ class VectorSearch:
         from aegis.memory import indexing
 
         return await indexing.rebuild(
-            self._db, self._space(), m=m, ef_construction=ef_construction, on_progress=on_progress
+            self._db,
+            await self._space(),
+            m=m,
+            ef_construction=ef_construction,
+            on_progress=on_progress,
         )
 
-    def _space(self) -> Space:
+    async def _space(self) -> Space:
+        from aegis.memory.active import resolved
         from aegis.memory.store.search_sql import Space
 
         if self._embedder is None:
             raise InvalidInput("There is no embedder, so that no vectors are searched.")
-        return Space(model=self._embedder.model, dimensions=self._embedder.dimensions)
+        embedder = await resolved(self._embedder)
+        return Space(model=embedder.model, dimensions=embedder.dimensions)

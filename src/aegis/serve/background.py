@@ -7,6 +7,7 @@ import ctypes
 import gc
 import logging
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 from aegis.errors import AegisError, Unavailable
@@ -30,6 +31,7 @@ __all__ = [
     "release_memory",
     "serve_mcp",
     "sweep_expired",
+    "work_on_models",
 ]
 
 _log = logging.getLogger("aegis.serve")
@@ -40,6 +42,10 @@ _LONGEST_PAUSE_S = 300.0
 _BATCH = 512
 #: Seconds between looks for what has expired: it is not recalled from that moment on anyway.
 _SWEEP_S = 60.0
+#: Of the change of the embedding model: rows a round, seconds between rounds with and without
+#: work, and between looks at every row rather than at the new ones.
+_CHANGE_ROWS = 2_048
+_CHANGE_BUSY_S, _CHANGE_IDLE_S, _CHANGE_AGAIN_S = 0.3, 15.0, 300.0
 #: Seconds between looks at the embedded server; doubled, up to the other, while it does not start.
 _LOOK_S = 1.0
 _LONGEST_LOOK_S = 60.0
@@ -169,6 +175,29 @@ async def read_for_graph(client: Aegis) -> None:
         else:
             pause = min(max(pause * 2, _SHORTEST_PAUSE_S), _LONGEST_PAUSE_S)
         await asyncio.sleep(pause)
+
+
+async def work_on_models(client: Aegis) -> None:
+    """Do what a change of the embedding model needs, for ever; what fails is tried again later."""
+    if client.embedder is None:
+        return
+    from aegis.memory.change.work import Places
+
+    places, looked_at, pause = Places(), time.monotonic(), _CHANGE_IDLE_S
+    while True:
+        try:
+            done = await client.memory.models.work(limit=_CHANGE_ROWS, places=places)
+            pause = _CHANGE_BUSY_S if done.rows else _CHANGE_IDLE_S
+            if done.rows:
+                counts = {"embedded": done.embedded, "moved": done.moved, "dropped": done.dropped}
+                _log.info("serve.models_changed", extra=counts)
+        except AegisError as error:
+            pause = min(max(pause * 2, _SHORTEST_PAUSE_S), _LONGEST_PAUSE_S)
+            _log.warning("serve.change_failed", extra={"code": error.code, "why": error.message})
+        if time.monotonic() - looked_at >= _CHANGE_AGAIN_S:
+            places.after.clear()
+            looked_at = time.monotonic()
+        await client.memory.models.wait_for_work(most_s=pause)
 
 
 async def keep_database(settings: Settings, on_start: Callable[[], object]) -> None:

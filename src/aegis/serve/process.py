@@ -150,19 +150,26 @@ class _Process:
         from aegis.client import Aegis
         from aegis.db import Database
         from aegis.db.server import finder
-        from aegis.memory.embedding import open_embedder
+        from aegis.memory.embedding import open_embedder, open_next_embedder
         from aegis.memory.reranking import open_reranker
 
         find_dsn = finder(self._settings)
         db = await Database.open(prepared.dsn, self._settings, find_dsn=find_dsn)
         stack.push_async_callback(db.close)
-        embedder = open_embedder(self._settings)
-        if embedder is not None:
-            stack.push_async_callback(embedder.aclose)
         reranker = open_reranker(self._settings)
         if reranker is not None:
             stack.push_async_callback(reranker.aclose)
-        return Aegis(db, embedder, self._settings, reranker)
+        client = Aegis(
+            db,
+            open_embedder(self._settings),
+            self._settings,
+            reranker=reranker,
+            next_embedder=open_next_embedder(self._settings),
+        )
+        if client.embedder is not None:
+            stack.push_async_callback(client.embedder.aclose)
+        stack.push_async_callback(client.memory.models.flush)
+        return client
 
     async def _serve(self, client: Aegis) -> None:
         from aegis.serve.background import LateApp, PostOnly
@@ -212,6 +219,7 @@ class _Process:
             release_memory,
             serve_mcp,
             sweep_expired,
+            work_on_models,
         )
         from aegis.serve.nightly import consolidate_nightly
 
@@ -219,7 +227,9 @@ class _Process:
             await load_model(client)
             await late.loaded()
             release_memory()
-            await fill_in_vectors(client)
+            async with asyncio.TaskGroup() as filling:
+                filling.create_task(fill_in_vectors(client))
+                filling.create_task(work_on_models(client))
 
         host = "127.0.0.1" if is_loopback(self._sock) else self._settings.api_host
         async with asyncio.TaskGroup() as group:
@@ -243,6 +253,8 @@ class _Process:
             report = await check_server(conn)
             status = await schema_state(conn)
             dsn = conn.info.dsn
+        disagreement = await client.memory.models.find_disagreement()
+        advice = report.advice if disagreement is None else (*report.advice, disagreement)
         url = url_of(self._sock)
         return Serving(
             url=url,
@@ -253,7 +265,7 @@ class _Process:
             pgvector=report.pgvector,
             schema=status.revision or "",
             embedded=self._settings.database_url is None,
-            advice=report.advice if is_loopback(self._sock) else (*report.advice, _EXPOSED),
+            advice=advice if is_loopback(self._sock) else (*advice, _EXPOSED),
         )
 
 

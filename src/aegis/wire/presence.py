@@ -62,6 +62,10 @@ def fingerprint(settings: Settings, token: str) -> str:
         settings.embedding_url,
         settings.embedding_model,
         str(settings.embedding_dimensions),
+        settings.next_embedder,
+        settings.next_embedding_url or "",
+        settings.next_embedding_model,
+        str(settings.next_embedding_dimensions),
     ]
     return hmac.digest(token.encode(), "\0".join(parts).encode(), "sha256").hex()
 

@@ -8,7 +8,7 @@ and nowhere twice.
 One module a group of tables; each adds its tables to the one `metadata`.
 """
 
-from aegis.db.schema import business, graph, infra, items, memory, retention, upkeep, work
+from aegis.db.schema import business, graph, infra, items, memory, models, retention, upkeep, work
 from aegis.db.schema.types import metadata
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "items",
     "memory",
     "metadata",
+    "models",
     "retention",
     "upkeep",
     "work",

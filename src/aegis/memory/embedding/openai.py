@@ -2,7 +2,9 @@
 
 Surprises: `AEGIS_EMBEDDING_TIMEOUT_S` covers a request with all its retries. The name stored beside
 a vector is model/dimensions, because a shortened vector compares with its own kind only. The API
-refuses empty text, so a space stands for it. The key appears in no message.
+refuses empty text, so a space stands for it. The key appears in no message. Time spent waiting for
+our own limits (`AEGIS_EMBEDDING_REQUESTS_PER_MINUTE`, `…_TOKENS_PER_MINUTE`) does not count, but a
+question does not wait longer than the time-out for them. `usage` counts calls and tokens.
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 
-from aegis.errors import ConfigError, Unavailable
+from aegis.errors import AegisError, ConfigError, Unavailable
+from aegis.memory.embedding.pace import Pace
+from aegis.memory.embedding.usage import Usage, tokens_answered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,14 +40,27 @@ _MAX_CHARACTERS = 24_000
 _PARALLEL = 4
 _ATTEMPTS = 5
 _FIRST_DELAY_S = 0.25
+#: More texts than a question has: they may wait for a limit, and longer when asked to.
+_BULK_TEXTS = 8
+_BULK_PATIENCE_S = 120.0
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
 
 
 class OpenAI:
     """Embedder that asks `embedding_url` for `embedding_model`."""
 
-    def __init__(self, settings: Settings, *, first_delay_s: float = _FIRST_DELAY_S) -> None:
+    provider = "openai"
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        first_delay_s: float = _FIRST_DELAY_S,
+        prefix: str = "AEGIS_EMBEDDING",
+    ) -> None:
         """Take url, key, model, dimensions and time-out from `settings`; connect at first use.
+
+        `prefix` begins the names of the settings in messages.
 
         Raises:
             ConfigError: url or key cannot be sent (`embedder_url`, `embedder_key`).
@@ -51,8 +68,17 @@ class OpenAI:
         self.model = f"{settings.embedding_model}/{settings.embedding_dimensions}"
         self.dimensions = settings.embedding_dimensions
         self._settings = settings
-        self._endpoint, self._host = _endpoint(settings.embedding_url)
-        self._headers = _headers(settings.embedding_api_key)
+        self.usage = Usage()
+        self.usd_per_million_tokens = settings.embedding_usd_per_million_tokens
+        self.requests_per_minute = settings.embedding_requests_per_minute
+        self.tokens_per_minute = settings.embedding_tokens_per_minute
+        self._prefix = prefix
+        self._endpoint, self._host = _endpoint(settings.embedding_url, f"{prefix}_URL")
+        self._headers = _headers(settings.embedding_api_key, f"{prefix}_API_KEY")
+        self._pace = Pace(
+            requests_per_minute=self.requests_per_minute,
+            tokens_per_minute=self.tokens_per_minute,
+        )
         self._first_delay_s = first_delay_s
         self._client: httpx2.AsyncClient | None = None
         #: What this endpoint turned out to want; see `_adapt`.
@@ -78,7 +104,10 @@ class OpenAI:
                     group.start_soon(self._fill, vectors, parts)
         except BaseExceptionGroup as group_error:
             # Callers know single errors: the first one stands for all.
-            raise group_error.exceptions[0] from None
+            first = group_error.exceptions[0]
+            if isinstance(first, AegisError):
+                self.usage.fail(first.message)
+            raise first from None
         return vectors[[row_of[text] for text in texts]]
 
     async def warm(self) -> None:
@@ -98,18 +127,18 @@ class OpenAI:
         deadline = anyio.current_time() + self._settings.embedding_timeout_s
         while True:
             asked = self._format, self._send_dimensions
-            reply = await self._post(self._body(texts), deadline)
+            reply, deadline = await self._post(texts, deadline)
             if reply.status_code in (400, 422) and asked[0] == "base64":
                 self._format = "float"  # a server that knows only the older form
                 continue
             self._check_status(reply)
-            vectors = self._read(reply, len(texts))
+            vectors = self._read(reply, texts)
             if vectors.shape[1] == self.dimensions:
                 return self._unit(vectors)
             if asked[1] or vectors.shape[1] < self.dimensions:
                 raise ConfigError(
                     f"{self._settings.embedding_model} at {self._host} answers with "
-                    f"{vectors.shape[1]} dimensions, AEGIS_EMBEDDING_DIMENSIONS is "
+                    f"{vectors.shape[1]} dimensions, {self._prefix}_DIMENSIONS is "
                     f"{self.dimensions}; set it to {vectors.shape[1]}.",
                     code="embedder_dimensions",
                 )
@@ -125,14 +154,21 @@ class OpenAI:
             body["dimensions"] = self.dimensions
         return json.dumps(body).encode()
 
-    async def _post(self, body: bytes, deadline: float) -> httpx2.Response:
-        """Return the first answer that is not worth a retry, before `deadline`."""
+    async def _post(self, texts: list[str], deadline: float) -> tuple[httpx2.Response, float]:
+        """Return the first answer that is not worth a retry, and the deadline as it is by then."""
+        body, bulk = self._body(texts), len(texts) > _BULK_TEXTS
         delay = self._first_delay_s
         for attempt in range(1, _ATTEMPTS + 1):
+            deadline += await self._wait_for_turn(texts, deadline, bulk=bulk)
             reply, trouble = await self._try_post(body, deadline)
             if reply is not None and reply.status_code not in _RETRIED:
-                return reply
+                return reply, deadline
             asked_to_wait = _retry_after_s(reply)
+            if asked_to_wait is not None:
+                # Whatever else is to be sent waits as well.
+                self._pace.hold(anyio.current_time() + min(asked_to_wait, _BULK_PATIENCE_S))
+                if bulk and asked_to_wait <= _BULK_PATIENCE_S:
+                    deadline += asked_to_wait
             pause = delay * random.uniform(0.5, 1.0) if asked_to_wait is None else asked_to_wait  # noqa: S311
             left = deadline - anyio.current_time()
             if attempt == _ATTEMPTS or pause >= left:
@@ -141,6 +177,22 @@ class OpenAI:
             await anyio.sleep(pause)
             delay *= 2
         raise AssertionError("unreachable")
+
+    async def _wait_for_turn(self, texts: list[str], deadline: float, *, bulk: bool) -> float:
+        """Wait until the limits allow a request, and return for how long that was."""
+        now = anyio.current_time()
+        booking = self._pace.book(_tokens_about(texts), now=now)
+        wait = booking.at - now
+        if wait <= 0:
+            return 0.0
+        if not bulk and wait >= deadline - now:
+            self._pace.cancel(booking)
+            raise self._unavailable(
+                f"may not be asked for another {wait:.0f} s, by its own word or by "
+                f"{self._prefix}_REQUESTS_PER_MINUTE and {self._prefix}_TOKENS_PER_MINUTE"
+            )
+        await anyio.sleep(wait)
+        return wait
 
     async def _try_post(self, body: bytes, deadline: float) -> tuple[httpx2.Response | None, str]:
         import httpx2
@@ -164,16 +216,20 @@ class OpenAI:
             return
         if status in (401, 403):
             raise ConfigError(
-                f"{self._host} refuses the key (HTTP {status}); check AEGIS_EMBEDDING_API_KEY.",
+                f"{self._host} refuses the key (HTTP {status}); check {self._prefix}_API_KEY.",
                 code="embedder_key",
             )
         if status in (301, 302, 307, 308, 404, 405):
             raise ConfigError(
                 f"{self._host} has no {self._settings.embedding_model} under this URL (HTTP "
-                f"{status}); check AEGIS_EMBEDDING_URL and AEGIS_EMBEDDING_MODEL.",
+                f"{status}); check {self._prefix}_URL and {self._prefix}_MODEL.",
                 code="embedder_model",
             )
-        raise self._unavailable(f"refuses the request: HTTP {status} {self._reason(reply)}".strip())
+        trouble = f"refuses the request: HTTP {status} {self._reason(reply)}".strip()
+        if status in (400, 413, 422):
+            # A text of it may be at fault, and others pass.
+            raise self._unavailable(trouble, code="embedder_refused")
+        raise self._unavailable(trouble)
 
     def _reason(self, reply: httpx2.Response) -> str:
         try:
@@ -184,12 +240,16 @@ class OpenAI:
         # Replaced before it is cut: a cut key would no longer be recognised.
         return " ".join((reason.replace(key, "…") if key else reason).split())[:200]
 
-    def _read(self, reply: httpx2.Response, count: int) -> Vectors:
-        """Return the vectors as they came, in the order of the texts."""
+    def _read(self, reply: httpx2.Response, texts: list[str]) -> Vectors:
+        """Return the vectors as they came, in the order of the texts, and count them."""
         import numpy as np
 
+        count = len(texts)
         try:
-            rows = cast("list[dict[str, Any]]", reply.json()["data"])
+            answer: Any = reply.json()
+            # What was answered is paid for, whether it can be used or not.
+            self.usage.count(texts=count, tokens=tokens_answered(answer) or _tokens_about(texts))
+            rows = cast("list[dict[str, Any]]", answer["data"])
             ordered = sorted(rows, key=lambda row: row["index"])
             if [row["index"] for row in ordered] != list(range(count)):
                 raise ValueError(f"{len(rows)} vectors for {count} texts")
@@ -208,15 +268,15 @@ class OpenAI:
             raise self._unavailable("sent a vector of zeros, or one with NaN or infinity")
         return cast("Vectors", (vectors / norms).astype(np.float32))
 
-    def _unavailable(self, trouble: str) -> Unavailable:
+    def _unavailable(self, trouble: str, *, code: str = "embedder_unavailable") -> Unavailable:
         return Unavailable(
-            f"The embedding endpoint {self._host} {trouble}; check AEGIS_EMBEDDING_URL, "
+            f"The embedding endpoint {self._host} {trouble}; check {self._prefix}_URL, "
             "or try again later.",
-            code="embedder_unavailable",
+            code=code,
         )
 
 
-def _endpoint(url: str) -> tuple[str, str]:
+def _endpoint(url: str, setting: str) -> tuple[str, str]:
     """Return the address to post to, and its host and port for messages."""
     from urllib.parse import urlsplit
 
@@ -227,19 +287,18 @@ def _endpoint(url: str) -> tuple[str, str]:
         host, port, parts = None, None, urlsplit("")
     if parts.scheme not in ("http", "https") or not host or not url.isprintable():
         raise ConfigError(
-            "AEGIS_EMBEDDING_URL is not a web address; use one such as https://api.openai.com/v1.",
+            f"{setting} is not a web address; use one such as https://api.openai.com/v1.",
             code="embedder_url",
         )
     return url.rstrip("/") + "/embeddings", f"{host}:{port}" if port else host
 
 
-def _headers(key: str | None) -> dict[str, str]:
+def _headers(key: str | None, setting: str) -> dict[str, str]:
     headers = {"Content-Type": "application/json"}
     if key is not None:
         if not key.isascii() or not key.isprintable() or " " in key:
             raise ConfigError(
-                "AEGIS_EMBEDDING_API_KEY has a space, a line break or a letter that no key has; "
-                "copy it again.",
+                f"{setting} has a space, a line break or a letter that no key has; copy it again.",
                 code="embedder_key",
             )
         headers["Authorization"] = f"Bearer {key}"
@@ -257,6 +316,11 @@ def _batches(texts: list[str]) -> Iterator[tuple[int, list[str]]]:
         characters += size
     if start < len(texts):
         yield start, texts[start:]
+
+
+def _tokens_about(texts: list[str]) -> int:
+    """Return about how many tokens the texts are, as they are sent."""
+    return sum(max(1, min(len(text), _MAX_CHARACTERS) // 4) for text in texts)
 
 
 def _vector(embedding: str | list[float]) -> Vectors:

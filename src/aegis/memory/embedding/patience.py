@@ -19,26 +19,42 @@ if TYPE_CHECKING:
 
     from aegis.memory.embedding import Embedder, Vectors
 
-__all__ = ["Patient"]
+__all__ = ["Patience", "Patient"]
+
+
+class Patience:
+    """The budget of questions: each embedder is left alone for its own failures."""
+
+    def __init__(self, budget_ms: int) -> None:
+        self._budget_ms = budget_ms
+        self._patients: dict[str, Patient] = {}
+
+    def of(self, embedder: Embedder) -> Patient:
+        """Return `embedder` with the budget."""
+        patient = self._patients.get(embedder.model)
+        if patient is None or patient.embedder is not embedder:
+            patient = Patient(embedder, budget_ms=self._budget_ms)
+            self._patients[embedder.model] = patient
+        return patient
 
 
 class Patient:
     """`embedder`, with a budget of `budget_ms` milliseconds a call."""
 
     def __init__(self, embedder: Embedder, *, budget_ms: int) -> None:
-        self._embedder = embedder
+        self.embedder = embedder
         self._budget_ms = budget_ms
         self._breaker = Breaker()
 
     @property
     def model(self) -> str:
         """See `Embedder.model`."""
-        return self._embedder.model
+        return self.embedder.model
 
     @property
     def dimensions(self) -> int:
         """See `Embedder.dimensions`."""
-        return self._embedder.dimensions
+        return self.embedder.dimensions
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
         """Return one row per text; see `Embedder.embed`.
@@ -56,7 +72,7 @@ class Patient:
         vectors: Vectors | None = None
         try:
             with anyio.move_on_after(self._budget_ms / 1000):
-                vectors = await self._embedder.embed(texts)
+                vectors = await self.embedder.embed(texts)
         except AegisError:
             self._breaker.failed(anyio.current_time())
             raise
@@ -72,8 +88,8 @@ class Patient:
 
     async def warm(self) -> None:
         """See `Embedder.warm`."""
-        await self._embedder.warm()
+        await self.embedder.warm()
 
     async def aclose(self) -> None:
         """See `Embedder.aclose`."""
-        await self._embedder.aclose()
+        await self.embedder.aclose()

@@ -124,6 +124,13 @@ async def list_beliefs(
             CASE
                 WHEN f.embedding_model = %(model)s::text
                 THEN (1 - (f.embedding <=> %(vector)s::vector))::float8
+                -- While the model is changed its vector may still be beside the row.
+                ELSE (
+                    SELECT (1 - (v.embedding <=> %(vector)s::vector))::float8
+                    FROM semantic_vectors v
+                    WHERE v.id = f.id
+                      AND v.model = %(model)s::text
+                )
             END AS similarity
         FROM semantic_memory f
         WHERE f.namespace = %(namespace)s
@@ -299,8 +306,9 @@ async def put_back(conn: Connection, step: int) -> Fact | None:
             confidence = was.confidence,
             metadata = was.metadata,
             tags = was.tags,
-            embedding = was.embedding,
-            embedding_model = was.embedding_model,
+            -- A model that is no longer used is not brought back: the backfill makes a new vector.
+            embedding = CASE WHEN retired.model IS NULL THEN was.embedding END,
+            embedding_model = CASE WHEN retired.model IS NULL THEN was.embedding_model END,
             created_at = was.created_at,
             updated_at = was.updated_at,
             valid_from = was.valid_from,
@@ -308,6 +316,9 @@ async def put_back(conn: Connection, step: int) -> Fact | None:
             superseded_by = was.superseded_by
         FROM fact_history h
         CROSS JOIN LATERAL jsonb_populate_record(NULL::semantic_memory, h.before) AS was
+        LEFT JOIN embedding_models retired
+            ON retired.model = was.embedding_model
+           AND retired.state = 'retired'
         WHERE h.id = %(step)s
           AND f.id = h.fact_id
         RETURNING
@@ -326,7 +337,15 @@ async def put_back_deleted(conn: Connection, step: int) -> Fact | None:
         INSERT INTO semantic_memory AS f
         SELECT was.*
         FROM fact_history h
-        CROSS JOIN LATERAL jsonb_populate_record(NULL::semantic_memory, h.before) AS was
+        LEFT JOIN embedding_models retired
+            ON retired.model = h.before ->> 'embedding_model'
+           AND retired.state = 'retired'
+        CROSS JOIN LATERAL jsonb_populate_record(
+            NULL::semantic_memory,
+            CASE WHEN retired.model IS NULL THEN h.before
+                 ELSE h.before - 'embedding' - 'embedding_model'
+            END
+        ) AS was
         WHERE h.id = %(step)s
         ON CONFLICT DO NOTHING
         RETURNING

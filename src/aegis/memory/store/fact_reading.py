@@ -146,7 +146,13 @@ async def search_facts(
                 CASE
                     WHEN f.embedding_model = %(model)s::text
                     THEN greatest(0, 1 - (f.embedding <=> %(vector)s::vector))
-                    ELSE 0
+                    -- While the model is changed its vector may still be beside the row.
+                    ELSE coalesce((
+                        SELECT greatest(0, 1 - (v.embedding <=> %(vector)s::vector))
+                        FROM semantic_vectors v
+                        WHERE v.id = f.id
+                          AND v.model = %(model)s::text
+                    ), 0)
                 END AS similarity,
                 coalesce(
                     ts_rank(

@@ -44,6 +44,14 @@ async def list_similarities(
                 WHEN e.embedding_model = %(embedding_model)s::text
                  AND vector_dims(e.embedding) = vector_dims(%(vector)s::vector)
                 THEN 1 - (e.embedding <=> %(vector)s::vector)
+                -- While the model is changed its vector may still be beside the row.
+                ELSE (
+                    SELECT 1 - (v.embedding <=> %(vector)s::vector)
+                    FROM episodic_vectors v
+                    WHERE v.id = e.id
+                      AND v.model = %(embedding_model)s::text
+                      AND vector_dims(v.embedding) = vector_dims(%(vector)s::vector)
+                )
             END,
             (
                 -- Hashed: a long question and a long text cost their sum, not their product.

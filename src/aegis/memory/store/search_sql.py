@@ -7,11 +7,19 @@ plan is as good as one for these values. psycopg remembers a statement of less t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, LiteralString
 
 from psycopg import sql
+
+from aegis.memory.store.space import (
+    Space,
+    comparable,
+    mixed_exact,
+    mixed_nearest,
+    similarity_of,
+    vector_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,15 +36,6 @@ __all__ = [
     "newest_sql",
     "undated_sql",
 ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Space:
-    """Vectors that may be compared with one another."""
-
-    #: None for vectors that nobody named the model of.
-    model: str | None
-    dimensions: int
 
 
 #: Each filter as a condition on `e`; a statement has those asked for: each costs planning time.
@@ -129,7 +128,7 @@ def descriptions_sql(
         _DESCRIPTIONS,
         eligible=_conditions(filters, echoes=echoes),
         counts=counts if words else sql.SQL("0"),
-        similarity=_similarity(space),
+        similarity=similarity_of(space),
     )
 
 
@@ -139,7 +138,7 @@ def nearest_sql(
 ) -> bytes:
     """Return the statement of `find_nearest`."""
     nearest = _nearest(_conditions(filters), space, approximate=approximate, metric=metric)
-    return _formatted(_NEAREST, near=nearest, operator=_OPERATORS[metric])
+    return _formatted(_NEAREST, near=nearest, operator=_OPERATORS[metric], vector=vector_of(space))
 
 
 @lru_cache(maxsize=256)
@@ -279,7 +278,7 @@ _NEAREST: LiteralString = """
 WITH near AS MATERIALIZED (
     {near}
 )
-SELECT e.id, (e.embedding {operator} %(vector)s::vector)::float8 AS distance
+SELECT e.id, (({vector}) {operator} %(vector)s::vector)::float8 AS distance
 FROM near
 JOIN episodic_memory e ON e.id = near.id
 ORDER BY distance, e.id DESC
@@ -344,17 +343,6 @@ def _no_echo(parts: Sequence[LiteralString]) -> sql.Composable:
     )
 
 
-def comparable(space: Space, alias: LiteralString = "e") -> sql.Composable:
-    """Return the condition that a row's vector may be compared; what partial indexes ask for."""
-    if space.model is None:
-        return sql.SQL(
-            "{alias}.embedding_model IS NULL AND vector_dims({alias}.embedding) = {dimensions}"
-        ).format(alias=sql.SQL(alias), dimensions=sql.Literal(space.dimensions))
-    return sql.SQL("{alias}.embedding_model = {model}").format(
-        alias=sql.SQL(alias), model=sql.Literal(space.model)
-    )
-
-
 def _nearest(
     conditions: sql.Composable,
     space: Space | None,
@@ -373,6 +361,11 @@ def _nearest(
         kind = sql.SQL("vector({})").format(sql.Literal(space.dimensions))
     else:
         kind = sql.SQL("vector")
+    most = sql.SQL("%(near_limit)s") if limit is None else sql.Literal(limit)
+    if space.mixed and not approximate:
+        return mixed_exact(conditions, space, operator=_OPERATORS[metric], limit=most)
+    if space.mixed:
+        return mixed_nearest(conditions, space, kind=kind, operator=_OPERATORS[metric], limit=most)
     return sql.SQL(
         """
         SELECT e.id
@@ -387,13 +380,5 @@ def _nearest(
         comparable=comparable(space),
         kind=kind,
         operator=_OPERATORS[metric],
-        limit=sql.SQL("%(near_limit)s") if limit is None else sql.Literal(limit),
-    )
-
-
-def _similarity(space: Space | None) -> sql.Composable:
-    if space is None:
-        return sql.SQL("NULL")
-    return sql.SQL("CASE WHEN {comparable} THEN 1 - (e.embedding <=> a.vector) END").format(
-        comparable=comparable(space)
+        limit=most,
     )

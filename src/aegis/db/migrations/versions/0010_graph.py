@@ -29,7 +29,7 @@ from alembic import op
 from aegis.db.graph_triggers import FUNCTIONS, TRIGGERS
 
 revision = "0010"
-down_revision = "0008"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,135 @@
+"""Vectors that may be compared with one another, and where they are.
+
+Usually a row carries its vector. While the model is changed (`mixed`), a row carries the vector of
+one model and the other one's is in `episodic_vectors`: a mixed space is the union of both places,
+and every statement here looks at them in one snapshot, because rows move between them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import LiteralString
+
+from psycopg import sql
+
+__all__ = [
+    "Space",
+    "comparable",
+    "mixed_exact",
+    "mixed_nearest",
+    "similarity_of",
+    "vector_of",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """Vectors that may be compared with one another."""
+
+    #: None for vectors that nobody named the model of.
+    model: str | None
+    dimensions: int
+    #: Whether a row that carries another model's vector may have one of this space beside it.
+    mixed: bool = False
+
+
+def comparable(space: Space, alias: LiteralString = "e") -> sql.Composable:
+    """Return the condition that a row's vector may be compared; what partial indexes ask for."""
+    if space.model is None:
+        return sql.SQL(
+            "{alias}.embedding_model IS NULL AND vector_dims({alias}.embedding) = {dimensions}"
+        ).format(alias=sql.SQL(alias), dimensions=sql.Literal(space.dimensions))
+    return sql.SQL("{alias}.embedding_model = {model}").format(
+        alias=sql.SQL(alias), model=sql.Literal(space.model)
+    )
+
+
+def vector_of(space: Space) -> sql.Composable:
+    """Return the vector of the row `e` in this space, wherever it is."""
+    if not space.mixed:
+        return sql.SQL("e.embedding")
+    return sql.SQL(
+        "CASE WHEN {comparable} THEN e.embedding ELSE (SELECT v.embedding FROM episodic_vectors v "
+        "WHERE v.id = e.id AND v.model = {model}) END"
+    ).format(comparable=comparable(space), model=sql.Literal(space.model))
+
+
+def similarity_of(space: Space | None) -> sql.Composable:
+    """Return the cosine of the row `e` with the question `a`; NULL where they have none."""
+    if space is None:
+        return sql.SQL("NULL")
+    if space.mixed:
+        return sql.SQL("1 - (({vector}) <=> a.vector)").format(vector=vector_of(space))
+    return sql.SQL("CASE WHEN {comparable} THEN 1 - (e.embedding <=> a.vector) END").format(
+        comparable=comparable(space)
+    )
+
+
+def mixed_exact(
+    conditions: sql.Composable, space: Space, *, operator: sql.Composable, limit: sql.Composable
+) -> sql.Composable:
+    """Return the statement of the nearest ids by comparing every vector.
+
+    Row by row, each with its own vector or the one beside it: as a join it would be planned as a
+    sort of all vectors beside the rows, of every namespace.
+    """
+    return sql.SQL(
+        """
+        SELECT n.id
+        FROM (
+            SELECT e.id, ({vector}) {operator} %(vector)s::vector AS distance
+            FROM episodic_memory e
+            WHERE {conditions}
+            OFFSET 0
+        ) AS n
+        WHERE n.distance IS NOT NULL
+        ORDER BY n.distance
+        LIMIT {limit}
+        """
+    ).format(vector=vector_of(space), operator=operator, conditions=conditions, limit=limit)
+
+
+def mixed_nearest(
+    conditions: sql.Composable,
+    space: Space,
+    *,
+    kind: sql.Composable,
+    operator: sql.Composable,
+    limit: sql.Composable,
+) -> sql.Composable:
+    """Return the statement of the nearest ids by the graphs; each place has its own index."""
+    return sql.SQL(
+        """
+        SELECT n.id
+        FROM (
+            (
+                SELECT e.id, e.embedding::{kind} {operator} %(vector)s::{kind} AS distance
+                FROM episodic_memory e
+                WHERE {conditions}
+                  AND {comparable}
+                ORDER BY e.embedding::{kind} {operator} %(vector)s::{kind}
+                LIMIT {limit}
+            )
+            UNION ALL
+            (
+                SELECT v.id, v.embedding::{kind} {operator} %(vector)s::{kind} AS distance
+                FROM episodic_vectors v
+                JOIN episodic_memory e ON e.id = v.id
+                WHERE v.model = {model}
+                  AND e.embedding_model IS DISTINCT FROM {model}
+                  AND {conditions}
+                ORDER BY v.embedding::{kind} {operator} %(vector)s::{kind}
+                LIMIT {limit}
+            )
+        ) AS n
+        ORDER BY n.distance
+        LIMIT {limit}
+        """
+    ).format(
+        conditions=conditions,
+        comparable=comparable(space),
+        model=sql.Literal(space.model),
+        kind=kind,
+        operator=operator,
+        limit=limit,
+    )
