@@ -8,7 +8,7 @@ and nowhere twice.
 One module a group of tables; each adds its tables to the one `metadata`.
 """
 
-from aegis.db.schema import business, infra, memory, work
+from aegis.db.schema import business, infra, keys, memory, work
 from aegis.db.schema.types import metadata
 
-__all__ = ["business", "infra", "memory", "metadata", "work"]
+__all__ = ["business", "infra", "keys", "memory", "metadata", "work"]

@@ -357,7 +357,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop the tables with all their rows. The extensions stay: others may use them."""
     # What a later revision set aside on its way down belongs to rows that are gone now.
-    op.execute("DROP TABLE IF EXISTS aegis_kept_0003, aegis_kept_0007")
+    op.execute("DROP TABLE IF EXISTS aegis_kept_0003, aegis_kept_0007, aegis_kept_0014")
     for name in reversed(TABLES):
         op.execute(f"DROP TABLE {name}")
     op.execute("DROP TYPE memory_importance")
