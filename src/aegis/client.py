@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from aegis.config import Settings
     from aegis.db import Database
+    from aegis.keys import Keys
     from aegis.memory import Memory
     from aegis.memory.embedding import Embedder
 
@@ -27,22 +28,24 @@ __all__ = ["Aegis", "Connecting", "connect"]
 
 
 class Aegis:
-    """An open client. `memory` is the agent's memory, `db` the pool beneath."""
+    """An open client: `memory` is the agent's memory, `keys` the API's keys, `db` the pool."""
 
     def __init__(self, db: Database, embedder: Embedder | None, settings: Settings) -> None:
+        from aegis.keys import Keys
         from aegis.memory import Memory
 
         self.db = db
         self.embedder = embedder
         self.settings = settings
         self.memory: Memory = Memory(db, embedder, namespace=settings.namespace)
+        self.keys: Keys = Keys(db, settings)
 
 
 class Connecting:
     """What `connect` returns: enter it with `async with`, or with plain `with`."""
 
     def __init__(self, settings: Settings, *, pool_min_size: int | None) -> None:
-        self._settings = settings
+        self.settings = settings
         self._pool_min_size = pool_min_size
         self._async_stack: AsyncExitStack | None = None
         self._stack: ExitStack | None = None
@@ -52,13 +55,13 @@ class Connecting:
         from aegis.db.server import finder, ready
         from aegis.memory.embedding import open_embedder
 
-        dsn = await ready(self._settings)
+        dsn = await ready(self.settings)
         db = await Database.open(
-            dsn, self._settings, min_size=self._pool_min_size, find_dsn=finder(self._settings)
+            dsn, self.settings, min_size=self._pool_min_size, find_dsn=finder(self.settings)
         )
         async with AsyncExitStack() as stack:
             stack.push_async_callback(db.close)
-            client = Aegis(db, open_embedder(self._settings), self._settings)
+            client = Aegis(db, open_embedder(self.settings), self.settings)
             self._async_stack = stack.pop_all()
         return client
 

@@ -20,11 +20,19 @@ from aegis.errors import ConfigError
 if typing.TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ENV_PREFIX", "EmbedderKind", "Settings", "default_data_dir", "load_settings"]
+__all__ = [
+    "ENV_PREFIX",
+    "EmbedderKind",
+    "Settings",
+    "WhenDown",
+    "default_data_dir",
+    "load_settings",
+]
 
 ENV_PREFIX = "AEGIS_"
 
 EmbedderKind = Literal["minilm", "openai", "none"]
+WhenDown = Literal["closed", "open"]
 
 
 def default_data_dir() -> Path:
@@ -53,7 +61,7 @@ class Settings:
         default=None,
     )
     data_dir: Path = _setting(
-        "Folder of the embedded server's cluster, the operator token and logs.",
+        "Folder of the embedded server's cluster, the operator token, the secret of keys and logs.",
         default_factory=default_data_dir,
     )
     namespace: str = _setting("Namespace of memories when a call names none.", default="default")
@@ -92,6 +100,20 @@ class Settings:
     embedding_dimensions: int = _setting("Dimensions of that model.", default=1536)
     embedding_timeout_s: float = _setting(
         "Seconds to wait for `embedding_url` to answer.", default=20.0
+    )
+    key_secret: str | None = _setting(
+        "Secret that API keys are hashed with, 32 characters or more; after a comma a newer one. "
+        "Without it one is made in `data_dir`.",
+        secret=True,
+        default=None,
+    )
+    keys_when_down: WhenDown = _setting(
+        "What becomes of calls while the database does not answer: `closed` refuses them, `open` "
+        "lets them pass unchecked.",
+        default="closed",
+    )
+    keys_timeout_s: float = _setting(
+        "Seconds until a database that does not answer a verification counts as down.", default=2.0
     )
 
 
@@ -152,7 +174,13 @@ def _check(settings: Settings) -> None:
         raise ConfigError(
             f"AEGIS_NAMESPACE is {place!r}; use 1 to 200 printable characters, no blank ends."
         )
-    for name in ("pool_max_idle_s", "pool_timeout_s", "connect_timeout_s", "embedding_timeout_s"):
+    for name in (
+        "pool_max_idle_s",
+        "pool_timeout_s",
+        "connect_timeout_s",
+        "embedding_timeout_s",
+        "keys_timeout_s",
+    ):
         value = getattr(settings, name)
         if not 0 < value < float("inf"):
             raise ConfigError(f"{ENV_PREFIX}{name.upper()} is {value}; it must be above 0.")
