@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from aegis import __version__
-from aegis.api import answers, decisions, facts, health, memory
+from aegis.api import answers, decisions, facts, health, keys, memory
 from aegis.api.errors import Outermost, install
 from aegis.api.guard import Guard
 
@@ -31,11 +31,11 @@ def create_app(
     """Return the application that serves `client`.
 
     `names` are host names to answer to beside IP addresses and localhost; `mounts` are further
-    applications by path, behind the same token and checks.
+    applications by path, behind the same keys and checks.
     """
     app = create_routes()
     app.state.client = client
-    return Guard(Outermost(app, mounts or {}), token=token, names=names)
+    return Guard(Outermost(app, mounts or {}), token=token, names=names, keys=client.keys)
 
 
 def create_routes() -> FastAPI:
@@ -52,6 +52,6 @@ def create_routes() -> FastAPI:
     )
     install(app)
     # Before `/v1/memory/...` of episodes, which has no part to be mistaken for these.
-    for routes in (facts.router, decisions.router, memory.router, health.router):
+    for routes in (facts.router, decisions.router, memory.router, keys.router, health.router):
         app.include_router(routes)
     return app

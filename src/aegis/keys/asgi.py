@@ -34,9 +34,9 @@ __all__ = ["ApiKeys", "send_refusal", "with_headers"]
 class ApiKeys:
     """ASGI middleware; `keys` is a client's `keys`, or `aegis.connect()`, opened when needed.
 
-    `scope` is what a key needs, `cost` what a call takes of rate and quota, `limits` further limits;
-    each may be a function of the ASGI scope. `public` are paths that need no key. A key comes as
-    `Authorization: Bearer …` or `X-API-Key`.
+    `scope` is what a key needs and `cost` what a call takes of rate and quota; each may be a
+    function of the ASGI scope. `limits` are further limits, `public` paths that need no key. A key
+    comes as `Authorization: Bearer …` or `X-API-Key`.
     """
 
     def __init__(

@@ -1,10 +1,10 @@
 """Rate limits by GCRA, in whole numbers. Pure: what PostgreSQL counts is told in people's units.
 
 A limit of n units in w microseconds is a bucket that holds n * w: a unit adds w, and every
-microsecond takes n away. That is the generic cell rate algorithm (ITU-T I.371) with the theoretical
-arrival time kept as a distance from now; in whole numbers no rounding admits or refuses a call too
-many. `aegis_drained` and `aegis_verify_keys` in the database do the counting; a test holds `drained`
-and `fits` against them.
+microsecond takes n away. That is the generic cell rate algorithm (ITU-T I.371) with the
+theoretical arrival time kept as a distance from now; in whole numbers no rounding admits or
+refuses a call too many. `aegis_drained` and `aegis_verify_keys` in the database do the counting; a
+test holds `drained` and `fits` against them.
 """
 
 from __future__ import annotations

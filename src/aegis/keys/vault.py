@@ -14,7 +14,6 @@ from aegis.errors import ConfigError
 from aegis.keys.secret import parse_secrets
 
 if TYPE_CHECKING:
-
     from aegis.config import Settings
     from aegis.keys.secret import Secret
 

@@ -10,11 +10,13 @@ from mcp.server import MCPServer
 from aegis import __version__
 from aegis.mcp.decisions import decision_tools
 from aegis.mcp.facts import fact_tools
+from aegis.mcp.keys import key_tools
 from aegis.mcp.memory import memory_tools
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
+    from aegis.keys import Keys
     from aegis.memory import Memory
 
 __all__ = ["INSTRUCTIONS", "PATH", "create_server", "http_app", "serve_stdio"]
@@ -28,14 +30,19 @@ INSTRUCTIONS = (
 )
 
 
-def create_server(memory: Memory) -> MCPServer:
-    """Return the server whose tools work on `memory`."""
+def create_server(memory: Memory, keys: Keys | None = None) -> MCPServer:
+    """Return the server whose tools work on `memory`, and read `keys` where given."""
     server = MCPServer(
         "aegis",
         title="Aegis",
         version=__version__,
         instructions=INSTRUCTIONS,
-        tools=[*memory_tools(memory), *fact_tools(memory), *decision_tools(memory)],
+        tools=[
+            *memory_tools(memory),
+            *fact_tools(memory),
+            *decision_tools(memory),
+            *([] if keys is None else key_tools(keys)),
+        ],
         log_level="WARNING",
         subscriptions=False,
     )
@@ -53,6 +60,6 @@ def http_app(server: MCPServer, *, host: str) -> Starlette:
     )
 
 
-async def serve_stdio(memory: Memory) -> None:
+async def serve_stdio(memory: Memory, keys: Keys) -> None:
     """Serve on standard input and output until the input ends."""
-    await create_server(memory).run_stdio_async()
+    await create_server(memory, keys).run_stdio_async()
