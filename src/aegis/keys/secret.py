@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HASH_SCHEME",
+    "OLD_FORM_SCHEME",
     "PATTERN",
     "RANDOM_BYTES",
     "Secret",
@@ -33,8 +34,8 @@ __all__ = [
     "is_one_of",
     "is_well_formed",
     "make_key",
+    "old_form_hashes_of",
     "parse_secrets",
-    "plain_hashes_of",
     "prefix_of",
 ]
 
@@ -42,6 +43,8 @@ __all__ = [
 PATTERN: Final = r"aegis_(?:live|test)_[0-9A-Za-z]{49}"
 RANDOM_BYTES: Final = 32
 HASH_SCHEME: Final = "hmac-sha256"
+#: Of keys that are not of our form: whether any are about decides what a slip of the pen costs.
+OLD_FORM_SCHEME: Final = "hmac-sha256-old"
 
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 #: 62 ** 43 is the first power that holds 256 bits.
@@ -64,9 +67,9 @@ class Secret:
         fingerprint = hmac.digest(self.value, b"aegis key secret", "sha256").hex()[:12]
         object.__setattr__(self, "id", fingerprint)
 
-    def hash(self, key: str) -> str:
+    def hash(self, key: str, scheme: str = HASH_SCHEME) -> str:
         """Return what is stored of `key`."""
-        return f"{HASH_SCHEME}:{self.id}:{hmac.digest(self.value, key.encode(), 'sha256').hex()}"
+        return f"{scheme}:{self.id}:{hmac.digest(self.value, key.encode(), 'sha256').hex()}"
 
 
 def make_key(environment: Environment, random: bytes) -> str:
@@ -95,10 +98,11 @@ def hashes_of(key: str, secrets: Sequence[Secret]) -> list[str]:
     return [secret.hash(key) for secret in reversed(secrets)]
 
 
-def plain_hashes_of(key: str) -> list[str]:
-    """Return what a database from before there were secrets stores of `key`."""
+def old_form_hashes_of(key: str, secrets: Sequence[Secret]) -> list[str]:
+    """Return what may be stored of a key from before: under a secret since its last use, or not."""
     digest = hashlib.sha256(key.encode()).hexdigest()
-    return [digest, digest.upper()]
+    since = [secret.hash(key, OLD_FORM_SCHEME) for secret in reversed(secrets)]
+    return [*since, digest, digest.upper()]
 
 
 def is_one_of(stored: str, hashes: Sequence[str]) -> bool:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from aegis.errors import AegisError, ConfigError, Unavailable
 from aegis.keys.limits import state_of
 from aegis.keys.models import QuotaState, Verification
-from aegis.keys.secret import hashes_of, is_one_of, is_well_formed, plain_hashes_of
+from aegis.keys.secret import hashes_of, is_one_of, is_well_formed, old_form_hashes_of
 from aegis.keys.store import secrets as secret_store
 from aegis.keys.store import verification as store
 from aegis.keys.validate import accepted_scopes
@@ -41,7 +41,7 @@ _BATCH: Final = 256
 #: How long a refusal may be repeated from memory.
 _REFUSED_S: Final = 1.0
 _REMEMBERED: Final = 10_000
-#: How often a process looks whether there are keys from before there were secrets.
+#: How often a process looks whether there are keys that are not of our form.
 _LOOK_S: Final = 60.0
 #: No key of anybody's is longer.
 _MAX_KEY_CHARS: Final = 500
@@ -129,15 +129,16 @@ class Verifier:
         # A slip of the pen, unless keys from before there was a form are still about.
         if self._needs is None or time.monotonic() - self._looked_at > _LOOK_S:
             await self._look()
-        if self._needs is None or not self._needs.plain:
+        if self._needs is None or not self._needs.old_form:
             return ()
-        return (*hashes_of(key, secrets[-1:]), *plain_hashes_of(key))
+        # Read again: the look may have made the first one.
+        return tuple(old_form_hashes_of(key, self._vault.secrets()))
 
     async def _look(self) -> None:
         self._looked_at = time.monotonic()
         async with self._deadline(), self._db.transaction() as conn:
             needs = await secret_store.read_needs(conn)
-        if needs.plain:
+        if needs.old_form:
             await self._prepare_upgrade()
         self._needs = needs
 
@@ -180,11 +181,21 @@ class Verifier:
             batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
             try:
                 await self._decide(batch)
-            except AegisError as error:
+            except Unavailable as error:
                 _fail(batch, error)
+            except AegisError:
+                # One of them is to blame; the others shall not suffer for it.
+                await self._decide_singly(batch)
             finally:
                 # Whatever else ended it: nobody waits for ever.
                 _fail(batch, Unavailable("The verification was cut off.", code="keys_cut_off"))
+
+    async def _decide_singly(self, batch: Sequence[_Call]) -> None:
+        for call in batch:
+            try:
+                await self._decide([call])
+            except AegisError as error:
+                _fail([call], error)
 
     async def _decide(self, batch: Sequence[_Call]) -> None:
         groups: dict[_Question, list[_Call]] = {}

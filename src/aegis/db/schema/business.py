@@ -44,7 +44,7 @@ api_keys = Table(
     Index("idx_api_keys_customer_id", "customer_id"),
     Index("idx_api_keys_enabled", "enabled"),
     Index(
-        "idx_api_keys_plain_hash",
+        "idx_api_keys_old_form",
         "id",
         postgresql_where=text("key_hash !~~ 'hmac-sha256:%'::text"),
     ),

@@ -20,8 +20,8 @@ PLAIN: Final = "sha256"
 class SecretNeeds:
     """What a process has to have for the keys of this database."""
 
-    #: Whether there are hashes from before there were secrets.
-    plain: bool
+    #: Whether there are keys that are not of our form, from before.
+    old_form: bool
     #: Fingerprints of the secrets that keys were hashed with.
     ids: list[str]
 
@@ -48,7 +48,7 @@ async def read_needs(conn: Connection) -> SecretNeeds:
                 SELECT FROM api_key_old_hashes o
                 WHERE o.key_hash NOT LIKE 'hmac-sha256:%'
                   AND o.valid_until > now()
-            ) AS plain,
+            ) AS old_form,
             ARRAY(SELECT s.id FROM api_key_secrets s ORDER BY s.created_at) AS ids
         """,
         missing="",
@@ -77,7 +77,7 @@ async def count_hashes(conn: Connection) -> list[HashCount]:
         )
         SELECT
             CASE
-                WHEN h.key_hash LIKE 'hmac-sha256:%' THEN split_part(h.key_hash, ':', 2)
+                WHEN h.key_hash LIKE 'hmac-sha256%' THEN split_part(h.key_hash, ':', 2)
                 ELSE 'sha256'
             END AS id,
             count(*) AS keys

@@ -22,6 +22,8 @@ BEGIN
     IF quota IS NULL OR meter.period >= today THEN
         RETURN;
     END IF;
+    -- A row of before may hold any number.
+    quota := greatest(quota, 0);
     IF meter.period IS NOT NULL THEN
         unused := meter.granted + meter.overage - meter.used;
         -- Months without a call were granted and left over whole.

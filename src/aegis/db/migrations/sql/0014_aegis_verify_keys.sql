@@ -232,7 +232,7 @@ BEGIN
                   AND (last_used_at IS NULL OR last_used_at < moment - interval '1 minute');
             END IF;
             -- The first is the hash of today's secret; the others are to be left behind.
-            IF one.found_hash <> one.hashes[1] AND one.hashes[1] LIKE 'hmac-sha256:%' THEN
+            IF one.found_hash <> one.hashes[1] AND one.hashes[1] LIKE 'hmac-sha256%' THEN
                 IF one.is_old THEN
                     UPDATE api_key_old_hashes
                     SET key_hash = one.hashes[1]

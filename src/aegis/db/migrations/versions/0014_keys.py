@@ -32,9 +32,9 @@ STATEMENTS = (
         ADD COLUMN limits JSONB,
         ADD COLUMN revoked_at TIMESTAMPTZ
     """,
-    # Hashes from before there was a secret: whether there are any is asked once a minute.
+    # Keys that are not of our form, from before: whether there are any is asked once a minute.
     """
-    CREATE INDEX idx_api_keys_plain_hash ON api_keys (id)
+    CREATE INDEX idx_api_keys_old_form ON api_keys (id)
         WHERE key_hash NOT LIKE 'hmac-sha256:%'
     """,
     """
@@ -323,7 +323,7 @@ def downgrade() -> None:
         op.execute(f"DROP FUNCTION {function}")
     for table in reversed(TABLES):
         op.execute(f"DROP TABLE {table}")
-    op.execute("DROP INDEX idx_api_keys_plain_hash")
+    op.execute("DROP INDEX idx_api_keys_old_form")
     op.execute(
         "ALTER TABLE api_keys DROP COLUMN scopes, DROP COLUMN limits, DROP COLUMN revoked_at"
     )
