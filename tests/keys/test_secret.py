@@ -53,7 +53,8 @@ def test_two_neighbours_swapped_are_seen(random: bytes, data: st.DataObject) -> 
 
 
 @pytest.mark.parametrize("change", [lambda k: k[:-1], lambda k: k + "0", lambda k: k + "\n",
-                                    str.upper, lambda k: " " + k, lambda k: k.replace("live", "test"),
+                                    str.upper, lambda k: " " + k,
+                                    lambda k: k.replace("live", "test"),
                                     lambda k: "", lambda k: k[:20] + "é" + k[21:]])  # fmt: skip
 def test_anything_else_is_no_key(change: object) -> None:
     key = make_key("live", bytes(range(32)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from aegis.keys import models as key_models
 from aegis.memory import models
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ async def test_importance_equals_the_enum(conn: Connection) -> None:
         ("decision_outcomes", "user_feedback", models.Feedback),
         ("fact_history", "action", models.FactAction),
         ("decision_episodes", "role", models.Role),
+        ("api_tiers", "name", key_models.TierName),
+        ("api_quota_ledger", "kind", key_models.LedgerKind),
     ],
 )
 async def test_literal_equals_the_check(
@@ -86,6 +89,10 @@ async def test_literal_equals_the_check(
         (models.METRICS, models.Metric),
         (models.ON_CONFLICT, models.OnConflict),
         (models.FACT_ACTIONS, models.FactAction),
+        (key_models.TIERS, key_models.TierName),
+        (key_models.ENVIRONMENTS, key_models.Environment),
+        (key_models.CODES, key_models.Code),
+        (key_models.LEDGER_KINDS, key_models.LedgerKind),
     ],
 )
 def test_tuple_of_choices_equals_its_literal(names: tuple[str, ...], literal: Any) -> None:

@@ -149,7 +149,7 @@ class Keys:
                 offset=offset,
             )
 
-    async def update(self, key_id: str, **changes: Any) -> ApiKey:
+    async def update(self, key_id: str, /, **changes: Any) -> ApiKey:
         """Change `name`, `tier`, `scopes`, `rate_limit`, `monthly_quota` or `limits` of a key.
 
         None gives a limit back to the tier. A new quota holds for this month too, as an adjustment

@@ -30,7 +30,7 @@ class Tiers:
         async with self._db.transaction() as conn:
             return await store.list_tiers(conn)
 
-    async def set(self, name: str, **changes: Any) -> Tier:
+    async def set(self, name: str, /, **changes: Any) -> Tier:
         """Change `rate_limit`, `monthly_quota`, `price_usd`, `overage_allowed`, `rollover_limit`.
 
         Keys without limits of their own follow at once; a month that a key has begun keeps its
