@@ -153,7 +153,8 @@ async def test_key_that_makes_no_sense_is_not_issued(
     keys: Keys, arguments: dict[str, Any], field: str
 ) -> None:
     with pytest.raises(InvalidInput, match=field):
-        await keys.issue(**{"customer_id": "acme", **arguments})
+        given: dict[str, Any] = {"customer_id": "acme", **arguments}
+        await keys.issue(**given)
     assert await keys.list() == []
 
 

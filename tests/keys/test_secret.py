@@ -52,15 +52,20 @@ def test_two_neighbours_swapped_are_seen(random: bytes, data: st.DataObject) -> 
     assert is_well_formed(swapped) == (swapped == key)
 
 
-@pytest.mark.parametrize("change", [lambda k: k[:-1], lambda k: k + "0", lambda k: k + "\n",
-                                    str.upper, lambda k: " " + k,
-                                    lambda k: k.replace("live", "test"),
-                                    lambda k: "", lambda k: k[:20] + "é" + k[21:]])  # fmt: skip
-def test_anything_else_is_no_key(change: object) -> None:
+def test_anything_else_is_no_key() -> None:
     key = make_key("live", bytes(range(32)))
     assert is_well_formed(key)
-    assert callable(change)
-    assert not is_well_formed(str(change(key)))
+    for text in (
+        key[:-1],
+        key + "0",
+        key + "\n",
+        " " + key,
+        key.upper(),
+        key.replace("live", "test"),
+        key[:20] + "é" + key[21:],
+        "",
+    ):
+        assert not is_well_formed(text), text
 
 
 def test_different_randomness_makes_different_keys() -> None:
