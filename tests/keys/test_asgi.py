@@ -27,10 +27,12 @@ async def hello(request: Any) -> PlainTextResponse:
     return PlainTextResponse(f"hello {request.scope['aegis.key'].customer_id}")
 
 
+async def opened(_: Any) -> PlainTextResponse:
+    return PlainTextResponse("open")
+
+
 def application() -> Starlette:
-    return Starlette(
-        routes=[Route("/reports", hello), Route("/open", lambda _: PlainTextResponse("open"))]
-    )
+    return Starlette(routes=[Route("/reports", hello), Route("/open", opened)])
 
 
 def asking(app: Any) -> httpx2.AsyncClient:
@@ -147,7 +149,7 @@ async def test_fastapi_route_gets_its_key_or_refuses(keys: Keys) -> None:
     async def admin() -> None: ...
 
     @app.get("/open")
-    async def opened() -> str:
+    async def free() -> str:
         return "open"
 
     async with asking(app) as http:
