@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from aegis.db import Database
 
 
+pytestmark = pytest.mark.servers("18", "16")
+
+
 async def code(keys: Keys, key: str) -> str:
     return (await keys.verify(key)).code
 

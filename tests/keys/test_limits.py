@@ -14,6 +14,8 @@ from aegis.keys.limits import drained, fits, state_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.servers("18", "16")
+
 LIMIT = st.integers(1, 1_000_000)
 WINDOW_S = st.integers(1, 31 * 86_400)
 STEPS = st.lists(st.tuples(st.integers(-(10**7), 10**8), st.integers(0, 5)), max_size=60)

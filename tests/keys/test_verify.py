@@ -322,6 +322,29 @@ async def test_database_that_hangs_counts_as_down(db: Database, settings: Settin
     assert await code(keys, issued.key) == "VALID"
 
 
+async def test_answer_that_nobody_expected_leaves_no_caller_waiting(
+    keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from aegis.keys.store import verification
+
+    issued = await keys.issue("acme", tier="enterprise")
+    real, calls = verification.verify_keys, 0
+
+    async def broken_once(*arguments: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return [(7, "{}")] if calls == 1 else await real(*arguments, **named)
+
+    monkeypatch.setattr(verification, "verify_keys", broken_once)
+    async with asyncio.timeout(20):
+        found = await asyncio.gather(
+            *(keys.verify(issued.key) for _ in range(600)), return_exceptions=True
+        )
+    refused = [f for f in found if isinstance(f, BaseException)]
+    assert {f.code for f in refused if isinstance(f, Unavailable)} == {"keys_cut_off"}
+    assert 0 < len(refused) <= 256
+
+
 async def test_caller_who_gives_up_does_not_disturb_the_others(keys: Keys) -> None:
     issued = await keys.issue("acme")
     tasks = [asyncio.create_task(keys.verify(issued.key)) for _ in range(20)]

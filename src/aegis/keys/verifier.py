@@ -170,11 +170,24 @@ class Verifier:
     async def _ask(self, question: _Question, cost: int) -> Verification:
         call = _Call(question, cost, asyncio.get_running_loop().create_future())
         self._waiting.append(call)
-        if len(self._running) < _STATEMENTS:
+        self._start()
+        return await call.answer
+
+    def _start(self) -> None:
+        if self._waiting and len(self._running) < _STATEMENTS:
             task = asyncio.create_task(self._work())
             self._running.add(task)
-            task.add_done_callback(self._running.discard)
-        return await call.answer
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            # Nobody expected it; its callers were told, and others still wait.
+            _log.error("keys.unexpected", exc_info=error)
+        self._start()
 
     async def _work(self) -> None:
         while self._waiting:
