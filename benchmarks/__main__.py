@@ -19,6 +19,7 @@ BENCHMARKS = {
     "recall": "latency of hybrid, vector and text recall at N episodes",
     "ingest": "episodes a second, against a raw COPY",
     "start": "cold and warm start, memory, the whole command",
+    "keys": "verified calls a second, and their limits, against plain SQL",
 }
 
 

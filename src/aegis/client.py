@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from aegis.config import Settings
     from aegis.db import Database
+    from aegis.keys import Keys
     from aegis.memory import Memory
     from aegis.memory.embedding import Embedder
     from aegis.memory.reranking import Reranker
@@ -32,7 +33,7 @@ T = TypeVar("T")
 
 
 class Aegis:
-    """An open client. `memory` is the agent's memory, `db` the pool beneath."""
+    """An open client: `memory` is the agent's memory, `keys` the API's keys, `db` the pool."""
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class Aegis:
         reranker: Reranker | None = None,
         next_embedder: Embedder | None = None,
     ) -> None:
+        from aegis.keys import Keys
         from aegis.memory import Memory
 
         #: Into the event loop in which this was opened.
@@ -58,13 +60,14 @@ class Aegis:
         )
         #: The one whose model is active, of those that the settings name.
         self.embedder: Embedder | None = self.memory.embedder
+        self.keys: Keys = Keys(db, settings)
 
 
 class Connecting:
     """What `connect` returns: enter it with `async with`, or with plain `with`."""
 
     def __init__(self, settings: Settings, *, pool_min_size: int | None) -> None:
-        self._settings = settings
+        self.settings = settings
         self._pool_min_size = pool_min_size
         self._async_stack: AsyncExitStack | None = None
         self._stack: ExitStack | None = None
@@ -75,21 +78,21 @@ class Connecting:
         from aegis.memory.embedding import open_embedder, open_next_embedder
         from aegis.memory.reranking import open_reranker
 
-        dsn = await ready(self._settings)
+        dsn = await ready(self.settings)
         db = await Database.open(
-            dsn, self._settings, min_size=self._pool_min_size, find_dsn=finder(self._settings)
+            dsn, self.settings, min_size=self._pool_min_size, find_dsn=finder(self.settings)
         )
         async with AsyncExitStack() as stack:
             stack.push_async_callback(db.close)
-            reranker = open_reranker(self._settings)
+            reranker = open_reranker(self.settings)
             if reranker is not None:
                 stack.push_async_callback(reranker.aclose)
             client = Aegis(
                 db,
-                open_embedder(self._settings),
-                self._settings,
+                open_embedder(self.settings),
+                self.settings,
                 reranker=reranker,
-                next_embedder=open_next_embedder(self._settings),
+                next_embedder=open_next_embedder(self.settings),
             )
             stack.push_async_callback(client.memory.models.flush)
             stack.push_async_callback(client.memory.usage.flush)

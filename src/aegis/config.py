@@ -26,6 +26,7 @@ __all__ = [
     "EmbedderKind",
     "RerankerKind",
     "Settings",
+    "WhenDown",
     "default_data_dir",
     "load_settings",
     "silence_graphiti",
@@ -35,6 +36,7 @@ ENV_PREFIX = "AEGIS_"
 
 EmbedderKind = Literal["minilm", "openai", "none"]
 RerankerKind = Literal["none", "http", "fastembed"]
+WhenDown = Literal["closed", "open"]
 
 
 def default_data_dir() -> Path:
@@ -63,7 +65,7 @@ class Settings:
         default=None,
     )
     data_dir: Path = _setting(
-        "Folder of the embedded server's cluster, the operator token and logs.",
+        "Folder of the embedded server's cluster, the operator token, the secret of keys and logs.",
         default_factory=default_data_dir,
     )
     namespace: str = _setting("Namespace of memories when a call names none.", default="default")
@@ -207,6 +209,20 @@ class Settings:
     next_embedding_usd_per_million_tokens: float | None = _setting(
         "As `embedding_usd_per_million_tokens`, for the next embedder.", default=None
     )
+    key_secret: str | None = _setting(
+        "Secret that API keys are hashed with, 32 characters or more; after a comma a newer one. "
+        "Without it one is made in `data_dir`.",
+        secret=True,
+        default=None,
+    )
+    keys_when_down: WhenDown = _setting(
+        "What becomes of calls while the database does not answer: `closed` refuses them, `open` "
+        "lets them pass unchecked.",
+        default="closed",
+    )
+    keys_timeout_s: float = _setting(
+        "Seconds until a database that does not answer a verification counts as down.", default=2.0
+    )
 
 
 def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
@@ -273,7 +289,7 @@ def _check(settings: Settings) -> None:
         )
     for name in (
         *("pool_max_idle_s", "pool_timeout_s", "connect_timeout_s"),
-        *("embedding_timeout_s", "llm_timeout_s"),
+        *("embedding_timeout_s", "llm_timeout_s", "keys_timeout_s"),
     ):
         value = getattr(settings, name)
         if not 0 < value < float("inf"):

@@ -42,6 +42,22 @@ INSERT INTO decision_episodes (decision_id, episode_id, role)
 SELECT d.id, e.id, 'against'
 FROM decision_outcomes d, episodic_memory e
 WHERE d.task_context = 'sure' AND e.summary = 'modern 1';
+INSERT INTO api_keys (id, customer_id, key_hash, key_prefix, scopes, limits, revoked_at)
+VALUES ('3f0e8a52-9c1d-4a57-8a36-0d5b7c1c2e11', 'modern', 'hmac-sha256:a:1', 'aegis_live_a',
+        '{a:b}', '{"tokens": {"limit": 5, "window_s": 60}}', '2026-06-01 00:00:00+00'),
+       ('3f0e8a52-9c1d-4a57-8a36-0d5b7c1c2e12', 'modern', 'hmac-sha256:a:2', 'aegis_live_b',
+        '{}', NULL, NULL);
+INSERT INTO api_key_meters (api_key_id, rate_at, rate_backlog, period, granted, used, overage)
+VALUES ('3f0e8a52-9c1d-4a57-8a36-0d5b7c1c2e11', 1, 2, '2026-06-01', 5, 7, 2);
+INSERT INTO api_key_limits (api_key_id, name, counted_at, backlog, window_us)
+VALUES ('3f0e8a52-9c1d-4a57-8a36-0d5b7c1c2e11', 'tokens', 1, 2, 60000000);
+INSERT INTO api_key_old_hashes (key_hash, api_key_id, valid_until)
+VALUES ('hmac-sha256:a:0', '3f0e8a52-9c1d-4a57-8a36-0d5b7c1c2e12', '2026-06-01 00:00:00+00');
+INSERT INTO api_key_secrets (id) VALUES ('a');
+INSERT INTO api_quota_ledger (api_key_id, period, kind, amount)
+VALUES ('3f0e8a52-9c1d-4a57-8a36-0d5b7c1c2e11', '2026-06-01', 'grant', 5),
+       ('3f0e8a52-9c1d-4a57-8a36-0d5b7c1c2e11', '2026-06-01', 'overage', 2);
+UPDATE api_tiers SET price_usd = 30 WHERE name = 'developer';
 INSERT INTO infra_anomaly_alerts (metric, kind, explanation, started_at, evidence)
 VALUES ('cpu_percent', 'spike', 'three times the usual', NOW(), '{"window": [1, 2]}');
 """

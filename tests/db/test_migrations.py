@@ -86,11 +86,9 @@ def test_every_step_down_and_up_again_keeps_every_row(empty_dsn: str) -> None:
 
     assert contents(empty_dsn, names) == everything
     assert migrate.check(empty_dsn) == []
-    for kept in (
-        *("aegis_kept_0003", "aegis_kept_0007", "aegis_kept_0009"),
-        "aegis_kept_0013_items",
-    ):
-        assert value(empty_dsn, f"SELECT to_regclass('{kept}') IS NULL")
+    assert value(
+        empty_dsn, r"SELECT count(*) = 0 FROM pg_class WHERE relname LIKE 'aegis\_kept\_%'"
+    )
 
 
 def contents_of(

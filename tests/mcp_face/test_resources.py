@@ -12,7 +12,7 @@ from mcp_types import INVALID_PARAMS
 
 from aegis.mcp.server import create_server
 from aegis.memory import Memory
-from tests.mcp_face.test_tools import over_stdio
+from tests.mcp_face.clients import over_stdio
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

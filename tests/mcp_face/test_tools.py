@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
 from mcp import Client
-from mcp.client.stdio import StdioServerParameters
-from mcp.client.streamable_http import streamable_http_client
 
 from aegis.mcp.server import create_server
 from aegis.memory import Memory
-from tests.serving import environment, serving
+from tests.mcp_face.clients import call, over_http, over_stdio, refused
+from tests.serving import serving
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
     from pathlib import Path
-
-    from mcp_types import CallToolResult
 
     from aegis.db import Database
 
+KEY_TOOLS = {"key_list", "key_get", "key_ledger", "key_tiers"}
 TOOLS = {
     *(
         [
@@ -73,63 +68,13 @@ DESTROYING = ("update", "delete", "undo", "accept", "reject")
 DESTROYS = {name for name in TOOLS if name.rpartition("_")[2] in DESTROYING}
 
 
-@pytest.fixture
-def agent_memory(db: Database) -> Memory:
-    return Memory(db, None, namespace="default")
-
-
-@pytest.fixture
-async def agent(agent_memory: Memory) -> AsyncIterator[Client]:
-    """A client of a server in this process."""
-    async with Client(create_server(agent_memory)) as client:
-        yield client
-
-
-async def call(client: Client, name: str, **arguments: Any) -> dict[str, Any]:
-    result = await client.call_tool(name, arguments)
-    assert not result.is_error, text_of(result)
-    assert result.structured_content is not None
-    return result.structured_content
-
-
-async def refused(client: Client, name: str, **arguments: Any) -> str:
-    result = await client.call_tool(name, arguments)
-    assert result.is_error
-    return text_of(result)
-
-
-def text_of(result: CallToolResult) -> str:
-    return "".join(block.text for block in result.content if block.type == "text")
-
-
-@asynccontextmanager
-async def over_stdio(data_dir: Path, dsn: str, mode: Any) -> AsyncGenerator[Client]:
-    server = StdioServerParameters(
-        command=sys.executable,
-        args=["-m", "aegis.cli", "mcp"],
-        env=environment(data_dir, database_url=dsn, embedder="none"),
-    )
-    async with Client(server, mode=mode) as client:
-        yield client
-
-
-@asynccontextmanager
-async def over_http(data_dir: Path, dsn: str, mode: Any) -> AsyncGenerator[Client]:
-    with serving(data_dir, database_url=dsn, embedder="none") as served:
-        headers = {"Authorization": f"Bearer {served.token}"}
-        async with httpx2.AsyncClient(headers=headers, timeout=30) as http:
-            transport = streamable_http_client(f"{served.url}/mcp", http_client=http)
-            async with Client(transport, mode=mode) as client:
-                yield client
-
-
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 @pytest.mark.parametrize("connect", [over_stdio, over_http])
 async def test_agent_records_and_recalls_over_both_transports(
     tmp_path: Path, dsn: str, connect: Any, mode: str
 ) -> None:
     async with connect(tmp_path / "data", dsn, mode) as client:
-        assert {tool.name for tool in (await client.list_tools()).tools} == TOOLS
+        assert {tool.name for tool in (await client.list_tools()).tools} == TOOLS | KEY_TOOLS
         made = await call(client, "memory_record", event_type="note", summary="The cat sat.")
         found = await call(client, "memory_recall", query="where is the cat?")
         assert [hit["id"] for hit in found["results"]] == [made["id"]]
@@ -244,87 +189,6 @@ async def test_fact_lives_its_life(agent: Client) -> None:
     assert old.get("items", []) == []
 
 
-async def test_decision_lives_its_life(agent: Client) -> None:
-    made = await call(
-        agent,
-        "memory_decision_record",
-        task_context="Which queue?",
-        alternatives=["postgres", {"name": "redis"}],
-        chosen_option="postgres",
-        reasoning="one server to back up",
-    )
-    pending = await call(agent, "memory_decision_list", outcome="pending")
-    assert [d["id"] for d in pending["items"]] == [made["id"]]
-    resolve = {"id": made["id"], "outcome": "success", "lessons": "keep it simple"}
-    assert (await call(agent, "memory_decision_resolve", **resolve))["outcome_status"] == "success"
-    assert "[decision_resolved]" in await refused(agent, "memory_decision_resolve", **resolve)
-    (hit,) = (await call(agent, "memory_decision_recall", query="queue"))["results"]
-    assert hit["decision"]["lessons_learned"] == "keep it simple"
-    changed = await call(agent, "memory_decision_update", id=made["id"], user_feedback="positive")
-    assert changed["user_feedback"] == "positive"
-    assert (await call(agent, "memory_decision_get", id=made["id"]))["id"] == made["id"]
-    await call(agent, "memory_decision_delete", id=made["id"])
-
-
-async def test_decisions_teach(agent: Client) -> None:
-    cause = await call(agent, "memory_record", event_type="error", summary="jobs got stuck")
-    made = await call(
-        agent,
-        "memory_decision_record",
-        task_context="Which queue?",
-        alternatives=["postgres", "redis"],
-        chosen_option="postgres",
-        reasoning="one server",
-        confidence=0.6,
-        review_at="2026-01-01T00:00:00+00:00",
-        episodes=[{"episode_id": cause["id"], "role": "trigger"}],
-    )
-    assert made["episodes"] == [{"episode_id": cause["id"], "role": "trigger"}]
-    due = await call(agent, "memory_decision_due", limit=1)
-    assert [d["id"] for d in due["items"]] == [made["id"]]
-    assert await call(agent, "memory_decision_due", cursor=due["next_cursor"]) == {}
-    await call(agent, "memory_decision_resolve", id=made["id"], outcome="failure")
-    advice = await call(agent, "memory_decision_advise", question="queue?", options=["Postgres"])
-    assert (advice["options"][0]["failure"], advice["options"][0]["success_rate"]) == (1, 0)
-    found = await call(agent, "memory_decision_calibration")
-    assert found["brier_score"] == pytest.approx(0.36)
-    nothing = await call(agent, "memory_decision_advise", question="lunch")
-    assert "No similar decision" in nothing["summary"]
-    assert "min_similarity is -1" in await refused(
-        agent, "memory_decision_advise", question="x", min_similarity=-1
-    )
-
-
-async def test_proposals_are_read_and_decided(agent: Client, agent_memory: Memory) -> None:
-    for text in ("filled up at night", "filled up at night again", "filled up again at night"):
-        await call(agent, "memory_record", event_type="error", summary=f"The disk of db1 {text}.")
-    assert await call(agent, "memory_proposal_list") == {}
-    await agent_memory.consolidation.run()
-    (proposal,) = (await call(agent, "memory_proposal_list"))["items"]
-    assert proposal["kind"] == "fact"
-    accepted = await call(agent, "memory_proposal_accept", id=proposal["id"])
-    assert (accepted["state"], accepted["decided_by"]) == ("accepted", "mcp")
-    known = await call(agent, "memory_fact_get", id=accepted["fact_id"])
-    assert known["content"] == proposal["content"]
-    again = await refused(agent, "memory_proposal_accept", id=proposal["id"])
-    assert again.endswith("[proposal_decided]")
-    assert (await call(agent, "memory_proposal_undo", id=proposal["id"]))["state"] == "undone"
-    listed = await call(agent, "memory_proposal_list", state="all")
-    assert [p["state"] for p in listed["items"]] == ["undone"]
-    assert (await refused(agent, "memory_proposal_reject", id=proposal["id"])).endswith(
-        "[proposal_decided]"
-    )
-    assert (await refused(agent, "memory_proposal_get", id=99)).endswith("[not_found]")
-
-
-async def test_audit_tells_an_agent_of_its_own_memory_alone(agent: Client) -> None:
-    await call(agent, "memory_record", event_type="note", summary="ok")
-    await call(agent, "memory_record", event_type="note", summary="ok", namespace="other")
-    report = await call(agent, "memory_audit")
-    assert (report["namespace"], report["episodes"]) == ("default", 1)
-    assert [f["id"] for f in report["findings"]] == ["junk_empty"]
-
-
 @pytest.mark.parametrize(
     ("name", "arguments", "says"),
     [
@@ -402,18 +266,3 @@ async def test_crash_does_not_tell_the_model_about_the_inside(
     monkeypatch.setattr(memory, "get", broken)
     async with Client(create_server(memory)) as client:
         assert "secret" not in await refused(client, "memory_get", id=1)
-
-
-async def test_graph_is_written_and_searched(agent: Client) -> None:
-    one = (await call(agent, "memory_record", event_type="note", summary="text"))["id"]
-    made = await call(
-        agent, "memory_graph_relate", source=f"episode:{one}", target="person:Bob", type="by"
-    )
-    assert (made["type"], made["found_by"]) == ("by", "hand")
-    listed = await call(agent, "memory_graph_entities", of=f"episode:{one}")
-    assert [e["name"] for e in listed["items"]] == ["Bob"]
-    around = await call(agent, "memory_graph_neighbours", node="person:Bob")
-    assert [n["kind"] for n in around["nodes"]] == ["entity", "episode"]
-    way = await call(agent, "memory_graph_path", source=f"episode:{one}", target="person:Bob")
-    assert len(way["nodes"]) == 2
-    assert "[not_found]" in await refused(agent, "memory_graph_neighbours", node="person:Eve")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from aegis.keys import models as key_models
 from aegis.memory import change, models
 from aegis.memory.audit import report
 from aegis.memory.consolidation import proposal
@@ -61,6 +62,8 @@ async def test_importance_equals_the_enum(conn: Connection) -> None:
         ("memory_proposals", "state", proposal.State),
         ("memory_quarantine", "action", report.Action),
         ("embedding_models", "state", registry.ModelState),
+        ("api_tiers", "name", key_models.TierName),
+        ("api_quota_ledger", "kind", key_models.LedgerKind),
     ],
 )
 async def test_literal_equals_the_check(
@@ -99,6 +102,10 @@ async def test_literal_equals_the_check(
         (proposal.STATES, proposal.State),
         (registry.MODEL_STATES, registry.ModelState),
         (change.PHASES, change.Phase),
+        (key_models.TIERS, key_models.TierName),
+        (key_models.ENVIRONMENTS, key_models.Environment),
+        (key_models.CODES, key_models.Code),
+        (key_models.LEDGER_KINDS, key_models.LedgerKind),
     ],
 )
 def test_tuple_of_choices_equals_its_literal(names: tuple[str, ...], literal: Any) -> None:

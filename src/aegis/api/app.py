@@ -15,6 +15,7 @@ from aegis.api import (
     facts,
     graph,
     health,
+    keys,
     memory,
     models,
     retention,
@@ -42,11 +43,11 @@ def create_app(
     """Return the application that serves `client`.
 
     `names` are host names to answer to beside IP addresses and localhost; `mounts` are further
-    applications by path, behind the same token and checks.
+    applications by path, behind the same keys and checks.
     """
     app = create_routes()
     app.state.client = client
-    return Guard(Outermost(app, mounts or {}), token=token, names=names)
+    return Guard(Outermost(app, mounts or {}), token=token, names=names, keys=client.keys)
 
 
 def create_routes() -> FastAPI:
@@ -71,6 +72,7 @@ def create_routes() -> FastAPI:
         consolidation.router,
         audit.router,
         models.router,
+        keys.router,
         memory.router,
         health.router,
     ):

@@ -1,4 +1,7 @@
-"""What every request passes first: the Host header, the size of the body, the operator token.
+"""What every request passes first: the Host header, its key, the size of the body.
+
+The operator token is the key that may do everything, and needs no database to be known. Any other
+key is verified as those of customers are, with the scope that the route asks for.
 
 Plain ASGI, so that it stands in front of whatever is mounted. A page in a browser cannot get here
 by rebinding a name of its own to 127.0.0.1: the Host must be an IP address or a name of this host.
@@ -12,13 +15,19 @@ import logging
 from typing import TYPE_CHECKING
 
 from aegis.api.errors import problem, problem_of
-from aegis.errors import InvalidInput, LimitExceeded, Unauthenticated
+from aegis.api.scopes import OPERATOR, scope_of
+from aegis.errors import InvalidInput, LimitExceeded, Unauthenticated, Unavailable
+from aegis.keys.asgi import send_refusal, with_headers
+from aegis.keys.gate import Gate, key_of
+from aegis.keys.headers import Refusal, refuse_error
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from aegis.keys import Keys, Verification
 
 __all__ = ["BATCH_BYTES", "BODY_BYTES", "Guard"]
 
@@ -30,11 +39,15 @@ _log = logging.getLogger("aegis.api")
 
 
 class Guard:
-    """ASGI middleware; `names` are the host names that this server answers to."""
+    """ASGI middleware; `names` are the host names that this server answers to.
 
-    def __init__(self, app: ASGIApp, *, token: str, names: Collection[str]) -> None:
+    What was found out about the caller's key is in `scope["aegis.key"]`.
+    """
+
+    def __init__(self, app: ASGIApp, *, token: str, names: Collection[str], keys: Keys) -> None:
         self._app = app
         self._token = token.encode()
+        self._gate = Gate(keys)
         self._names = frozenset(name.lower() for name in names) | {"localhost"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,7 +57,21 @@ class Guard:
             return
         headers = dict(scope["headers"])
         limit = BATCH_BYTES if scope["path"].endswith("/batch") else BODY_BYTES
-        refusal = self._refuse(scope, headers, limit)
+        refusal = self._refuse_host(headers)
+        if refusal is None and scope["path"] not in _PUBLIC:
+            found = await self._check(scope)
+            if isinstance(found, Refusal):
+                await send_refusal(found, scope, receive, send)
+                return
+            if found is None:
+                refusal = problem_of(
+                    Unauthenticated("Send the operator token as `Authorization: Bearer …`.")
+                )
+            else:
+                scope["aegis.key"] = found
+                send = with_headers(send, self._gate.headers(found))
+        if refusal is None:
+            refusal = _refuse_size(headers, limit)
         if refusal is not None:
             await refusal(scope, receive, send)
             return
@@ -56,27 +83,33 @@ class Guard:
             receive = _replay(body, receive)
         await self._app(scope, receive, send)
 
-    def _refuse(self, scope: Scope, headers: dict[bytes, bytes], limit: int) -> Response | None:
-        if not self._answers_to(headers.get(b"host", b"").decode("latin-1")):
-            _log.warning(
-                "api.host_refused", extra={"host": headers.get(b"host", b"").decode("latin-1")}
-            )
-            return problem(
-                421,
-                "host_refused",
-                "The Host header names no host that this server answers to; use its address.",
-                kind=InvalidInput.code,
-            )
-        if scope["path"] not in _PUBLIC and not self._authorised(
-            headers.get(b"authorization", b"")
-        ):
-            return problem_of(
-                Unauthenticated("Send the operator token as `Authorization: Bearer …`.")
-            )
-        declared = headers.get(b"content-length", b"")
-        if declared.isdigit() and int(declared) > limit:
-            return _too_large(limit)
-        return None
+    async def _check(self, scope: Scope) -> Verification | Refusal | None:
+        """Return who calls, why they may not, or None for nobody."""
+        key = key_of(scope["headers"])
+        if key is None:
+            return None
+        if hmac.compare_digest(key.encode("latin-1"), self._token):
+            return OPERATOR
+        found = await self._gate.check(
+            scope["headers"], scope=scope_of(scope["method"], scope["path"])
+        )
+        if not isinstance(found, Refusal) and not found.checked:
+            # AEGIS_KEYS_WHEN_DOWN=open is for what others serve; an unknown caller gets no memory.
+            return refuse_error(Unavailable("The key was not checked."), temporary=True)
+        return found
+
+    def _refuse_host(self, headers: dict[bytes, bytes]) -> Response | None:
+        if self._answers_to(headers.get(b"host", b"").decode("latin-1")):
+            return None
+        _log.warning(
+            "api.host_refused", extra={"host": headers.get(b"host", b"").decode("latin-1")}
+        )
+        return problem(
+            421,
+            "host_refused",
+            "The Host header names no host that this server answers to; use its address.",
+            kind=InvalidInput.code,
+        )
 
     def _answers_to(self, host: str) -> bool:
         name = _name_of(host)
@@ -88,9 +121,10 @@ class Guard:
             return False
         return True
 
-    def _authorised(self, header: bytes) -> bool:
-        scheme, _, given = header.partition(b" ")
-        return scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), self._token)
+
+def _refuse_size(headers: dict[bytes, bytes], limit: int) -> Response | None:
+    declared = headers.get(b"content-length", b"")
+    return _too_large(limit) if declared.isdigit() and int(declared) > limit else None
 
 
 async def _read(receive: Receive, limit: int) -> bytes | None:

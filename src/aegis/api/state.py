@@ -10,10 +10,11 @@ from fastapi.routing import APIRoute
 
 from aegis.client import Aegis
 from aegis.errors import InvalidInput
+from aegis.keys import Keys
 from aegis.memory import Memory
 from aegis.wire.plain import plain
 
-__all__ = ["ClientOf", "KnownParameters", "MemoryOf", "answer"]
+__all__ = ["ClientOf", "KeysOf", "KnownParameters", "MemoryOf", "answer"]
 
 
 def _client(request: Request) -> Aegis:
@@ -24,6 +25,10 @@ def _client(request: Request) -> Aegis:
 
 def _memory(request: Request) -> Memory:
     return _client(request).memory
+
+
+def _keys(request: Request) -> Keys:
+    return _client(request).keys
 
 
 def _known_parameters(request: Request) -> None:
@@ -41,6 +46,7 @@ def _known_parameters(request: Request) -> None:
 KnownParameters = Depends(_known_parameters)
 ClientOf = Annotated[Aegis, Depends(_client)]
 MemoryOf = Annotated[Memory, Depends(_memory)]
+KeysOf = Annotated[Keys, Depends(_keys)]
 
 
 def answer(value: Any, status: int = 200) -> Response:

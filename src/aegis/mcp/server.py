@@ -12,6 +12,7 @@ from aegis.mcp.consolidation import upkeep_tools
 from aegis.mcp.decisions import decision_tools
 from aegis.mcp.facts import fact_tools
 from aegis.mcp.graph import graph_tools
+from aegis.mcp.keys import key_tools
 from aegis.mcp.memory import memory_tools
 from aegis.mcp.models import model_tools
 from aegis.mcp.prompts import add_prompts
@@ -21,6 +22,7 @@ from aegis.mcp.retention import retention_tools
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
+    from aegis.keys import Keys
     from aegis.memory import Memory
 
 __all__ = ["INSTRUCTIONS", "PATH", "create_server", "http_app", "serve_stdio"]
@@ -34,8 +36,8 @@ INSTRUCTIONS = (
 )
 
 
-def create_server(memory: Memory) -> MCPServer:
-    """Return the server whose tools, resources and prompts work on `memory`."""
+def create_server(memory: Memory, keys: Keys | None = None) -> MCPServer:
+    """Return the server whose tools, resources and prompts work on `memory`, and read `keys`."""
     server = MCPServer(
         "aegis",
         title="Aegis",
@@ -49,6 +51,7 @@ def create_server(memory: Memory) -> MCPServer:
             *graph_tools(memory),
             *upkeep_tools(memory),
             *model_tools(memory),
+            *([] if keys is None else key_tools(keys)),
         ],
         log_level="WARNING",
         subscriptions=False,
@@ -69,6 +72,6 @@ def http_app(server: MCPServer, *, host: str) -> Starlette:
     )
 
 
-async def serve_stdio(memory: Memory) -> None:
+async def serve_stdio(memory: Memory, keys: Keys) -> None:
     """Serve on standard input and output until the input ends."""
-    await create_server(memory).run_stdio_async()
+    await create_server(memory, keys).run_stdio_async()

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from aegis.client import Aegis
     from aegis.config import Settings
-    from aegis.memory import Memory
 
 __all__ = [
     "LateApp",
@@ -99,10 +98,10 @@ class PostOnly:
         await self._app(scope, receive, send)
 
 
-async def serve_mcp(memory: Memory, late: LateApp, *, host: str) -> None:
+async def serve_mcp(client: Aegis, late: LateApp, *, host: str) -> None:
     """Load the MCP server, hand it to `late`, and keep it running until cancelled."""
     try:
-        server, app = await asyncio.to_thread(_load_mcp, memory, host)
+        server, app = await asyncio.to_thread(_load_mcp, client, host)
         async with server.session_manager.run():
             late.use(app)
             await asyncio.Event().wait()
@@ -110,10 +109,10 @@ async def serve_mcp(memory: Memory, late: LateApp, *, host: str) -> None:
         late.fail(Unavailable("Aegis is stopping; try again when it is back."))
 
 
-def _load_mcp(memory: Memory, host: str) -> tuple[Any, ASGIApp]:
+def _load_mcp(client: Aegis, host: str) -> tuple[Any, ASGIApp]:
     from aegis.mcp.server import create_server, http_app
 
-    server = create_server(memory)
+    server = create_server(client.memory, client.keys)
     return server, http_app(server, host=host)
 
 

@@ -233,7 +233,7 @@ class _Process:
 
         host = "127.0.0.1" if is_loopback(self._sock) else self._settings.api_host
         async with asyncio.TaskGroup() as group:
-            group.create_task(serve_mcp(client.memory, late, host=host))
+            group.create_task(serve_mcp(client, late, host=host))
             group.create_task(load())
             group.create_task(sweep_expired(client))
             group.create_task(read_for_graph(client))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import fields, is_dataclass
-from datetime import datetime
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
 __all__ = ["json_text", "plain"]
@@ -15,8 +16,12 @@ def plain(value: Any) -> Any:
     """Return `value` made of dicts, lists, texts and numbers; times in ISO 8601 with their zone."""
     if value is None or isinstance(value, str | bool | int):
         return value
-    if isinstance(value, datetime):
+    # A time is a date, too.
+    if isinstance(value, date):
         return value.isoformat()
+    if isinstance(value, Decimal):
+        # Money: as text, since a binary number would not keep the cents.
+        return str(value)
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     if isinstance(value, list | tuple):

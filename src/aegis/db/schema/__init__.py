@@ -8,7 +8,18 @@ and nowhere twice.
 One module a group of tables; each adds its tables to the one `metadata`.
 """
 
-from aegis.db.schema import business, graph, infra, items, memory, models, retention, upkeep, work
+from aegis.db.schema import (
+    business,
+    graph,
+    infra,
+    items,
+    keys,
+    memory,
+    models,
+    retention,
+    upkeep,
+    work,
+)
 from aegis.db.schema.types import metadata
 
 __all__ = [
@@ -16,6 +27,7 @@ __all__ = [
     "graph",
     "infra",
     "items",
+    "keys",
     "memory",
     "metadata",
     "models",

@@ -16,7 +16,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from aegis.db.schema.types import TIMESTAMPTZ, bigserial_id, metadata, timestamp_now, uuid_id
 
@@ -37,9 +37,17 @@ api_keys = Table(
     Column("expires_at", TIMESTAMPTZ),
     timestamp_now("created_at"),
     Column("last_used_at", TIMESTAMPTZ),
+    Column("scopes", ARRAY(Text), nullable=False, server_default=text("'{}'::text[]")),
+    Column("limits", JSONB),
+    Column("revoked_at", TIMESTAMPTZ),
     UniqueConstraint("key_hash", name="api_keys_key_hash_key"),
     Index("idx_api_keys_customer_id", "customer_id"),
     Index("idx_api_keys_enabled", "enabled"),
+    Index(
+        "idx_api_keys_old_form",
+        "id",
+        postgresql_where=text("key_hash !~~ 'hmac-sha256:%'::text"),
+    ),
 )
 
 api_usage_events = Table(

@@ -357,8 +357,25 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop the tables with all their rows. The extensions stay: others may use them."""
     # What a later revision set aside on its way down belongs to rows that are gone now.
-    op.execute("DROP TABLE IF EXISTS aegis_kept_0003, aegis_kept_0007, aegis_kept_0009")
-    op.execute("DROP TABLE IF EXISTS aegis_kept_0013_items, aegis_kept_0013_vectors")
+    op.execute(
+        r"""
+        DO $$
+        DECLARE
+            kept REGCLASS;
+        BEGIN
+            FOR kept IN
+                SELECT c.oid
+                FROM pg_class c
+                WHERE c.relname LIKE 'aegis\_kept\_%'
+                  AND c.relkind = 'r'
+                  AND pg_table_is_visible(c.oid)
+            LOOP
+                EXECUTE format('DROP TABLE %s', kept);
+            END LOOP;
+        END
+        $$
+        """
+    )
     for name in reversed(TABLES):
         op.execute(f"DROP TABLE {name}")
     op.execute("DROP TYPE memory_importance")

@@ -1,0 +1,154 @@
+"""The answers about keys, as OpenAPI describes them. A test holds them against the models."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from aegis.keys.models import Code, Environment, LedgerKind, TierName
+
+__all__ = [
+    "ApiKey",
+    "Balance",
+    "IssuedKey",
+    "KeyPage",
+    "LedgerEntry",
+    "LedgerPage",
+    "LimitState",
+    "QuotaState",
+    "Tier",
+    "Tiers",
+    "Verification",
+]
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ApiKey(_Answer):
+    """A key, without the key itself."""
+
+    id: str
+    customer_id: str
+    key_prefix: str
+    environment: Environment
+    name: str | None
+    tier: str | None
+    scopes: list[str]
+    rate_limit: int | None
+    monthly_quota: int | None
+    limits: dict[str, Any] | None
+    effective_rate_limit: int
+    effective_monthly_quota: int | None
+    enabled: bool
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    created_at: datetime | None
+    last_used_at: datetime | None
+    old_key_until: datetime | None
+
+
+class KeyPage(_Answer):
+    """A page of keys, newest first."""
+
+    items: list[ApiKey]
+    next_cursor: str | None
+
+
+class IssuedKey(_Answer):
+    """A key at the one moment when it can be seen."""
+
+    key: str
+    record: ApiKey
+
+
+class LimitState(_Answer):
+    """A limit after a call."""
+
+    name: str
+    limit: int
+    window_s: int
+    remaining: int
+    reset_s: float
+    retry_after_s: float | None
+    exceeded: bool
+
+
+class QuotaState(_Answer):
+    """The quota of the month after a call."""
+
+    period: date
+    limit: int
+    remaining: int
+    overage: int
+    resets_at: datetime
+    reset_s: float
+
+
+class Verification(_Answer):
+    """What became of one call; `code` says why where it is not valid."""
+
+    valid: bool
+    code: Code
+    key_id: str | None
+    customer_id: str | None
+    environment: Environment | None
+    name: str | None
+    tier: str | None
+    scopes: list[str]
+    expires_at: datetime | None
+    limits: list[LimitState]
+    quota: QuotaState | None
+    retry_after_s: float | None
+    checked: bool
+
+
+class Balance(_Answer):
+    """The quota of a key in this month."""
+
+    key_id: str
+    period: date
+    granted: int | None
+    used: int
+    overage: int
+    remaining: int | None
+
+
+class LedgerEntry(_Answer):
+    """One entry of the ledger."""
+
+    id: int
+    period: date
+    kind: LedgerKind
+    amount: int
+    note: str | None
+    created_at: datetime
+
+
+class LedgerPage(_Answer):
+    """A page of a key's ledger, newest first."""
+
+    items: list[LedgerEntry]
+    next_cursor: str | None
+
+
+class Tier(_Answer):
+    """What a tier allows and costs."""
+
+    name: TierName
+    rate_limit: int
+    monthly_quota: int | None
+    #: US dollars, exact: "29.00".
+    price_usd: str
+    overage_allowed: bool
+    rollover_limit: int
+    updated_at: datetime
+
+
+class Tiers(_Answer):
+    """All tiers, the smallest first."""
+
+    items: list[Tier]

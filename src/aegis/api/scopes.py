@@ -1,0 +1,38 @@
+"""The scope that each route asks of a key; what no line here names is the operator's alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from aegis.keys import Verification
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["OPERATOR", "scope_of"]
+
+#: Who calls with the operator token.
+OPERATOR: Final = Verification(valid=True, code="VALID", customer_id="operator", scopes=("*",))
+
+#: Only `*` grants it.
+_OPERATOR_ONLY: Final = "operator"
+#: POSTs that ask, and change nothing.
+_QUESTIONS: Final = ("/recall", "/context", "/advise")
+#: Beginning of the path, scope of reading, scope of anything else; the first that fits counts.
+_AREAS: Final[Sequence[tuple[str, str, str]]] = (
+    ("/v1/keys/verify", "keys:verify", "keys:verify"),
+    # Who may issue or rotate a key may have any: that is the operator.
+    ("/v1/keys", "keys:read", _OPERATOR_ONLY),
+    ("/v1/memory", "memory:read", "memory:write"),
+    ("/v1/status", "status:read", _OPERATOR_ONLY),
+)
+
+
+def scope_of(method: str, path: str) -> str:
+    """Return the scope that a request needs."""
+    path = path.rstrip("/")
+    for begin, reading, writing in _AREAS:
+        if path == begin or path.startswith(f"{begin}/"):
+            reads = method in ("GET", "HEAD") or (method == "POST" and path.endswith(_QUESTIONS))
+            return reading if reads else writing
+    return _OPERATOR_ONLY
