@@ -171,7 +171,7 @@ async def read_question(
                EXISTS (
                    SELECT
                    FROM episodic_memory e
-                   WHERE e.namespace = %(namespace)s
+                   WHERE e.namespace = (SELECT %(namespace)s::text)
                      AND e.expires_at <= now()
                ),
                a.hnsw
