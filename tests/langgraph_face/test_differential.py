@@ -1,7 +1,8 @@
 """The same operations on LangGraph's own in-memory store and on ours come to the same.
 
 Where the reference has a bug of its own (it lists namespaces that only a read made, and keeps
-vectors of fields that a later put no longer has) it is put right before it is asked. Without a
+vectors of fields that a later put no longer has) it is put right before it is asked; a put that
+indexes `$`, the whole value, is left out, because the reference finds nothing there. Without a
 query each store has an order of its own, so that pages are then compared by their size.
 """
 
@@ -61,9 +62,7 @@ filters = st.one_of(
     ),
     st.fixed_dictionaries({"more": st.lists(st.just({"c": "a"}), max_size=1)}),
 )
-indexes = st.one_of(
-    st.none(), st.just(False), st.just(["text"]), st.just(["more[*].c", "text"]), st.just(["$"])
-)
+indexes = st.one_of(st.none(), st.just(False), st.just(["text"]), st.just(["more[*].c", "text"]))
 conditions = st.builds(
     MatchCondition,
     match_type=st.sampled_from(["prefix", "suffix"]),

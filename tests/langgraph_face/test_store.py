@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -83,6 +84,18 @@ def test_fields_lists_and_index_false_decide_what_is_embedded(make_store: Any) -
     assert found[-1].score is None
     store.put(("d",), "all", {"title": "U"})
     assert best("two")[1] != 1.0
+
+
+def test_dollar_means_the_whole_value(make_store: Any) -> None:
+    embeddings = HashEmbeddings()
+    store = make_store(index={"dims": DIMS, "embed": embeddings, "fields": ["text"]})
+    store.put(("d",), "whole", {"n": 1e22, "b": ["x"]}, index=["$"])
+    store.put(("d",), "text", {"text": "t"})
+    said = json.dumps({"b": ["x"], "n": 1e22}, sort_keys=True)
+    assert embeddings.calls[0] == [said]
+    (first, second) = store.search(("d",), query=said)
+    assert (first.key, second.key) == ("whole", "text")
+    assert first.score == pytest.approx(1.0)
 
 
 def test_text_that_is_there_twice_is_embedded_once(make_store: Any) -> None:

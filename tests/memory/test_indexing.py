@@ -115,6 +115,6 @@ def test_the_command_names_what_it_built(tmp_path: Path, dsn: str) -> None:
     assert "idx_episodic_embedding_minilm on episodic_memory" in shown.stdout
     found = answer(aegis(tmp_path, "memory", "reindex", "--json", "--m", "8", database_url=dsn))
     assert isinstance(found, dict)
-    assert [index["m"] for index in found["indexes"]] == [8, 8]
+    assert [index["m"] for index in found["indexes"]] == [8, 8, 8]
     # How densely it is linked is the operator's choice, no drift of the schema.
     assert migrate.check(dsn) == []

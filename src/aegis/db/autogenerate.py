@@ -26,7 +26,7 @@ __all__ = ["COMPARISON", "alembic_differences", "drift"]
 #: Vector indexes of models that the schema does not know are their builder's business, and how
 #: densely one is linked is a choice (`aegis memory reindex`).
 _OF_A_MODEL: Final = re.compile(
-    r"idx_(episodic|semantic)_embedding_((m|spare)_[0-9a-f]{12}|\w+_new)$"
+    r"idx_(episodic|semantic|store)_embedding_((m|spare)_[0-9a-f]{12}|\w+_new)$"
 )
 _DENSITY: Final = re.compile(r" WITH \(m='\d+', ef_construction='\d+'\)")
 
