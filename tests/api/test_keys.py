@@ -123,7 +123,7 @@ async def test_key_with_the_scope_of_a_route_may_use_it_and_no_other(
 ) -> None:
     reader = bearer((await issue(http, scopes=["memory:read"], rate_limit=20))["key"])
     found = await http.post("/v1/memory/recall", json={"query": "x"}, headers=reader)
-    assert (found.status_code, found.json()) == (200, {"results": []})
+    assert (found.status_code, found.json()) == (200, {"results": [], "warnings": []})
     assert found.headers["ratelimit"].startswith('"requests";r=19;t=3')
     note = {"event_type": "note", "summary": "s"}
     for method, path, body in (

@@ -43,7 +43,7 @@ CALL = [sys.executable, "-m", "aegis.cli"]
         (["memory", "delete", "999", "--yes"], 3, "not_found"),
         (["memory", "get", "seven"], 2, "usage"),
         (["memory", "recall", "x", "--colour"], 2, "usage"),
-        (["memory", "forget"], 2, "usage"),
+        (["memory", "misremember"], 2, "usage"),
         (["frobnicate"], 2, "usage"),
         (["--frobnicate"], 2, "usage"),
         (["db", "downgrade"], 2, "usage"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -36,7 +37,7 @@ def test_a_change_from_plan_to_switch(
         assert aegis("memory", "record", "note", "x" * n).status == 0
     plan = aegis("memory", "models", "plan", "--json").json
     assert (plan["source"], plan["target"], plan["texts"]) == ("first/4", "second/4", 3)
-    assert plan["cost_usd"] == plan["tokens"] * 0.5 / 1e6
+    assert Decimal(plan["cost_usd"]) == plan["tokens"] * Decimal("0.5") / 10**6
     assert "about" in aegis("memory", "models", "plan").out
 
     refused = aegis("memory", "models", "change")
@@ -61,7 +62,7 @@ def test_a_change_from_plan_to_switch(
 
     models = {m["model"]: m for m in aegis("memory", "models", "list", "--json").json["items"]}
     assert models["second/4"]["state"] == "active"
-    assert models["second/4"]["cost_usd"] > 0
+    assert Decimal(models["second/4"]["cost_usd"]) > 0
     assert models["first/4"]["episodes"] == 3
     assert "second/4" in aegis("memory", "models", "list").out
 

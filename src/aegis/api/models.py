@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from fastapi import APIRouter
@@ -52,8 +53,8 @@ class EmbeddingModel(_Answer):
     calls: int
     texts: int
     tokens: int
-    cost_usd: float
-    usd_per_million_tokens: float | None
+    cost_usd: Decimal
+    usd_per_million_tokens: Decimal | None
     failures: int
     last_error: str | None
     last_used_at: datetime | None
@@ -95,8 +96,8 @@ class ModelPlan(_Answer):
     characters: int
     tokens: int
     requests: int
-    cost_usd: float | None
-    usd_per_million_tokens: float | None
+    cost_usd: Decimal | None
+    usd_per_million_tokens: Decimal | None
     minutes_at_least: float | None
     bytes: int
     others: int

@@ -59,7 +59,7 @@ COLUMNS: LiteralString = """
 #: An `EpisodeFilter` as conditions on `e`; parameters from `filter_params`.
 CONDITIONS: LiteralString = """
     e.namespace = %(namespace)s
-    AND (e.expires_at > now()) IS NOT FALSE
+    AND (e.expires_at IS NULL OR e.expires_at > now())
     AND (%(session_id)s::text IS NULL OR e.session_id = %(session_id)s)
     AND (%(since)s::timestamptz IS NULL OR e.timestamp >= %(since)s)
     AND (%(until)s::timestamptz IS NULL OR e.timestamp < %(until)s)

@@ -53,7 +53,7 @@ _BELIEVED: LiteralString = """
 _VALID: LiteralString = """
     (f.valid_from IS NULL OR f.valid_from <= coalesce(%(valid_at)s::timestamptz, now()))
     AND (f.valid_to IS NULL OR f.valid_to > coalesce(%(valid_at)s::timestamptz, now()))
-    AND (f.expires_at > now()) IS NOT FALSE
+    AND (f.expires_at IS NULL OR f.expires_at > now())
 """
 
 

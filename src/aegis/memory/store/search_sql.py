@@ -45,7 +45,7 @@ _CONDITIONS: dict[str, LiteralString] = {
     "until": "e.timestamp < %(until)s",
     "event_types": "e.event_type = ANY(%(event_types)s::text[])",
     "tags": "e.tags @> %(tags)s::text[]",
-    "alive": "(e.expires_at > now()) IS NOT FALSE",
+    "alive": "(e.expires_at IS NULL OR e.expires_at > now())",
     "min_importance": (
         "coalesce(e.importance, 'medium') = ANY(%(importances)s::text[]::memory_importance[])"
     ),
