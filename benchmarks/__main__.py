@@ -1,8 +1,8 @@
 """Run one benchmark: `python -m benchmarks NAME … [--json]`.
 
 A benchmark is a module here with `add_arguments(parser)` and `run(args)`, which returns the figures
-by name, or an `Outcome` where there is more to say; its name is the module's. `run` prints nothing on
-standard output: progress goes to standard error.
+by name, or an `Outcome` where there is more to say; its name is the module's. `run` prints nothing
+on standard output: progress goes to standard error.
 """
 
 from __future__ import annotations

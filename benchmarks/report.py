@@ -82,14 +82,17 @@ def print_report(report: Report, *, as_json: bool) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console()
+    # Wide enough where no terminal says how wide it is.
+    console = Console(width=None if sys.stdout.isatty() else 110)
     cpus = f"({report.machine['cpus']} CPUs)"
     for grid in report.tables or [_list_of(report)]:
         table = Table(title=escape(f"{grid.title} {cpus}"))
         for place, column in enumerate(grid.columns):
             # Figures are compared digit by digit.
             numeric = all(_numeric(row[place]) for row in grid.rows)
-            table.add_column(escape(column), justify="right" if numeric else "left")
+            table.add_column(
+                escape(column), justify="right" if numeric else "left", no_wrap=numeric
+            )
         for row in grid.rows:
             table.add_row(*map(escape, row))
         console.print(table)

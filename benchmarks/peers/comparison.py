@@ -1,15 +1,18 @@
 """Aegis and its peers on the same conversations: the same vectors, rows, questions and server.
 
-One after the other, each alone. Vectors are made beforehand, so that neither times nor ingest count
-the embedder. Of each question the best ten are timed, and twenty looked at.
+All take turns, question by question, so that a busy machine slows all of them. Vectors are made
+beforehand: neither times nor ingest count the embedder. Of each question the best ten are timed,
+and twenty looked at.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import tempfile
 import time
 from collections import defaultdict
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -29,7 +32,7 @@ from benchmarks.peers.process import PeerProcess, started
 from benchmarks.report import Grid, Outcome, percentile, progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Generator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -37,14 +40,14 @@ if TYPE_CHECKING:
     from benchmarks.conversations import Conversation
     from benchmarks.peers.environment import Peer
 
-__all__ = ["KnownVectors", "Measured", "compare", "measure_peer", "outcome"]
+__all__ = ["KnownVectors", "Measured", "compare", "measure", "open_peer", "outcome"]
 
 _TIMED, _DEEPEST = 10, 20
 #: Texts that are embedded at once.
 _BATCH = 64
 _NOTES = (
     "Embeddings were made beforehand by Aegis's own embedder, and all have the same; times and "
-    "ingest are without it. Each process was alone, and asked over one connection.",
+    "ingest are without it. All took turns, one question at a time.",
     "Aegis ranks by words, vectors and neighbours in the conversation; its weights were learned on "
     "conversations of these sources. `python -m benchmarks.train_fusion --data DIR` prints what "
     "they are worth on conversations left out.",
@@ -82,6 +85,11 @@ class Measured:
 
 class System(Protocol):
     """What is measured: Aegis itself, or a peer's process."""
+
+    #: Where its figures go.
+    found: Measured
+    #: Its own database.
+    dsn: str
 
     async def add(self, conversation: Conversation) -> float:
         """Store a conversation and return the seconds."""
@@ -134,53 +142,89 @@ async def compare(
         except OpsError as error:
             pythons[peer.name] = error
     vectors = await _embed(conversations)
-    with server() as dsn:
-        measured = [await _aegis(dsn, conversations, vectors)]
-        for peer in peers:
+    async with AsyncExitStack() as stack:
+        dsn = stack.enter_context(server())
+        systems = [await _open_aegis(stack, dsn, vectors)]
+        measured = [systems[0].found]
+        for peer in progress(peers, "Starting"):
+            found = Measured(name=peer.name, title=peer.title)
+            measured.append(found)
             python = pythons[peer.name]
             if isinstance(python, OpsError):
-                why = f"not installed: {python}"
-                measured.append(Measured(name=peer.name, title=peer.title, failure=why))
-            else:
-                measured.append(await measure_peer(peer, python, dsn, conversations, vectors))
+                found.failure = f"not installed: {python}"
+                continue
+            with _noted(found):
+                systems.append(open_peer(stack, found, peer.adapter, python, dsn, vectors))
+        await measure(systems, conversations)
     return outcome(measured, sources, [*_NOTES, *(peer.note for peer in peers)])
 
 
-async def measure_peer(
-    peer: Peer,
+def open_peer(
+    stack: AsyncExitStack,
+    found: Measured,
+    adapter: Path,
     python: Path,
     dsn: str,
-    conversations: Sequence[Conversation],
     vectors: KnownVectors,
     *,
     patience_s: float = 900,
-) -> Measured:
-    """Measure one peer on an empty database of its own; whatever goes wrong is in the result."""
-    found = Measured(name=peer.name, title=peer.title)
-    own = _create_database(dsn, f"peer_{peer.name}")
-    with tempfile.TemporaryDirectory(prefix="aegis-peer-") as folder:
-        home = Path(folder)
-        (home / "store").mkdir()
-        vectors.write(home)
-        with started(python, peer.adapter, home, patience_s=patience_s) as process:
-            try:
-                opened = process.call(
-                    "open",
-                    dsn=own,
-                    folder=str(home / "store"),
-                    vectors=str(home),
-                    dimensions=vectors.dimensions,
-                )
-                found.versions = opened["versions"]
-                await _run(_Process(process), found, conversations, lambda: _settle(own))
-            except OpsError as error:
-                found.failure = str(error)
-    return found
+) -> System:
+    """Start a peer's process on an empty database of its own, until the stack ends.
+
+    Raises:
+        OpsError: it does not start.
+    """
+    own = _create_database(dsn, f"peer_{found.name}")
+    home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aegis-peer-")))
+    (home / "store").mkdir()
+    vectors.write(home)
+    process = stack.enter_context(started(python, adapter, home, patience_s=patience_s))
+    opened = process.call(
+        "open",
+        dsn=own,
+        folder=str(home / "store"),
+        vectors=str(home),
+        dimensions=vectors.dimensions,
+    )
+    found.versions = opened["versions"]
+    return _Process(found, own, process)
+
+
+async def measure(systems: Sequence[System], conversations: Sequence[Conversation]) -> None:
+    """Store everything in each system and ask each every question; one that fails is left out."""
+    for conversation in progress(conversations, "Storing"):
+        for system in _running(systems):
+            with _noted(system.found) as found:
+                found.ingest_s[conversation.source] += await system.add(conversation)
+    for system in systems:
+        # What autovacuum would do a minute later, for everybody alike.
+        await asyncio.to_thread(_settle, system.dsn)
+    asked = [(c, question) for c in conversations for question in c.questions]
+    for conversation, question in progress(asked, "Asking"):
+        for system in _running(systems):
+            with _noted(system.found) as found:
+                _, seconds = await system.search(conversation.name, question.text, _TIMED)
+                ids, _ = await system.search(conversation.name, question.text, _DEEPEST)
+                found.times_ms[conversation.source].append(seconds * 1000)
+                found.recalls[conversation.source].append(recall_at(ids, question.evidence))
+
+
+def _running(systems: Sequence[System]) -> list[System]:
+    return [system for system in systems if system.found.failure is None]
+
+
+@contextmanager
+def _noted(found: Measured) -> Generator[Measured]:
+    """Make a failure part of what was found."""
+    try:
+        yield found
+    except OpsError as error:
+        found.failure = str(error)
 
 
 def outcome(measured: Sequence[Measured], sources: Sequence[str], notes: Sequence[str]) -> Outcome:
     """Return the table of all systems, set by set, with what failed."""
-    columns = ("recall@5", "recall@10", "recall@20", "MRR", "p50 ms", "p95 ms", "ingest s")
+    columns = ("R@5", "R@10", "R@20", "MRR", "p50 ms", "p95 ms", "ingest s")
     rows: list[tuple[str, ...]] = []
     figures: dict[str, float] = {}
     for source in sources:
@@ -199,14 +243,20 @@ def outcome(measured: Sequence[Measured], sources: Sequence[str], notes: Sequenc
         tables=[grid],
         notes=list(notes),
         failures={s.name: s.failure for s in measured if s.failure is not None},
-        versions={name: v for s in measured for name, v in s.versions.items()},
+        versions={
+            f"{s.name}: {package}": version
+            for s in measured
+            for package, version in s.versions.items()
+        },
     )
 
 
 class _Process:
     """A peer behind the pipe; it takes its own time, without the pipe's."""
 
-    def __init__(self, process: PeerProcess) -> None:
+    def __init__(self, found: Measured, dsn: str, process: PeerProcess) -> None:
+        self.found = found
+        self.dsn = dsn
         self._process = process
         # Names of files may hold what a peer refuses in a name, such as a full stop.
         self._scopes: dict[str, str] = {}
@@ -225,7 +275,9 @@ class _Process:
 
 
 class _Aegis:
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, dsn: str, memory: Memory) -> None:
+        self.found = Measured(name="aegis", title="Aegis")
+        self.dsn = dsn
         self._memory = memory
 
     async def add(self, conversation: Conversation) -> float:
@@ -240,39 +292,13 @@ class _Aegis:
         return [hit.episode.source_id or "" for hit in hits], seconds
 
 
-async def _aegis(
-    dsn: str, conversations: Sequence[Conversation], vectors: KnownVectors
-) -> Measured:
-    import asyncio
-
+async def _open_aegis(stack: AsyncExitStack, dsn: str, vectors: KnownVectors) -> System:
     from aegis.db import migrate
 
-    found = Measured(name="aegis", title="Aegis")
     own = _create_database(dsn, "aegis")
     await asyncio.to_thread(migrate.upgrade, own)
-    async with await Database.open(own, load_settings({})) as db:
-        memory = Memory(db, vectors, namespace="default")
-        await _run(_Aegis(memory), found, conversations, lambda: _settle(own))
-    return found
-
-
-async def _run(
-    system: System,
-    found: Measured,
-    conversations: Sequence[Conversation],
-    settle: Callable[[], None],
-) -> None:
-    for conversation in progress(conversations, f"{found.title}: storing"):
-        found.ingest_s[conversation.source] += await system.add(conversation)
-    # What autovacuum would do a minute later, for everybody alike.
-    settle()
-    asked = [(c, question) for c in conversations for question in c.questions]
-    for conversation, question in progress(asked, f"{found.title}: asking"):
-        scope = conversation.name
-        _, seconds = await system.search(scope, question.text, _TIMED)
-        ids, _ = await system.search(scope, question.text, _DEEPEST)
-        found.times_ms[conversation.source].append(seconds * 1000)
-        found.recalls[conversation.source].append(recall_at(ids, question.evidence))
+    db = await stack.enter_async_context(await Database.open(own, load_settings({})))
+    return _Aegis(own, Memory(db, vectors, namespace="default"))
 
 
 async def _embed(conversations: Sequence[Conversation]) -> KnownVectors:

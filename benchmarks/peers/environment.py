@@ -58,7 +58,7 @@ PEERS = (
         title="LangGraph PostgresStore",
         adapter=_ADAPTERS / "langgraph_store.py",
         packages=("langgraph-checkpoint-postgres", "psycopg[binary,pool]"),
-        note="LangGraph: a namespace a conversation, HNSW, cosine; vectors alone is all it does.",
+        note="LangGraph: a namespace a conversation, HNSW, cosine; ranked by vectors alone.",
     ),
     Peer(
         name="mem0",
