@@ -6,15 +6,26 @@ import json
 import os
 import platform
 import sys
+import time
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
-__all__ = ["Grid", "Outcome", "Report", "percentile", "print_report", "progress", "shown"]
+__all__ = [
+    "Grid",
+    "Outcome",
+    "Report",
+    "percentile",
+    "print_report",
+    "progress",
+    "shown",
+    "spread",
+    "timed",
+]
 
 T = TypeVar("T")
 
@@ -139,6 +150,25 @@ def progress(items: Sequence[T], label: str) -> Iterable[T]:
     from rich.progress import track
 
     return track(items, description=label, console=Console(stderr=True), transient=True)
+
+
+async def timed(
+    name: str,
+    ask: Callable[[str, list[float]], Awaitable[object]],
+    asked: Sequence[tuple[str, list[float]]],
+) -> dict[str, float]:
+    """Ask every question, a text with its vector, and return how long it took."""
+    taken: list[float] = []
+    for text, vector in progress(asked, name):
+        started = time.perf_counter()
+        await ask(text, vector)
+        taken.append((time.perf_counter() - started) * 1000)
+    return spread(name, taken)
+
+
+def spread(name: str, taken_ms: Sequence[float]) -> dict[str, float]:
+    """Return what is shown of milliseconds."""
+    return {f"{name}.p50_ms": percentile(taken_ms, 50), f"{name}.p95_ms": percentile(taken_ms, 95)}
 
 
 def _machine() -> dict[str, Any]:
