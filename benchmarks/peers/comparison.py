@@ -153,8 +153,9 @@ async def compare(
             if isinstance(python, OpsError):
                 found.failure = f"not installed: {python}"
                 continue
+            own = _create_database(dsn, f"peer_{peer.name}")
             with _noted(found):
-                systems.append(open_peer(stack, found, peer.adapter, python, dsn, vectors))
+                systems.append(open_peer(stack, found, peer.adapter, python, own, vectors))
         await measure(systems, conversations)
     return outcome(measured, sources, [*_NOTES, *(peer.note for peer in peers)])
 
@@ -169,25 +170,24 @@ def open_peer(
     *,
     patience_s: float = 900,
 ) -> System:
-    """Start a peer's process on an empty database of its own, until the stack ends.
+    """Start a peer's process on `dsn`, an empty database of its own, until the stack ends.
 
     Raises:
         OpsError: it does not start.
     """
-    own = _create_database(dsn, f"peer_{found.name}")
     home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aegis-peer-")))
     (home / "store").mkdir()
     vectors.write(home)
     process = stack.enter_context(started(python, adapter, home, patience_s=patience_s))
     opened = process.call(
         "open",
-        dsn=own,
+        dsn=dsn,
         folder=str(home / "store"),
         vectors=str(home),
         dimensions=vectors.dimensions,
     )
     found.versions = opened["versions"]
-    return _Process(found, own, process)
+    return _Process(found, dsn, process)
 
 
 async def measure(systems: Sequence[System], conversations: Sequence[Conversation]) -> None:
@@ -317,13 +317,10 @@ async def _embed(conversations: Sequence[Conversation]) -> KnownVectors:
 
 
 def _create_database(dsn: str, name: str) -> str:
-    """Create an empty database with pgvector beside the one of `dsn`, and return its DSN."""
-    own = conninfo.make_conninfo(dsn, dbname=name)
+    """Create an empty database beside the one of `dsn`, and return its DSN."""
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    with psycopg.connect(own, autocommit=True) as conn:
-        conn.execute("CREATE EXTENSION vector")
-    return own
+    return conninfo.make_conninfo(dsn, dbname=name)
 
 
 def _settle(dsn: str) -> None:

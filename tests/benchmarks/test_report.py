@@ -18,7 +18,7 @@ OUTCOME = Outcome(
 
 def test_failures_and_notes_stand_beside_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     print_report(Report.of("retrieval", OUTCOME), as_json=False)
-    printed = capsys.readouterr().out
+    printed = " ".join(capsys.readouterr().out.split())
     assert "mem0 [x]" in printed
     assert "late failed: open: it ended" in printed
     assert "- read [this]" in printed

@@ -51,7 +51,7 @@ class Vectors:
 class Setup:
     """What a peer is opened with."""
 
-    #: An empty database of its own with pgvector.
+    #: An empty database of its own, on a server that has pgvector.
     dsn: str
     #: An empty folder of its own.
     folder: Path

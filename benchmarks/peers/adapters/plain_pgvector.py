@@ -13,6 +13,7 @@ class Table:
     def __init__(self, setup: Setup) -> None:
         self._vectors = setup.vectors
         self._conn = psycopg.connect(setup.dsn, autocommit=True)
+        self._conn.execute("CREATE EXTENSION IF NOT EXISTS vector")
         self._conn.execute("SET hnsw.iterative_scan = strict_order")
         self._conn.execute(
             sql.SQL(
