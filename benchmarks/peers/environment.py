@@ -118,10 +118,11 @@ def install(peer: Peer, cache: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _alone(folder):
+            # A Python that was removed since leaves a link that leads nowhere.
+            if not ((folder / "made").exists() and python.exists()):
+                _run([sys.executable, "-m", "venv", "--clear", str(folder)])
+                (folder / "made").touch()
             if not mark.exists():
-                if not (folder / "made").exists():
-                    _run([sys.executable, "-m", "venv", "--clear", str(folder)])
-                    (folder / "made").touch()
                 _run([*_pip(python), "-c", str(_REQUIREMENTS), *peer.packages])
                 mark.touch()
     except OSError as error:

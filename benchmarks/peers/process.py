@@ -7,7 +7,7 @@ import os
 import subprocess
 import tempfile
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
@@ -37,6 +37,8 @@ _QUIET = {
         "http://127.0.0.1:9",
     ),
 }
+#: Seconds that a process which closed its output has to end.
+_ENDING_S = 10
 #: Prefixes of variables that would change what runs, and keys that no peer should see.
 _DROPPED = (ENV_PREFIX, "PYTHON", "PG", "MEM0_", "CHROMA_", "LANGSMITH_", "LANGCHAIN_")
 
@@ -76,7 +78,10 @@ class PeerProcess:
         return answer
 
     def _ending(self) -> str:
-        status = self._process.wait()
+        try:
+            status = self._process.wait(timeout=_ENDING_S)
+        except subprocess.TimeoutExpired:
+            return "it closed its output and went on"
         if status == -9:
             return f"no answer within {self._patience_s:g} s, or killed"
         self._errors.seek(0)
@@ -88,23 +93,32 @@ class PeerProcess:
 def started(
     python: Path, adapter: Path, home: Path, *, patience_s: float = 900
 ) -> Generator[PeerProcess]:
-    """Start an adapter with `home` as its home and working folder, and end it at the end."""
-    env = {k: v for k, v in os.environ.items() if not _secret(k)}
+    """Start an adapter with `home` as its home and working folder, and end it at the end.
+
+    Raises:
+        OpsError: there is no such Python, or it cannot be run.
+    """
+    env = {k: v for k, v in os.environ.items() if not _withheld(k)}
     env |= _QUIET | {"HOME": str(home), "MEM0_DIR": str(home / "mem0"), "TMPDIR": str(home)}
     with tempfile.TemporaryFile("w+", dir=home) as errors:
-        process = subprocess.Popen(
-            [str(python), str(adapter)],
-            env=env, cwd=home, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
-            text=True, encoding="utf-8", start_new_session=True,
-        )  # fmt: skip
+        try:
+            process = subprocess.Popen(
+                [str(python), str(adapter)],
+                env=env, cwd=home, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
+                text=True, encoding="utf-8", start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            raise OpsError(f"{python} does not start: {error}.") from None
         try:
             yield PeerProcess(process, errors, patience_s)
         finally:
             process.kill()
-            process.wait()
+            # What it was not sent any more is of no use to anybody.
+            with suppress(OSError):
+                process.communicate()
 
 
-def _secret(name: str) -> bool:
+def _withheld(name: str) -> bool:
     return name.startswith(_DROPPED) or name.upper().endswith(
         ("_KEY", "_TOKEN", "_SECRET", "_PROXY")
     )

@@ -237,6 +237,25 @@ def test_what_is_installed_is_not_installed_again(
     assert install(_peer("pip"), tmp_path) == first
 
 
+def test_an_environment_whose_python_is_gone_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    python = install(_peer("pip"), tmp_path)
+    python.unlink()
+    python.symlink_to(tmp_path / "gone")
+    assert install(_peer("pip"), tmp_path) == python
+    assert python.resolve().exists()
+
+
+def test_a_python_that_does_not_start_is_told(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OpsError, match="does not start"),
+        started(tmp_path / "python", tmp_path / "adapter.py", tmp_path),
+    ):
+        raise AssertionError("It started.")
+
+
 def test_other_pins_are_another_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
