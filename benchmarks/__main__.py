@@ -1,7 +1,8 @@
 """Run one benchmark: `python -m benchmarks NAME … [--json]`.
 
-A benchmark is a module here with `add_arguments(parser)` and `run(args) -> dict[str, float]`;
-its name is the module's. `run` prints nothing on standard output: progress goes to standard error.
+A benchmark is a module here with `add_arguments(parser)` and `run(args)`, which returns the figures
+by name, or an `Outcome` where there is more to say; its name is the module's. `run` prints nothing
+on standard output: progress goes to standard error.
 """
 
 from __future__ import annotations
@@ -36,11 +37,11 @@ def main(argv: list[str] | None = None) -> int:
             importlib.import_module(f"benchmarks.{name}").add_arguments(command)
     args = parser.parse_args(argv)
     try:
-        figures = importlib.import_module(f"benchmarks.{args.name}").run(args)
+        found = importlib.import_module(f"benchmarks.{args.name}").run(args)
     except AegisError as error:
         print(f"{parser.prog} {args.name}: {error} [{error.code}]", file=sys.stderr)
         return 2
-    print_report(Report.of(args.name, figures), as_json=args.json)
+    print_report(Report.of(args.name, found), as_json=args.json)
     return 0
 
 

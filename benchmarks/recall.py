@@ -4,7 +4,9 @@ The question's vector is given, so embedding is not counted. Beside it, in the s
 hybrid question answered by one pass over the table without any index (words, neighbours and
 vectors of every row), an exact scan of the vectors alone, and plain pgvector
 `ORDER BY embedding <=> q LIMIT 10` on the HNSW index. After that a namespace of 5,000 is added to
-the table and asked the same: with several N the growth of that shows what the others cost it.
+the table and asked the same: with several N the growth of that shows what the others cost it. Then
+thousands of tiny namespaces (`namespaces.py`), and single writes beside a build of the vector index
+(`writing.py`).
 """
 
 from __future__ import annotations
@@ -18,19 +20,20 @@ from psycopg import sql
 from aegis.memory.ranking import FEATURES, load_weights
 from aegis.memory.service import Memory
 from benchmarks.baselines import exact_hybrid
-from benchmarks.corpus import Corpus, vector_literal
+from benchmarks.corpus import Corpus
 from benchmarks.database import migrated_database
-from benchmarks.report import percentile, progress
+from benchmarks.loading import KnownModel, copy_episodes, literal
+from benchmarks.namespaces import beside_many
+from benchmarks.report import Grid, Outcome, progress, shown, timed
+from benchmarks.writing import beside_a_build
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Awaitable, Callable
 
-    from aegis.db import Connection, Database
+    from aegis.db import Database
 
 __all__ = ["add_arguments", "run"]
 
-MINILM = "all-MiniLM-L6-v2-onnx-int8"
 #: The size of the namespace that is added to every table.
 _NAMESPACE_ROWS = 5_000
 
@@ -40,48 +43,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=_numbers, default=[20_000], help="one number, or several")
     parser.add_argument("--dimensions", type=int, default=384)
     parser.add_argument("--questions", type=int, default=200)
+    parser.add_argument("--namespaces", type=int, default=10_000, help="tiny namespaces beside it")
+    parser.add_argument("--writes", type=int, default=200, help="single writes, 0 for none")
 
 
-def run(args: argparse.Namespace) -> dict[str, float]:
+def run(args: argparse.Namespace) -> dict[str, float] | Outcome:
     """Return the figures."""
-    found: dict[str, float] = {}
+    found: dict[int, dict[str, float]] = {}
     for rows in args.rows:
         corpus = Corpus(rows=rows, dimensions=args.dimensions)
-        figures = asyncio.run(_measure(corpus, args.questions))
-        alone = len(args.rows) == 1
-        found |= figures if alone else {f"{rows}.{name}": v for name, v in figures.items()}
-    if len(args.rows) > 1:
-        least, most = min(args.rows), max(args.rows)
-        name = "namespace_hybrid.p50_ms"
-        found["namespace_growth_ratio"] = found[f"{most}.{name}"] / found[f"{least}.{name}"]
-    return found
+        found[rows] = asyncio.run(_measure(corpus, args))
+    if len(found) == 1:
+        return found[args.rows[0]]
+    return _side_by_side(found)
+
+
+def _side_by_side(found: dict[int, dict[str, float]]) -> Outcome:
+    """Return the figures of several sizes, a column each."""
+    figures = {f"{rows}.{name}": v for rows, some in found.items() for name, v in some.items()}
+    names = list(dict.fromkeys(name for some in found.values() for name in some if name != "rows"))
+    lines = [
+        (name, *(shown(some[name]) if name in some else "" for some in found.values()))
+        for name in names
+    ]
+    least, most = min(found), max(found)
+    name = "namespace_hybrid.p50_ms"
+    growth = found[most][name] / found[least][name]
+    blanks = [""] * (len(found) - 1)
+    lines.append(("namespace_growth_ratio", *blanks, shown(growth)))
+    columns = ("figure", *(f"{rows:,} rows" for rows in found))
+    return Outcome(
+        figures=figures | {"namespace_growth_ratio": growth},
+        tables=[Grid(title="recall", columns=columns, rows=lines)],
+    )
 
 
 def _numbers(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
 
 
-class _Known:
-    """Stands for the embedder whose vectors the corpus pretends to have; it is never asked."""
-
-    model = MINILM
-
-    def __init__(self, dimensions: int) -> None:
-        self.dimensions = dimensions
-        if dimensions != 384:
-            self.model = f"made-up-{dimensions}"
-
-    async def embed(self, texts: Any) -> Any:
-        raise AssertionError(f"{len(texts)} texts were to be embedded")
-
-    async def warm(self) -> None: ...
-
-    async def aclose(self) -> None: ...
-
-
-async def _measure(corpus: Corpus, count: int) -> dict[str, float]:
+async def _measure(corpus: Corpus, args: argparse.Namespace) -> dict[str, float]:
+    count: int = args.questions
     figures: dict[str, float] = {"rows": corpus.rows}
-    embedder = _Known(corpus.dimensions)
+    embedder = KnownModel(corpus.dimensions)
     async with migrated_database() as db:
         figures |= await _load(db, corpus, embedder)
         memory = Memory(db, embedder, namespace="default")
@@ -111,24 +115,26 @@ async def _measure(corpus: Corpus, count: int) -> dict[str, float]:
         async def one_pass(text: str, vector: list[float]) -> list[int]:
             weights = load_weights().at(figures["mean_terms"])
             return await exact_hybrid(
-                db, text, vector_literal_of(vector), dict(zip(FEATURES, weights, strict=True))
+                db, text, literal(vector), dict(zip(FEATURES, weights, strict=True))
             )
 
         # The seconds of a scan grow with the rows: fewer of them then.
         few = asked[: max(5, min(count // 10, 2_000_000 // corpus.rows))]
         some = asked[: max(50, min(count, 20_000_000 // corpus.rows))]
-        figures |= await _time("hybrid", hybrid, asked)
-        figures |= await _time("vector", vector_arm, asked)
-        figures |= await _time("text", text_arm, asked)
-        figures |= await _time("plain_pgvector", plain, asked)
-        figures |= await _time("seqscan_vector", scan, few)
-        figures |= await _time("seqscan_hybrid", one_pass, few)
+        figures |= await timed("hybrid", hybrid, asked)
+        figures |= await timed("vector", vector_arm, asked)
+        figures |= await timed("text", text_arm, asked)
+        figures |= await timed("plain_pgvector", plain, asked)
+        figures |= await timed("seqscan_vector", scan, few)
+        figures |= await timed("seqscan_hybrid", one_pass, few)
         exact = [set(await scan(text, vector)) for text, vector in progress(some, "Exact")]
         figures["vector.recall_at_10"] = _overlap(near[: len(some)], exact)
         figures["plain_pgvector.recall_at_10"] = _overlap([await plain(*q) for q in some], exact)
         whole = [set(await one_pass(*q)) for q in few]
         figures["hybrid.overlap_with_one_pass"] = _overlap([await hybrid(*q) for q in few], whole)
         figures |= await _namespace(db, corpus.dimensions, embedder, count)
+        figures |= await beside_many(db, embedder, args.namespaces, count)
+        figures |= await beside_a_build(db, embedder, args.writes)
     hybrid_p50 = figures["hybrid.p50_ms"]
     figures["speedup_over_seqscan_ratio"] = figures["seqscan_hybrid.p50_ms"] / hybrid_p50
     figures["speedup_over_vector_seqscan_ratio"] = figures["seqscan_vector.p50_ms"] / hybrid_p50
@@ -136,13 +142,13 @@ async def _measure(corpus: Corpus, count: int) -> dict[str, float]:
 
 
 async def _namespace(
-    db: Database, dimensions: int, embedder: _Known, count: int
+    db: Database, dimensions: int, embedder: KnownModel, count: int
 ) -> dict[str, float]:
     """Add a namespace of its own and return how fast it answers, from the first question on."""
     corpus = Corpus(rows=_NAMESPACE_ROWS, dimensions=dimensions, seed=8)
     async with db.connection() as conn:
         await conn.execute("SET statement_timeout = 0")
-        await _copy(conn, corpus, embedder.model, namespace="agent")
+        await copy_episodes(conn, corpus, embedder.model, lambda _: "agent")
         await conn.execute("RESET statement_timeout")
     memory = Memory(db, embedder, namespace="agent")
     asked = [(text, vector.tolist()) for text, vector in corpus.questions(count)]
@@ -150,12 +156,7 @@ async def _namespace(
     async def hybrid(text: str, vector: list[float]) -> list[int]:
         return [hit.episode.id for hit in await memory.recall(text, vector=vector)]
 
-    return await _time("namespace_hybrid", hybrid, asked)
-
-
-def vector_literal_of(vector: list[float]) -> str:
-    """Return a list of numbers in pgvector's text form."""
-    return "[" + ",".join(map(str, vector)) + "]"
+    return await timed("namespace_hybrid", hybrid, asked)
 
 
 def _overlap(found: list[list[int]], exact: list[set[int]]) -> float:
@@ -163,26 +164,13 @@ def _overlap(found: list[list[int]], exact: list[set[int]]) -> float:
     return sum(shares) / len(shares)
 
 
-async def _time(
-    name: str,
-    ask: Callable[[str, list[float]], Awaitable[list[int]]],
-    asked: list[tuple[str, list[float]]],
-) -> dict[str, float]:
-    taken: list[float] = []
-    for text, vector in progress(asked, name):
-        started = time.perf_counter()
-        await ask(text, vector)
-        taken.append((time.perf_counter() - started) * 1000)
-    return {f"{name}.p50_ms": percentile(taken, 50), f"{name}.p95_ms": percentile(taken, 95)}
-
-
-async def _load(db: Database, corpus: Corpus, embedder: _Known) -> dict[str, float]:
+async def _load(db: Database, corpus: Corpus, embedder: KnownModel) -> dict[str, float]:
     """Copy the corpus, then build the vector index: row by row takes many times as long."""
     dimensions = sql.Literal(corpus.dimensions)
     async with db.connection() as conn:
         await conn.execute("SET statement_timeout = 0")
         await conn.execute("DROP INDEX idx_episodic_embedding_minilm")
-        await _copy(conn, corpus, embedder.model, namespace="default")
+        await copy_episodes(conn, corpus, embedder.model, lambda _: "default")
         started = time.perf_counter()
         await conn.execute("SET maintenance_work_mem = '2GB'")
         await conn.execute(
@@ -211,31 +199,6 @@ async def _load(db: Database, corpus: Corpus, embedder: _Known) -> dict[str, flo
     }
 
 
-async def _copy(conn: Connection, corpus: Corpus, model: str, *, namespace: str) -> None:
-    async with conn.cursor() as cursor, cursor.copy(_COPY) as copy:
-        episodes = corpus.episodes()
-        for number in progress(range(corpus.rows), "Loading"):
-            session, text, vector = next(episodes)
-            await copy.write_row(
-                (_moment(number), "message", text, namespace, session,
-                 vector_literal(vector), model)
-            )  # fmt: skip
-
-
-_COPY = """
-COPY episodic_memory (
-    timestamp, event_type, summary, namespace, session_id, embedding, embedding_model
-) FROM STDIN
-"""
-
-
-def _moment(number: int) -> str:
-    """Return a time of its own for each episode, a minute after the one before."""
-    from datetime import UTC, datetime, timedelta
-
-    return (datetime(2024, 1, 1, tzinfo=UTC) + timedelta(minutes=number)).isoformat()
-
-
 async def _plain(db: Database, dimensions: int, vector: list[float], *, model: str) -> list[int]:
     statement = sql.SQL(
         """
@@ -247,7 +210,7 @@ async def _plain(db: Database, dimensions: int, vector: list[float], *, model: s
         """
     ).format(model=sql.Literal(model), dimensions=sql.Literal(dimensions))
     async with db.transaction() as conn:
-        cursor = await conn.execute(statement, {"vector": vector_literal_of(vector)})
+        cursor = await conn.execute(statement, {"vector": literal(vector)})
         return [row[0] for row in await cursor.fetchall()]
 
 
@@ -260,6 +223,6 @@ async def _scan(db: Database, vector: list[float]) -> list[int]:
             ORDER BY embedding <=> %(vector)s::vector
             LIMIT 10
             """,
-            {"vector": vector_literal_of(vector)},
+            {"vector": literal(vector)},
         )
         return [row[0] for row in await cursor.fetchall()]

@@ -2,7 +2,8 @@
 
 Every message is an episode, one namespace a conversation; every question is asked through
 `Memory.recall` with the default embedder. Beside it, on the same rows: vectors alone, BM25 alone
-(exact, without neighbours), and PostgreSQL's `ts_rank` over OR-ed words.
+(exact, without neighbours), and PostgreSQL's `ts_rank` over OR-ed words. With `--peers`
+other stores of memories are asked instead, each in a process of its own (`benchmarks/peers/`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from aegis.db import Database
     from aegis.memory.embedding import Embedder
+    from benchmarks.report import Outcome
 
 __all__ = ["add_arguments", "run"]
 
@@ -33,12 +35,31 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `run` reads."""
     parser.add_argument("--data", type=Path, required=True, help="folder of labelled conversations")
+    parser.add_argument(
+        "--peers",
+        nargs="?",
+        const="all",
+        metavar="NAMES",
+        help="compare with other stores: all, or some of pgvector,langgraph,mem0,chroma",
+    )
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="keeps the peers' virtual environment (default: the platform's cache folder)",
+    )
 
 
-def run(args: argparse.Namespace) -> dict[str, float]:
+def run(args: argparse.Namespace) -> dict[str, float] | Outcome:
     """Return the figures."""
     conversations = read_conversations(args.data)
-    return asyncio.run(_measure(conversations))
+    if args.peers is None:
+        return asyncio.run(_measure(conversations))
+    from benchmarks.peers import comparison, environment
+
+    peers = environment.choose(args.peers)
+    cache = args.cache or environment.default_cache()
+    return asyncio.run(comparison.compare(conversations, peers, cache.resolve()))
 
 
 class _Tally:
