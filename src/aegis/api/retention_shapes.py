@@ -212,7 +212,7 @@ class Mention(_Answer):
     """A row that speaks of the subject."""
 
     table: str
-    id: int
+    id: int | str
     text: str
 
 

@@ -14,8 +14,10 @@ from aegis.memory import Memory, NewEpisode
 from aegis.memory.retention import erasing, searching
 from aegis.memory.store import erasure_jobs as jobs
 from aegis.memory.store import erasures as store
+from aegis.memory.store.erasure_tables import CLEARED, MEMORY_TABLES
 from aegis.wire.plain import plain
 from tests.memory.retention.conftest import age, everything, rows_of
+from tests.memory.retention.places import BESIDE, fill_everywhere
 
 if TYPE_CHECKING:
     from aegis.config import Settings
@@ -24,12 +26,6 @@ if TYPE_CHECKING:
 
 MARK = "Zanzibarovic"
 NAME = f"Ada {MARK}"
-#: Every table that the erasure has to do with, and some that it has not.
-TABLES = (
-    "episodic_memory", "semantic_memory", "fact_history", "fact_sources", "decision_outcomes",
-    "decision_episodes", "memory_usage", "memory_holds", "memory_terms", "memory_namespaces",
-    "memory_policies", "memory_archives", "memory_erasures",
-)  # fmt: skip
 
 
 async def fill(memory: Memory, db: Database, settings: Settings) -> dict[str, int]:
@@ -110,6 +106,43 @@ async def traces(db: Database, settings: Settings) -> list[str]:
         rows = subprocess.run(["grep", "-ci", MARK, archive.path], capture_output=True, text=True)
         found += [archive.path] if rows.stdout.strip() not in ("", "0") else []
     return found
+
+
+async def test_no_trace_is_left_in_any_table_that_memory_has(
+    db: Database, settings: Settings, embedder: Embedder
+) -> None:
+    memory = Memory(db, embedder, namespace="default")
+    await fill(memory, db, settings)
+    ids = await fill_everywhere(memory, db, embedder, NAME)
+    speaking = {*await traces(db, settings)}
+    # These three hold namespaces and parts of words, which are not the name.
+    others = {"memory_consolidation", "memory_namespaces", "memory_terms"}
+    assert {*MEMORY_TABLES, *CLEARED} - others <= speaking
+    for table in BESIDE:
+        assert await everything(db, table), f"{table} is empty: nothing would be shown"
+    plan = await memory.erasures.plan(NAME, aliases=[MARK])
+    assert plan.elsewhere == {}
+    assert {*plan.rows} == {*MEMORY_TABLES} - {"memory_consolidation"}
+    proof = await memory.erasures.run(NAME, aliases=[MARK])
+    assert await traces(db, settings) == []
+    assert proof.verification is not None
+    assert proof.verification["found"] == {}
+    assert proof.verification["not_rewritten"] == []
+    assert {*proof.verification["rewritten"]} >= {*plan.rows, *BESIDE}
+    gone = await rows_of(
+        db,
+        "SELECT count(*) FROM episodic_vectors WHERE id NOT IN (SELECT id FROM episodic_memory)",
+    )
+    assert gone == [(0,)]
+    left = [item.key for item in await memory.items.search(["people"])]
+    assert left == ["4"]
+    names = {e.name: e.aliases for e in await memory.graph.entities(limit=100)}
+    assert "Bob" in names
+    assert names["A. Z."] == ["Somebody"]
+    assert (await memory.get(ids["bob"])).summary == "Bob mentioned the weather"
+    await memory.graph.build()
+    assert await traces(db, settings) == []
+    assert (await memory.erasures.verify(proof.id, subject=NAME, aliases=[MARK])).ok
 
 
 async def test_no_trace_is_left_and_the_others_stay(

@@ -7,6 +7,7 @@ deleted bytes in them. The subject's names are never stored: whoever goes on has
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,10 @@ from aegis.errors import Conflict
 from aegis.memory.retention import archive_file, proof, searching
 from aegis.memory.retention.archive import TABLES
 from aegis.memory.retention.archiving import settle
-from aegis.memory.store import archives, policies
+from aegis.memory.store import archives, policies, references, registry
 from aegis.memory.store import erasure_jobs as jobs
 from aegis.memory.store import erasures as store
+from aegis.memory.store.erasure_tables import CLEARED, MEMORY_TABLES, WORDLESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,11 +38,6 @@ _BATCH = 500
 PROVEN = ("decision_outcomes", "fact_sources", "semantic_memory", "episodic_memory")
 #: Whatever was touched, samples of words and of columns are written anew.
 _ALWAYS_REWRITTEN = ("memory_terms", "memory_namespaces", "pg_catalog.pg_statistic")
-_BESIDE = {
-    "episodic_memory": ("memory_usage", "memory_holds", "decision_episodes", "decision_outcomes"),
-    "semantic_memory": ("fact_history", "fact_sources"),
-    "decision_outcomes": ("decision_episodes",),
-}
 
 
 async def erase(
@@ -104,13 +101,15 @@ async def _erase_rows(
     db: Database, subject: Subject, job: Erasure, key: bytes, namespace: str | None
 ) -> None:
     places: set[str] = set()
-    for table in store.MEMORY_TABLES:
+    for table in MEMORY_TABLES:
         async for found in searching.find_rows(db, subject, table, namespace=namespace):
             keys = sorted({row_key for row_key, _ in found})
             if table == "episodic_memory":
                 async with db.transaction() as conn:
                     echoes = await store.list_echoes(conn, keys, namespace=namespace)
                 keys = sorted({*keys, *echoes})
+            if table == "graph_entities":
+                keys = await _rename(db, subject, job, found)
             for start in range(0, len(keys), _BATCH):
                 places |= await _delete(db, job, key, table, keys[start : start + _BATCH])
     async with db.transaction() as conn:
@@ -126,17 +125,50 @@ async def _erase_rows(
                     importance=policy.importance,
                 )
                 await jobs.add_to_job(conn, job.id, "memory_policies", rows=1)
+        quoting = [
+            model.model
+            for model in await registry.list_models(conn)
+            if subject.is_in(model.last_error)
+        ]
+        if quoting:
+            blanked = await references.blank_model_errors(conn, quoting)
+            await jobs.add_to_job(conn, job.id, "embedding_models.last_error", rows=blanked)
+
+
+async def _rename(
+    db: Database, subject: Subject, job: Erasure, found: Sequence[tuple[int, str]]
+) -> list[int]:
+    """Return the entities that are the subject; of the others, take the subject's names away."""
+    gone: list[int] = []
+    kept: dict[int, list[str]] = {}
+    for entity_id, document in found:
+        row: Any = json.loads(document)
+        if subject.is_in([row["namespace"], row["name"], row["key"]]):
+            gone.append(entity_id)
+        else:
+            kept[entity_id] = [alias for alias in row["aliases"] if not subject.is_in(alias)]
+    if kept:
+        async with db.transaction() as conn:
+            changed = await references.blank_aliases(conn, kept)
+            await jobs.add_to_job(conn, job.id, "graph_entities.aliases", rows=changed)
+    return sorted(gone)
 
 
 async def _delete(
-    db: Database, job: Erasure, key: bytes, table: str, keys: Sequence[int]
+    db: Database, job: Erasure, key: bytes, table: str, keys: Sequence[Any]
 ) -> set[str]:
     async with db.transaction() as conn:
         if table == "memory_holds":
-            blanked = await store.blank_holds(conn, keys, namespace=job.namespace)
+            blanked = await references.blank_holds(conn, keys, namespace=job.namespace)
             await jobs.add_to_job(conn, job.id, "memory_holds.reason", rows=blanked)
             return set()
-        cleared, places = await store.clear_references(conn, table, keys)
+        if table == "memory_quarantine":
+            for whose, row_id in await references.list_put_aside(conn, keys):
+                digest = proof.id_digest(key, whose, row_id)
+                await jobs.add_to_job(conn, job.id, whose, rows=0, digests=[digest])
+        # What a text is found by is the item's, which goes as a whole.
+        table = "store_items" if table == "store_vectors" else table
+        cleared, places = await references.clear_references(conn, table, keys)
         for name, count in cleared.items():
             await jobs.add_to_job(conn, job.id, name, rows=count)
         gone = await store.delete_rows(conn, table, keys)
@@ -262,11 +294,12 @@ async def _rewrite(db: Database, job: Erasure) -> tuple[list[str], list[str]]:
     """Write the touched tables anew; return those that were, and those that could not be."""
     async with db.transaction() as conn:
         counts = (await jobs.get_erasure(conn, job.id)).counts
-    touched = {name.split(".")[0] for name in counts} & {*store.MEMORY_TABLES, "memory_policies"}
-    for table in list(touched):
-        touched.update(_BESIDE.get(table, ()))
+    touched = {name.split(".")[0] for name in counts} & {*MEMORY_TABLES, *CLEARED, *WORDLESS}
     if not touched:
         return [], []
+    async with db.transaction() as conn:
+        touched = await references.list_dependents(conn, sorted(touched))
+    touched -= {*_ALWAYS_REWRITTEN}
     done: list[str] = []
     left: list[str] = []
     async with db.connection() as conn:

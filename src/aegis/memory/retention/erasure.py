@@ -18,7 +18,8 @@ class Mention:
     """A row that speaks of the subject."""
 
     table: str
-    id: int
+    #: The key of the row: a number, or a namespace where rows are told by that.
+    id: int | str
     #: Its first words.
     text: str
 

@@ -12,6 +12,7 @@ from aegis.errors import InvalidInput
 from aegis.memory.retention import archive_file
 from aegis.memory.store import archives
 from aegis.memory.store import erasures as store
+from aegis.memory.store.erasure_tables import MEMORY_TABLES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,16 +37,15 @@ _LINE_BYTES = 2**20
 
 async def find_rows(
     db: Database, subject: Subject, table: str, *, namespace: str | None
-) -> AsyncIterator[list[tuple[int, str]]]:
+) -> AsyncIterator[list[tuple[Any, str]]]:
     """Yield (key, row as JSON) of a memory table's rows that speak of the subject, in pieces."""
-    key = store.MEMORY_TABLES[table]
-    place = namespace if table != "memory_holds" else None
+    key = MEMORY_TABLES[table]
     async with db.transaction() as conn:
         windows = await store.page_windows(conn, table)
     for window in windows:
         async with db.transaction() as conn:
             found = await store.search_window(
-                conn, table, window, patterns=subject.patterns(), namespace=place, key=key
+                conn, table, window, patterns=subject.patterns(), namespace=namespace, key=key
             )
         matching = [row for row in found if subject.is_in_json(row[1])]
         if matching:
