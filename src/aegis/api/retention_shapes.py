@@ -206,6 +206,7 @@ class Restored(_Answer):
     archive: Archive
     restored: int
     there: int
+    left_out: int
 
 
 class Mention(_Answer):

@@ -134,7 +134,7 @@ async def test_no_trace_is_left_in_any_table_that_memory_has(
         "SELECT count(*) FROM episodic_vectors WHERE id NOT IN (SELECT id FROM episodic_memory)",
     )
     assert gone == [(0,)]
-    left = [item.key for item in await memory.items.search(["people"])]
+    left = [hit.item.key for hit in await memory.items.search(["people"])]
     assert left == ["4"]
     names = {e.name: e.aliases for e in await memory.graph.entities(limit=100)}
     assert "Bob" in names
