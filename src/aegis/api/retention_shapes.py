@@ -227,6 +227,7 @@ class ErasurePlan(_Answer):
     log_lines: int
     elsewhere: dict[str, int]
     held: int
+    graphiti_copies: int
     sample: list[Mention]
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from aegis.errors import ConfigError, InvalidInput, NotFound
 from aegis.memory import Memory, NewEpisode
+from aegis.memory.graphiti.client import episode_uuid
 from aegis.memory.retention import erasing, searching
 from aegis.memory.store import erasure_jobs as jobs
 from aegis.memory.store import erasures as store
@@ -305,3 +306,43 @@ async def test_values_are_checked(db: Database) -> None:
     with pytest.raises(NotFound):
         await memory.erasures.verify(7)
     assert await memory.erasures.list() == []
+
+
+async def test_copies_in_graphiti_are_told_of_by_their_uuids(db: Database) -> None:
+    memory = Memory(db, None, namespace="a")
+    one = await memory.record("note", f"{NAME} was here")
+    await memory.record("note", f"{NAME} was there, and nobody copied it")
+    await rows_of(db, "UPDATE episodic_memory SET graphiti_synced_at = now() WHERE id = %s", one.id)
+    assert (await memory.erasures.plan(NAME)).graphiti_copies == 1
+    proof = await memory.erasures.run(NAME)
+    assert proof.counts["graphiti_copies"] == 1
+    assert proof.digests["graphiti_copies"] == [episode_uuid("a", one.id)]
+    assert (await memory.erasures.verify(proof.id, subject=NAME)).ok
+
+
+async def test_archived_memory_that_leads_to_the_subject_by_another_name_stays(
+    db: Database, settings: Settings
+) -> None:
+    memory = Memory(db, None, namespace="a")
+    bob = await memory.record("note", "met the tea lady", importance="low")
+    await memory.graph.relate(bob.id, "person:The Tea Lady", "mentions")
+    page = await memory.record("note", "a page")
+    await memory.graph.relate(page.id, f"person:{NAME}", "mentions")
+    await memory.graph.merge_entities(f"person:{NAME}", "person:The Tea Lady")
+    await age(db, [bob.id], 1_000)
+    (archive,) = (await memory.retention.run()).archives
+    assert (await memory.erasures.plan(NAME)).archived == {archive.id: 1}
+    proof = await memory.erasures.run(NAME)
+    assert await traces(db, settings) == []
+    assert proof.verification is not None
+    assert proof.verification["found_in_archives"] == 0
+    assert [check.ok for check in await memory.archives.verify()] == [True]
+    back = await memory.archives.restore(archive.id)
+    assert (back.restored, back.left_out) == (1, 1)
+    assert (await memory.get(bob.id)).summary == "met the tea lady"
+
+
+async def test_namespace_that_names_the_subject_is_refused(db: Database) -> None:
+    memory = Memory(db, None, namespace="a")
+    with pytest.raises(InvalidInput, match="namespace names the subject"):
+        await memory.erasures.run("Ada Smith", namespace="notes of ada smith")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import anyio.to_thread
 
 from aegis.errors import Conflict
+from aegis.memory.graphiti.client import episode_uuid
 from aegis.memory.retention import archive_file, proof, searching
 from aegis.memory.retention.archive import TABLES
 from aegis.memory.retention.archiving import settle
@@ -31,11 +32,13 @@ if TYPE_CHECKING:
     from aegis.memory.retention.erasure import Erasure
     from aegis.memory.retention.subject import Subject
 
-__all__ = ["PROVEN", "erase", "signed_fields"]
+__all__ = ["COPIES", "PROVEN", "erase", "signed_fields"]
 
 _BATCH = 500
 #: Tables whose deleted rows are proven one by one: their ids are never given again.
 PROVEN = ("decision_outcomes", "fact_sources", "semantic_memory", "episodic_memory")
+#: How the proof names the copies in Graphiti; its digests are their uuids, which name nobody.
+COPIES = "graphiti_copies"
 #: Whatever was touched, samples of words and of columns are written anew.
 _ALWAYS_REWRITTEN = ("memory_terms", "memory_namespaces", "pg_catalog.pg_statistic")
 
@@ -166,6 +169,8 @@ async def _delete(
             for whose, row_id in await references.list_put_aside(conn, keys):
                 digest = proof.id_digest(key, whose, row_id)
                 await jobs.add_to_job(conn, job.id, whose, rows=0, digests=[digest])
+        if table == "episodic_memory":
+            await _note_copies(conn, job, await references.list_copies(conn, keys))
         # What a text is found by is the item's, which goes as a whole.
         table = "store_items" if table == "store_vectors" else table
         cleared, places = await references.clear_references(conn, table, keys)
@@ -179,6 +184,13 @@ async def _delete(
     return places
 
 
+async def _note_copies(conn: Connection, job: Erasure, copied: Sequence[tuple[str, int]]) -> None:
+    """Write down under which uuids Graphiti has copies, which only its owner can delete."""
+    if copied:
+        uuids = [episode_uuid(place, row_id) for place, row_id in copied]
+        await jobs.add_to_job(conn, job.id, COPIES, rows=len(uuids), digests=uuids)
+
+
 async def _erase_archive(
     db: Database, subject: Subject, job: Erasure, key: bytes, archive: Archive
 ) -> None:
@@ -188,7 +200,7 @@ async def _erase_archive(
         return
     old = Path(archive.path)
     new = old.with_name(f"{old.stem.split('-e')[0]}-e{job.id}.parquet")
-    kept, written = await anyio.to_thread.run_sync(_without, old, new, matching)
+    kept, written = await anyio.to_thread.run_sync(_without, old, new, matching, subject)
     async with db.transaction() as conn:
         locked = await _lock(conn, archive)
         if locked.path != archive.path:
@@ -209,7 +221,8 @@ async def _erase_archive(
         await jobs.set_files(conn, job.id, [*files, str(old)])
         table = TABLES[archive.kind]
         await jobs.add_to_job(conn, job.id, "archives", rows=len(matching))
-        digests = [proof.id_digest(key, table, row_id) for row_id in sorted(matching)]
+        digests = [proof.id_digest(key, table, row_id) for row_id in sorted(matching.rows)]
+        await _note_copies(conn, job, [(archive.namespace, i) for i in sorted(matching.copied)])
         await jobs.add_to_job(conn, job.id, table, rows=0, digests=digests)
     await _remove_files(db, job.id)
 
@@ -222,8 +235,10 @@ async def _lock(conn: Connection, archive: Archive) -> Archive:
     return locked
 
 
-def _without(old: Path, new: Path, matching: set[int]) -> tuple[list[int], Written | None]:
-    """Write `new`, `old` without some of its rows; nothing where none is left."""
+def _without(
+    old: Path, new: Path, matching: searching.ArchiveMatch, subject: Subject
+) -> tuple[list[int], Written | None]:
+    """Write `new`, `old` without some of its rows and names; nothing where no row is left."""
     about = archive_file.contents(old)
     names = [column.name for column in about.columns]
     kept: list[int] = []
@@ -234,8 +249,9 @@ def _without(old: Path, new: Path, matching: set[int]) -> tuple[list[int], Writt
     try:
         chunk: list[dict[str, Any]] = []
         for row in archive_file.read(old):
-            if row["id"] not in matching:
-                chunk.append(row)
+            if row["id"] not in matching.rows:
+                side = searching.without_names(row[archive_file.SIDE], subject)
+                chunk.append(row | {archive_file.SIDE: side})
                 kept.append(row["id"])
             if len(chunk) == archive_file.ROWS:
                 _add(writer, names, chunk)

@@ -42,6 +42,8 @@ class ErasurePlan:
     elsewhere: dict[str, int]
     #: Episodes among `rows` that are held, and deleted all the same.
     held: int
+    #: Episodes among `rows` of which Graphiti has a copy, which its owner has to delete.
+    graphiti_copies: int
     sample: list[Mention]
 
 

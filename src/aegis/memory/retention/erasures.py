@@ -15,6 +15,7 @@ from aegis.memory.retention.erasure import ErasureCheck, ErasurePlan, Mention
 from aegis.memory.retention.subject import Subject
 from aegis.memory.store import erasure_jobs as jobs
 from aegis.memory.store import erasures as store
+from aegis.memory.store import references
 from aegis.memory.store.erasure_tables import CLEARED, MEMORY_TABLES, WORDLESS
 
 if TYPE_CHECKING:
@@ -50,14 +51,16 @@ class Erasures:
         _check_place(namespace)
         rows: dict[str, int] = {}
         sample: builtins.list[Mention] = []
-        held = 0
+        held = copies = 0
         for table in MEMORY_TABLES:
             async for found in searching.find_rows(self._db, who, table, namespace=namespace):
                 rows[table] = rows.get(table, 0) + len(found)
                 sample += [_mention(table, *row) for row in found[: _SAMPLE - len(sample)]]
                 if table == "episodic_memory":
                     async with self._db.transaction() as conn:
-                        held += await store.count_held(conn, [row[0] for row in found])
+                        ids = [row[0] for row in found]
+                        held += await store.count_held(conn, ids)
+                        copies += len(await references.list_copies(conn, ids))
         everywhere = await searching.count_tables(self._db, who, namespace=namespace)
         archived, unreadable = await self._archived(who, namespace)
         return ErasurePlan(
@@ -70,6 +73,7 @@ class Erasures:
             ),
             elsewhere={t: n for t, n in everywhere.items() if t not in _OURS},
             held=held,
+            graphiti_copies=copies,
             sample=sample,
         )
 

@@ -16,6 +16,7 @@ __all__ = [
     "blank_holds",
     "blank_model_errors",
     "clear_references",
+    "list_copies",
     "list_dependents",
     "list_put_aside",
     "read_again",
@@ -103,6 +104,25 @@ async def clear_references(
     if table == "graph_entities":
         await read_again(conn, ids)
     return {name: rows for name, rows in cleared.items() if rows}, places
+
+
+async def list_copies(conn: Connection, episodes: Sequence[int]) -> list[tuple[str, int]]:
+    """Return (namespace, id) of these episodes that Graphiti has, or had, a copy of."""
+    cursor = await conn.execute(
+        """
+        SELECT e.namespace, e.id
+        FROM episodic_memory e
+        WHERE e.id = ANY(%(ids)s)
+          AND (
+              e.graphiti_synced_at IS NOT NULL
+              -- Changed since it was copied, or copied in part.
+              OR EXISTS (SELECT FROM graphiti_failures f WHERE f.episode_id = e.id)
+          )
+        ORDER BY e.id
+        """,
+        {"ids": list(episodes)},
+    )
+    return [(row[0], row[1]) for row in await cursor.fetchall()]
 
 
 async def list_put_aside(conn: Connection, entries: Sequence[int]) -> list[tuple[str, int]]:
