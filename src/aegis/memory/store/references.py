@@ -22,12 +22,17 @@ __all__ = [
     "read_again",
 ]
 
+#: Ids are cast, so that many of them are compared by a hash table, not one by one.
 #: By table: what is counted, and the statement that clears it.
 _CLEARED: dict[str, tuple[tuple[str, LiteralString], ...]] = {
     "episodic_memory": (
         (
             "decision_outcomes.decision_id",
-            "UPDATE decision_outcomes SET decision_id = NULL WHERE decision_id = ANY(%(ids)s)",
+            """
+            UPDATE decision_outcomes
+            SET decision_id = NULL
+            WHERE decision_id = ANY(%(ids)s::integer[])
+            """,
         ),
         (
             "episodic_memory.related_memories",
@@ -36,45 +41,60 @@ _CLEARED: dict[str, tuple[tuple[str, LiteralString], ...]] = {
             SET related_memories = ARRAY(
                     SELECT r.id
                     FROM unnest(e.related_memories) WITH ORDINALITY AS r (id, place)
-                    WHERE r.id <> ALL(%(ids)s)
+                    WHERE r.id <> ALL(%(ids)s::integer[])
                     ORDER BY r.place
                 )
             WHERE e.related_memories && %(ids)s::integer[]
-              AND e.id <> ALL(%(ids)s)
+              AND e.id <> ALL(%(ids)s::integer[])
             """,
         ),
         # What was drafted from them quotes them, whether it names anybody or not.
         (
             "memory_proposals",
-            "DELETE FROM memory_proposals WHERE sources && %(ids)s::integer[]",
+            """
+            DELETE FROM memory_proposals
+            WHERE id IN (
+                -- One look-up in the index of sources for each: an overlap with many reads all.
+                SELECT p.id
+                FROM unnest(%(ids)s::integer[]) AS x (id)
+                JOIN memory_proposals p ON p.sources @> ARRAY[x.id]
+            )
+            """,
         ),
         (
             "memory_quarantine",
             """
             DELETE FROM memory_quarantine
             WHERE source_table = 'episodic_memory'
-              AND source_row_id = ANY(%(ids)s)
+              AND source_row_id = ANY(%(ids)s::integer[])
             """,
         ),
-        ("graph_queue", "DELETE FROM graph_queue WHERE episode_id = ANY(%(ids)s)"),
+        ("graph_queue", "DELETE FROM graph_queue WHERE episode_id = ANY(%(ids)s::integer[])"),
     ),
     "semantic_memory": (
         (
             "semantic_memory.superseded_by",
-            "UPDATE semantic_memory SET superseded_by = NULL WHERE superseded_by = ANY(%(ids)s)",
+            """
+            UPDATE semantic_memory
+            SET superseded_by = NULL
+            WHERE superseded_by = ANY(%(ids)s::integer[])
+            """,
         ),
-        ("fact_history", "DELETE FROM fact_history WHERE fact_id = ANY(%(ids)s)"),
-        ("fact_sources", "DELETE FROM fact_sources WHERE fact_id = ANY(%(ids)s)"),
-        ("memory_proposals", "DELETE FROM memory_proposals WHERE fact_id = ANY(%(ids)s)"),
+        ("fact_history", "DELETE FROM fact_history WHERE fact_id = ANY(%(ids)s::integer[])"),
+        ("fact_sources", "DELETE FROM fact_sources WHERE fact_id = ANY(%(ids)s::integer[])"),
+        (
+            "memory_proposals",
+            "DELETE FROM memory_proposals WHERE fact_id = ANY(%(ids)s::integer[])",
+        ),
         (
             "memory_quarantine",
             """
             DELETE FROM memory_quarantine
             WHERE source_table = 'semantic_memory'
-              AND source_row_id = ANY(%(ids)s)
+              AND source_row_id = ANY(%(ids)s::integer[])
             """,
         ),
-        ("graph_queue", "DELETE FROM graph_queue WHERE fact_id = ANY(%(ids)s)"),
+        ("graph_queue", "DELETE FROM graph_queue WHERE fact_id = ANY(%(ids)s::integer[])"),
     ),
 }
 
@@ -98,7 +118,8 @@ async def clear_references(
     places: set[str] = set()
     if table == "episodic_memory":
         cursor = await conn.execute(
-            "SELECT DISTINCT namespace FROM episodic_memory WHERE id = ANY(%(ids)s)", params
+            "SELECT DISTINCT namespace FROM episodic_memory WHERE id = ANY(%(ids)s::integer[])",
+            params,
         )
         places = {row[0] for row in await cursor.fetchall()}
     if table == "graph_entities":
@@ -112,7 +133,7 @@ async def list_copies(conn: Connection, episodes: Sequence[int]) -> list[tuple[s
         """
         SELECT e.namespace, e.id
         FROM episodic_memory e
-        WHERE e.id = ANY(%(ids)s)
+        WHERE e.id = ANY(%(ids)s::integer[])
           AND (
               e.graphiti_synced_at IS NOT NULL
               -- Changed since it was copied, or copied in part.
@@ -131,7 +152,7 @@ async def list_put_aside(conn: Connection, entries: Sequence[int]) -> list[tuple
         """
         SELECT source_table, source_row_id
         FROM memory_quarantine
-        WHERE id = ANY(%(ids)s)
+        WHERE id = ANY(%(ids)s::integer[])
           AND action = 'deleted'
         ORDER BY id
         """,
@@ -148,7 +169,7 @@ async def read_again(conn: Connection, entities: Sequence[int]) -> None:
     params = {"ids": list(entities)}
     await execute(
         conn,
-        "SELECT FROM graph_entities WHERE id = ANY(%(ids)s) ORDER BY id FOR UPDATE",
+        "SELECT FROM graph_entities WHERE id = ANY(%(ids)s::integer[]) ORDER BY id FOR UPDATE",
         params,
     )
     await execute(
@@ -157,7 +178,7 @@ async def read_again(conn: Connection, entities: Sequence[int]) -> None:
         INSERT INTO graph_queue (episode_id, fact_id)
         SELECT DISTINCT r.from_episode, r.from_fact
         FROM graph_relations r
-        WHERE r.to_entity = ANY(%(ids)s)
+        WHERE r.to_entity = ANY(%(ids)s::integer[])
           AND r.type = 'mentions'
           AND r.from_entity IS NULL
         """,
@@ -187,7 +208,7 @@ async def blank_holds(
         UPDATE memory_holds h
         SET reason = '(erased)'
         FROM episodic_memory e
-        WHERE h.episode_id = ANY(%(ids)s)
+        WHERE h.episode_id = ANY(%(ids)s::integer[])
           AND e.id = h.episode_id
           AND (%(namespace)s::text IS NULL OR e.namespace = %(namespace)s)
         """,
