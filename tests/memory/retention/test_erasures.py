@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from aegis.db import Database
     from aegis.memory.embedding import Embedder
 
+pytestmark = pytest.mark.servers("18", "16")
+
 MARK = "Zanzibarovic"
 NAME = f"Ada {MARK}"
 
