@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from aegis.db import migrate
 from tests.db.rows import MODERN_ROWS, execute, value
+
+pytestmark = pytest.mark.servers("18", "16")
 
 STATE = """
     SELECT jsonb_build_array(

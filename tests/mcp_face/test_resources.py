@@ -135,3 +135,19 @@ async def test_resources_are_offered_over_stdio(tmp_path: Path, dsn: str) -> Non
         uris = {str(r.uri) for r in (await client.list_resources()).resources}
         assert uris == {"aegis://episodes", "aegis://facts", "aegis://decisions"}
         assert await read(client, "aegis://episodes") == {"items": []}
+
+
+async def test_what_has_expired_is_not_found(agent: Client, memory: Memory, db: Database) -> None:
+    episode = await memory.record("note", "one", session_id="s")
+    fact = await memory.facts.record("cat", "sits on the mat")
+    uris = [f"aegis://episode/{episode.id}", f"aegis://fact/{fact.id}"]
+    for uri in uris:
+        await read(agent, uri)
+    async with db.transaction() as conn:
+        await conn.execute("UPDATE episodic_memory SET expires_at = now() - interval '1 s'")
+        await conn.execute("UPDATE semantic_memory SET expires_at = now() - interval '1 s'")
+    for uri in [*uris, "aegis://session/s", "aegis://namespace/default"]:
+        with pytest.raises(MCPError):
+            await agent.read_resource(uri)
+    for kind in ("episodes", "facts"):
+        assert (await read(agent, f"aegis://{kind}"))["items"] == []

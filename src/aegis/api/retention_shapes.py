@@ -206,13 +206,14 @@ class Restored(_Answer):
     archive: Archive
     restored: int
     there: int
+    left_out: int
 
 
 class Mention(_Answer):
     """A row that speaks of the subject."""
 
     table: str
-    id: int
+    id: int | str
     text: str
 
 
@@ -226,6 +227,7 @@ class ErasurePlan(_Answer):
     log_lines: int
     elsewhere: dict[str, int]
     held: int
+    graphiti_copies: int
     sample: list[Mention]
 
 

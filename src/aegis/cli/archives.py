@@ -76,7 +76,7 @@ def restore(
     as_json: AsJson = False,
 ) -> None:
     """Put an archive's memories back, with their ids and every field."""
-    from aegis.cli.render import line, show_json
+    from aegis.cli.render import line, note, show_json
 
     back = with_client(
         lambda a: a.memory.archives.restore(
@@ -91,3 +91,8 @@ def restore(
         show_json(back)
     else:
         line(f"Restored {back.restored} memories of archive {archive}; {back.there} were back.")
+        if back.left_out:
+            note(
+                f"{back.left_out} relations and the like were left out: what they lead to is not "
+                "there. A relation comes back with its other end."
+            )

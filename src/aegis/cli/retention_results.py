@@ -100,6 +100,11 @@ def show_erasure_plan(plan: dict[str, Any]) -> None:
         line(f"  {mention['table']} {mention['id']}: {clip(mention['text'], 100)}")
     if plan["held"]:
         note(f"{plan['held']} of the episodes are held; they are deleted all the same.")
+    if plan["graphiti_copies"]:
+        note(
+            f"Graphiti has copies of {plan['graphiti_copies']} of the episodes; they stay there. "
+            "The proof will list their uuids: remove_episode(uuid) of graphiti-core deletes one."
+        )
     for name, rows in plan["elsewhere"].items():
         note(f"{name}: {rows} rows speak of the subject and are not of memory; they stay.")
     for archive in plan["unreadable"]:
@@ -121,6 +126,13 @@ def show_erasure(proof: dict[str, Any]) -> None:
         note(f"The file of archive {archive} could not be read here.")
     for name in found["not_rewritten"]:
         note(f"Not written anew: {name}; deleted bytes may stay on the disk until reused.")
+    copies = proof["digests"].get("graphiti_copies", [])
+    if copies:
+        note(
+            f"Graphiti still has copies of {len(copies)} episodes. Delete each with "
+            "remove_episode(uuid) of graphiti-core; `--json` lists the uuids as "
+            "digests.graphiti_copies."
+        )
     wal = found["wal"]
     note(
         f"The write-ahead log up to {wal['until_lsn']} still holds what was deleted, until its "

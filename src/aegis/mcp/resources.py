@@ -8,6 +8,7 @@ and `aegis://namespace/{name}`; lists are `aegis://episodes`, `aegis://facts` an
 from __future__ import annotations
 
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from mcp.server import MCPServer
 
     from aegis.memory import Memory
+    from aegis.memory.models import Episode, Fact
+
+    Expiring = Episode | Fact
 
 __all__ = ["add_resources"]
 
@@ -48,13 +52,14 @@ def _add_rows(server: MCPServer, memory: Memory) -> None:
     async def episode(id: str, namespace: str | None = None) -> str:  # pyright: ignore[reportUnusedFunction]
         """One episode in full: what happened, with its details."""
         with _read():
-            return json_text(await memory.get(_number(id), namespace=namespace))
+            return json_text(_alive("episode", await memory.get(_number(id), namespace=namespace)))
 
     @server.resource("aegis://fact/{id}{?namespace}", name="fact", title="A fact", mime_type=_JSON)
     async def fact(id: str, namespace: str | None = None) -> str:  # pyright: ignore[reportUnusedFunction]
         """One fact: what is known, how surely, and since when."""
         with _read():
-            return json_text(await memory.facts.get(_number(id), namespace=namespace))
+            found = await memory.facts.get(_number(id), namespace=namespace)
+            return json_text(_alive("fact", found))
 
     @server.resource(
         "aegis://decision/{id}{?namespace}", name="decision", title="A decision", mime_type=_JSON
@@ -142,6 +147,13 @@ def _read() -> Generator[None]:
         raise ResourceNotFoundError(f"{error.message} [{error.code}]") from error
     except AegisError as error:
         raise ResourceError(f"{error.message} [{error.code}]") from error
+
+
+def _alive(kind: str, row: Expiring) -> Expiring:
+    """Return a row that has not expired: one that waits for the sweep is told to nobody."""
+    if row.expires_at is not None and row.expires_at <= datetime.now(UTC):
+        raise NotFound(f"The {kind} {row.id} has expired.")
+    return row
 
 
 def _number(text: str) -> int:

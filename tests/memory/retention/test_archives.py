@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from aegis.db import Database
     from aegis.memory.embedding import Embedder
 
+pytestmark = pytest.mark.servers("18", "16")
+
 
 async def fill(memory: Memory, db: Database) -> list[int]:
     """Record old episodes that use every column."""

@@ -11,25 +11,24 @@ import pytest
 
 from aegis.errors import ConfigError, InvalidInput, NotFound
 from aegis.memory import Memory, NewEpisode
+from aegis.memory.graphiti.client import episode_uuid
 from aegis.memory.retention import erasing, searching
 from aegis.memory.store import erasure_jobs as jobs
 from aegis.memory.store import erasures as store
+from aegis.memory.store.erasure_tables import CLEARED, MEMORY_TABLES
 from aegis.wire.plain import plain
 from tests.memory.retention.conftest import age, everything, rows_of
+from tests.memory.retention.places import BESIDE, fill_everywhere
 
 if TYPE_CHECKING:
     from aegis.config import Settings
     from aegis.db import Database
     from aegis.memory.embedding import Embedder
 
+pytestmark = pytest.mark.servers("18", "16")
+
 MARK = "Zanzibarovic"
 NAME = f"Ada {MARK}"
-#: Every table that the erasure has to do with, and some that it has not.
-TABLES = (
-    "episodic_memory", "semantic_memory", "fact_history", "fact_sources", "decision_outcomes",
-    "decision_episodes", "memory_usage", "memory_holds", "memory_terms", "memory_namespaces",
-    "memory_policies", "memory_archives", "memory_erasures",
-)  # fmt: skip
 
 
 async def fill(memory: Memory, db: Database, settings: Settings) -> dict[str, int]:
@@ -110,6 +109,43 @@ async def traces(db: Database, settings: Settings) -> list[str]:
         rows = subprocess.run(["grep", "-ci", MARK, archive.path], capture_output=True, text=True)
         found += [archive.path] if rows.stdout.strip() not in ("", "0") else []
     return found
+
+
+async def test_no_trace_is_left_in_any_table_that_memory_has(
+    db: Database, settings: Settings, embedder: Embedder
+) -> None:
+    memory = Memory(db, embedder, namespace="default")
+    await fill(memory, db, settings)
+    ids = await fill_everywhere(memory, db, embedder, NAME)
+    speaking = {*await traces(db, settings)}
+    # These three hold namespaces and parts of words, which are not the name.
+    others = {"memory_consolidation", "memory_namespaces", "memory_terms"}
+    assert {*MEMORY_TABLES, *CLEARED} - others <= speaking
+    for table in BESIDE:
+        assert await everything(db, table), f"{table} is empty: nothing would be shown"
+    plan = await memory.erasures.plan(NAME, aliases=[MARK])
+    assert plan.elsewhere == {}
+    assert {*plan.rows} == {*MEMORY_TABLES} - {"memory_consolidation"}
+    proof = await memory.erasures.run(NAME, aliases=[MARK])
+    assert await traces(db, settings) == []
+    assert proof.verification is not None
+    assert proof.verification["found"] == {}
+    assert proof.verification["not_rewritten"] == []
+    assert {*proof.verification["rewritten"]} >= {*plan.rows, *BESIDE}
+    gone = await rows_of(
+        db,
+        "SELECT count(*) FROM episodic_vectors WHERE id NOT IN (SELECT id FROM episodic_memory)",
+    )
+    assert gone == [(0,)]
+    left = [hit.item.key for hit in await memory.items.search(["people"])]
+    assert left == ["4"]
+    names = {e.name: e.aliases for e in await memory.graph.entities(limit=100)}
+    assert "Bob" in names
+    assert names["A. Z."] == ["Somebody"]
+    assert (await memory.get(ids["bob"])).summary == "Bob mentioned the weather"
+    await memory.graph.build()
+    assert await traces(db, settings) == []
+    assert (await memory.erasures.verify(proof.id, subject=NAME, aliases=[MARK])).ok
 
 
 async def test_no_trace_is_left_and_the_others_stay(
@@ -272,3 +308,43 @@ async def test_values_are_checked(db: Database) -> None:
     with pytest.raises(NotFound):
         await memory.erasures.verify(7)
     assert await memory.erasures.list() == []
+
+
+async def test_copies_in_graphiti_are_told_of_by_their_uuids(db: Database) -> None:
+    memory = Memory(db, None, namespace="a")
+    one = await memory.record("note", f"{NAME} was here")
+    await memory.record("note", f"{NAME} was there, and nobody copied it")
+    await rows_of(db, "UPDATE episodic_memory SET graphiti_synced_at = now() WHERE id = %s", one.id)
+    assert (await memory.erasures.plan(NAME)).graphiti_copies == 1
+    proof = await memory.erasures.run(NAME)
+    assert proof.counts["graphiti_copies"] == 1
+    assert proof.digests["graphiti_copies"] == [episode_uuid("a", one.id)]
+    assert (await memory.erasures.verify(proof.id, subject=NAME)).ok
+
+
+async def test_archived_memory_that_leads_to_the_subject_by_another_name_stays(
+    db: Database, settings: Settings
+) -> None:
+    memory = Memory(db, None, namespace="a")
+    bob = await memory.record("note", "met the tea lady", importance="low")
+    await memory.graph.relate(bob.id, "person:The Tea Lady", "mentions")
+    page = await memory.record("note", "a page")
+    await memory.graph.relate(page.id, f"person:{NAME}", "mentions")
+    await memory.graph.merge_entities(f"person:{NAME}", "person:The Tea Lady")
+    await age(db, [bob.id], 1_000)
+    (archive,) = (await memory.retention.run()).archives
+    assert (await memory.erasures.plan(NAME)).archived == {archive.id: 1}
+    proof = await memory.erasures.run(NAME)
+    assert await traces(db, settings) == []
+    assert proof.verification is not None
+    assert proof.verification["found_in_archives"] == 0
+    assert [check.ok for check in await memory.archives.verify()] == [True]
+    back = await memory.archives.restore(archive.id)
+    assert (back.restored, back.left_out) == (1, 1)
+    assert (await memory.get(bob.id)).summary == "met the tea lady"
+
+
+async def test_namespace_that_names_the_subject_is_refused(db: Database) -> None:
+    memory = Memory(db, None, namespace="a")
+    with pytest.raises(InvalidInput, match="namespace names the subject"):
+        await memory.erasures.run("Ada Smith", namespace="notes of ada smith")

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from aegis.config import Settings
     from aegis.memory.embedding import Embedder
 
+pytestmark = pytest.mark.servers("18", "16")
+
 NOW = datetime.now(UTC)
 PAST = NOW - timedelta(days=1)
 FUTURE = NOW + timedelta(days=1)

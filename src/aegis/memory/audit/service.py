@@ -8,6 +8,7 @@ from aegis.errors import Conflict, InvalidInput
 from aegis.memory import validate
 from aegis.memory.audit.report import CHECKS
 from aegis.memory.store import quarantine as store
+from aegis.memory.store import quarantine_entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -119,7 +120,7 @@ class Audit:
             validate.check_limit("id", entry, most=2**63 - 1)
         async with self._db.transaction() as conn:
             for entry in sorted(set(entries)):
-                await store.restore_one(conn, entry, namespace=namespace)
+                await quarantine_entries.restore_one(conn, entry, namespace=namespace)
         return len(set(entries))
 
     async def _restore_kind(self, kind: str, namespace: str | None) -> int:
@@ -132,7 +133,7 @@ class Audit:
             for entry in page:
                 try:
                     async with self._db.transaction() as conn:
-                        await store.restore_one(conn, entry.id, namespace=namespace)
+                        await quarantine_entries.restore_one(conn, entry.id, namespace=namespace)
                 except Conflict:
                     continue
                 restored += 1

@@ -24,7 +24,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-__all__ = ["ArchiveWriter", "Contents", "Written", "as_document", "contents", "read", "sha256_of"]
+__all__ = [
+    "ArchiveWriter",
+    "Contents",
+    "Written",
+    "as_document",
+    "contents",
+    "read",
+    "read_sides",
+    "sha256_of",
+]
 
 #: Rows that are held at once.
 ROWS = 200
@@ -155,11 +164,18 @@ def _parse_contents(path: Path, text: bytes | None) -> Contents:
         ) from None
 
 
-def read(path: Path) -> Iterator[dict[str, Any]]:
+def read_sides(path: Path) -> Iterator[str]:
+    """Yield what other tables held of a file's rows, reading nothing else (`InvalidInput`)."""
+    for row in read(path, columns=[SIDE]):
+        if row[SIDE] is not None:
+            yield row[SIDE]
+
+
+def read(path: Path, *, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
     """Yield the rows of a file, by column, a few hundred in memory (`InvalidInput`)."""
     file = open_file(path)
     try:
-        batches = file.iter_batches(batch_size=ROWS, use_threads=False)
+        batches = file.iter_batches(batch_size=ROWS, columns=columns, use_threads=False)
         while True:
             with readable(path):
                 batch = next(batches, None)

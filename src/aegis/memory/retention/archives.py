@@ -13,8 +13,9 @@ from aegis.errors import Conflict, InvalidInput
 from aegis.memory import validate
 from aegis.memory.retention import archive_file
 from aegis.memory.retention.archive import KINDS, TABLES
+from aegis.memory.retention.relating import graph_of, relate_again
 from aegis.memory.store import archives as store
-from aegis.memory.store import retention, rows
+from aegis.memory.store import graph_sides, retention, rows, sides
 
 if TYPE_CHECKING:
     import builtins
@@ -49,6 +50,9 @@ class Restored:
     restored: int
     #: Those that were back already.
     there: int
+    #: What stood beside them and is left out, since what it leads to is not there. A relation comes
+    #: back with its other end.
+    left_out: int
 
 
 class Archives:
@@ -151,7 +155,9 @@ async def _restore(
     names = [column.name for column in about.columns if column.name in known]
     reader = archive_file.read(path)
     missing, restored, there, total = set(ids), 0, 0, 0
-    sides: list[str] = []
+    back: dict[int, Any] = {}
+    graphs: list[str] = []
+    left_out = 0
     now = datetime.now(UTC)
     while chunk := await anyio.to_thread.run_sync(_take, reader):
         total += len(chunk)
@@ -167,19 +173,33 @@ async def _restore(
                 "have their source_id by now. Restore the rest by id.",
                 code="archive_taken",
             )
-        sides += [row[archive_file.SIDE] for row in fresh if row[archive_file.SIDE]]
         restored += put
-        if archive.kind == "episode" and fresh:
-            await rows.insert_side(conn, table, sides)
-            await retention.add_usage(conn, {row["id"]: 1 for row in fresh})
-            sides = []
+        back |= {row["id"]: row.get("related_memories") for row in fresh}
+        beside = [row[archive_file.SIDE] for row in fresh if row[archive_file.SIDE]]
+        graphs += [graph for side in beside if (graph := graph_of(side)) is not None]
+        left_out += await _beside(conn, archive, [row["id"] for row in fresh], beside)
     if missing:
         raise InvalidInput(f"Archive {archive.id} does not hold {_named(missing)}.")
-    if sides:
-        await rows.insert_side(conn, table, sides)
+    left_out += await relate_again(conn, archive, back, graphs)
+    if archive.kind == "episode":
+        await graph_sides.put_related(conn, back)
     if restored + there == total:
         archive = await store.set_restored(conn, archive.id)
-    return Restored(archive=archive, restored=restored, there=there)
+    return Restored(archive=archive, restored=restored, there=there, left_out=left_out)
+
+
+async def _beside(
+    conn: Connection, archive: Archive, ids: Sequence[int], beside: Sequence[str]
+) -> int:
+    """Put back what other tables held of rows that are back; return how much was left out."""
+    table = TABLES[archive.kind]
+    if not ids:
+        return 0
+    await sides.drop_retired_vectors(conn, table, ids)
+    left_out = await sides.put_side(conn, table, beside)
+    if archive.kind == "episode":
+        await retention.add_usage(conn, dict.fromkeys(ids, 1))
+    return left_out
 
 
 async def _without_present(
@@ -211,7 +231,9 @@ def _take(reader: Any) -> builtins.list[dict[str, Any]]:
 
 def _alive(row: dict[str, Any], now: datetime) -> dict[str, Any]:
     expires_at = row.get("expires_at")
-    return row | {"expires_at": None} if expires_at is not None and expires_at <= now else row
+    row = row | {"expires_at": None} if expires_at is not None and expires_at <= now else row
+    # The array comes after the relations, of which it would make others.
+    return row | {"related_memories": None} if "related_memories" in row else row
 
 
 def _wanted(

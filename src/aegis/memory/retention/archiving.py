@@ -22,7 +22,7 @@ from aegis.memory.parquet import arrow
 from aegis.memory.retention.archive import TABLES
 from aegis.memory.retention.archive_file import ROWS, ArchiveWriter
 from aegis.memory.store import archives as store
-from aegis.memory.store import retention, rows
+from aegis.memory.store import retention, rows, sides
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -98,7 +98,7 @@ async def _write(conn: Connection, noted: Archive, path: Path, ids: Sequence[int
         for start in range(0, len(ids), ROWS):
             chunk = ids[start : start + ROWS]
             found = await rows.read_rows(conn, table, columns, chunk)
-            side = await rows.read_side(conn, table, chunk)
+            side = await sides.read_side(conn, table, chunk)
             await anyio.to_thread.run_sync(writer.add, found, side)
         written = await anyio.to_thread.run_sync(writer.finish)
     except BaseException as error:

@@ -7,18 +7,21 @@ deleted bytes in them. The subject's names are never stored: whoever goes on has
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
 from aegis.errors import Conflict
+from aegis.memory.graphiti.client import episode_uuid
 from aegis.memory.retention import archive_file, proof, searching
 from aegis.memory.retention.archive import TABLES
 from aegis.memory.retention.archiving import settle
-from aegis.memory.store import archives, policies
+from aegis.memory.store import archives, policies, references, registry
 from aegis.memory.store import erasure_jobs as jobs
 from aegis.memory.store import erasures as store
+from aegis.memory.store.erasure_tables import CLEARED, MEMORY_TABLES, WORDLESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,18 +32,15 @@ if TYPE_CHECKING:
     from aegis.memory.retention.erasure import Erasure
     from aegis.memory.retention.subject import Subject
 
-__all__ = ["PROVEN", "erase", "signed_fields"]
+__all__ = ["COPIES", "PROVEN", "erase", "signed_fields"]
 
 _BATCH = 500
 #: Tables whose deleted rows are proven one by one: their ids are never given again.
 PROVEN = ("decision_outcomes", "fact_sources", "semantic_memory", "episodic_memory")
+#: How the proof names the copies in Graphiti; its digests are their uuids, which name nobody.
+COPIES = "graphiti_copies"
 #: Whatever was touched, samples of words and of columns are written anew.
 _ALWAYS_REWRITTEN = ("memory_terms", "memory_namespaces", "pg_catalog.pg_statistic")
-_BESIDE = {
-    "episodic_memory": ("memory_usage", "memory_holds", "decision_episodes", "decision_outcomes"),
-    "semantic_memory": ("fact_history", "fact_sources"),
-    "decision_outcomes": ("decision_episodes",),
-}
 
 
 async def erase(
@@ -104,13 +104,15 @@ async def _erase_rows(
     db: Database, subject: Subject, job: Erasure, key: bytes, namespace: str | None
 ) -> None:
     places: set[str] = set()
-    for table in store.MEMORY_TABLES:
+    for table in MEMORY_TABLES:
         async for found in searching.find_rows(db, subject, table, namespace=namespace):
             keys = sorted({row_key for row_key, _ in found})
             if table == "episodic_memory":
                 async with db.transaction() as conn:
                     echoes = await store.list_echoes(conn, keys, namespace=namespace)
                 keys = sorted({*keys, *echoes})
+            if table == "graph_entities":
+                keys = await _rename(db, subject, job, found)
             for start in range(0, len(keys), _BATCH):
                 places |= await _delete(db, job, key, table, keys[start : start + _BATCH])
     async with db.transaction() as conn:
@@ -126,17 +128,52 @@ async def _erase_rows(
                     importance=policy.importance,
                 )
                 await jobs.add_to_job(conn, job.id, "memory_policies", rows=1)
+        quoting = [
+            model.model
+            for model in await registry.list_models(conn)
+            if subject.is_in(model.last_error)
+        ]
+        if quoting:
+            blanked = await references.blank_model_errors(conn, quoting)
+            await jobs.add_to_job(conn, job.id, "embedding_models.last_error", rows=blanked)
+
+
+async def _rename(
+    db: Database, subject: Subject, job: Erasure, found: Sequence[tuple[int, str]]
+) -> list[int]:
+    """Return the entities that are the subject; of the others, take the subject's names away."""
+    gone: list[int] = []
+    kept: dict[int, list[str]] = {}
+    for entity_id, document in found:
+        row: Any = json.loads(document)
+        if subject.is_in([row["namespace"], row["name"], row["key"]]):
+            gone.append(entity_id)
+        else:
+            kept[entity_id] = [alias for alias in row["aliases"] if not subject.is_in(alias)]
+    if kept:
+        async with db.transaction() as conn:
+            changed = await references.blank_aliases(conn, kept)
+            await jobs.add_to_job(conn, job.id, "graph_entities.aliases", rows=changed)
+    return sorted(gone)
 
 
 async def _delete(
-    db: Database, job: Erasure, key: bytes, table: str, keys: Sequence[int]
+    db: Database, job: Erasure, key: bytes, table: str, keys: Sequence[Any]
 ) -> set[str]:
     async with db.transaction() as conn:
         if table == "memory_holds":
-            blanked = await store.blank_holds(conn, keys, namespace=job.namespace)
+            blanked = await references.blank_holds(conn, keys, namespace=job.namespace)
             await jobs.add_to_job(conn, job.id, "memory_holds.reason", rows=blanked)
             return set()
-        cleared, places = await store.clear_references(conn, table, keys)
+        if table == "memory_quarantine":
+            for whose, row_id in await references.list_put_aside(conn, keys):
+                digest = proof.id_digest(key, whose, row_id)
+                await jobs.add_to_job(conn, job.id, whose, rows=0, digests=[digest])
+        if table == "episodic_memory":
+            await _note_copies(conn, job, await references.list_copies(conn, keys))
+        # What a text is found by is the item's, which goes as a whole.
+        table = "store_items" if table == "store_vectors" else table
+        cleared, places = await references.clear_references(conn, table, keys)
         for name, count in cleared.items():
             await jobs.add_to_job(conn, job.id, name, rows=count)
         gone = await store.delete_rows(conn, table, keys)
@@ -145,6 +182,13 @@ async def _delete(
             conn, job.id, table, rows=len(gone), digests=digests if table in PROVEN else ()
         )
     return places
+
+
+async def _note_copies(conn: Connection, job: Erasure, copied: Sequence[tuple[str, int]]) -> None:
+    """Write down under which uuids Graphiti has copies, which only its owner can delete."""
+    if copied:
+        uuids = [episode_uuid(place, row_id) for place, row_id in copied]
+        await jobs.add_to_job(conn, job.id, COPIES, rows=len(uuids), digests=uuids)
 
 
 async def _erase_archive(
@@ -156,7 +200,7 @@ async def _erase_archive(
         return
     old = Path(archive.path)
     new = old.with_name(f"{old.stem.split('-e')[0]}-e{job.id}.parquet")
-    kept, written = await anyio.to_thread.run_sync(_without, old, new, matching)
+    kept, written = await anyio.to_thread.run_sync(_without, old, new, matching, subject)
     async with db.transaction() as conn:
         locked = await _lock(conn, archive)
         if locked.path != archive.path:
@@ -177,7 +221,8 @@ async def _erase_archive(
         await jobs.set_files(conn, job.id, [*files, str(old)])
         table = TABLES[archive.kind]
         await jobs.add_to_job(conn, job.id, "archives", rows=len(matching))
-        digests = [proof.id_digest(key, table, row_id) for row_id in sorted(matching)]
+        digests = [proof.id_digest(key, table, row_id) for row_id in sorted(matching.rows)]
+        await _note_copies(conn, job, [(archive.namespace, i) for i in sorted(matching.copied)])
         await jobs.add_to_job(conn, job.id, table, rows=0, digests=digests)
     await _remove_files(db, job.id)
 
@@ -190,8 +235,10 @@ async def _lock(conn: Connection, archive: Archive) -> Archive:
     return locked
 
 
-def _without(old: Path, new: Path, matching: set[int]) -> tuple[list[int], Written | None]:
-    """Write `new`, `old` without some of its rows; nothing where none is left."""
+def _without(
+    old: Path, new: Path, matching: searching.ArchiveMatch, subject: Subject
+) -> tuple[list[int], Written | None]:
+    """Write `new`, `old` without some of its rows and names; nothing where no row is left."""
     about = archive_file.contents(old)
     names = [column.name for column in about.columns]
     kept: list[int] = []
@@ -202,8 +249,9 @@ def _without(old: Path, new: Path, matching: set[int]) -> tuple[list[int], Writt
     try:
         chunk: list[dict[str, Any]] = []
         for row in archive_file.read(old):
-            if row["id"] not in matching:
-                chunk.append(row)
+            if row["id"] not in matching.rows:
+                side = searching.without_names(row[archive_file.SIDE], subject)
+                chunk.append(row | {archive_file.SIDE: side})
                 kept.append(row["id"])
             if len(chunk) == archive_file.ROWS:
                 _add(writer, names, chunk)
@@ -262,11 +310,12 @@ async def _rewrite(db: Database, job: Erasure) -> tuple[list[str], list[str]]:
     """Write the touched tables anew; return those that were, and those that could not be."""
     async with db.transaction() as conn:
         counts = (await jobs.get_erasure(conn, job.id)).counts
-    touched = {name.split(".")[0] for name in counts} & {*store.MEMORY_TABLES, "memory_policies"}
-    for table in list(touched):
-        touched.update(_BESIDE.get(table, ()))
+    touched = {name.split(".")[0] for name in counts} & {*MEMORY_TABLES, *CLEARED, *WORDLESS}
     if not touched:
         return [], []
+    async with db.transaction() as conn:
+        touched = await references.list_dependents(conn, sorted(touched))
+    touched -= {*_ALWAYS_REWRITTEN}
     done: list[str] = []
     left: list[str] = []
     async with db.connection() as conn:

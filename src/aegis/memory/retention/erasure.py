@@ -18,7 +18,8 @@ class Mention:
     """A row that speaks of the subject."""
 
     table: str
-    id: int
+    #: The key of the row: a number, or a namespace where rows are told by that.
+    id: int | str
     #: Its first words.
     text: str
 
@@ -41,6 +42,8 @@ class ErasurePlan:
     elsewhere: dict[str, int]
     #: Episodes among `rows` that are held, and deleted all the same.
     held: int
+    #: Episodes among `rows` of which Graphiti has a copy, which its owner has to delete.
+    graphiti_copies: int
     sample: list[Mention]
 
 

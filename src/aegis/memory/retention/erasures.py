@@ -15,6 +15,8 @@ from aegis.memory.retention.erasure import ErasureCheck, ErasurePlan, Mention
 from aegis.memory.retention.subject import Subject
 from aegis.memory.store import erasure_jobs as jobs
 from aegis.memory.store import erasures as store
+from aegis.memory.store import references
+from aegis.memory.store.erasure_tables import CLEARED, MEMORY_TABLES, WORDLESS
 
 if TYPE_CHECKING:
     import builtins
@@ -49,14 +51,16 @@ class Erasures:
         _check_place(namespace)
         rows: dict[str, int] = {}
         sample: builtins.list[Mention] = []
-        held = 0
-        for table in store.MEMORY_TABLES:
+        held = copies = 0
+        for table in MEMORY_TABLES:
             async for found in searching.find_rows(self._db, who, table, namespace=namespace):
                 rows[table] = rows.get(table, 0) + len(found)
                 sample += [_mention(table, *row) for row in found[: _SAMPLE - len(sample)]]
                 if table == "episodic_memory":
                     async with self._db.transaction() as conn:
-                        held += await store.count_held(conn, [row[0] for row in found])
+                        ids = [row[0] for row in found]
+                        held += await store.count_held(conn, ids)
+                        copies += len(await references.list_copies(conn, ids))
         everywhere = await searching.count_tables(self._db, who, namespace=namespace)
         archived, unreadable = await self._archived(who, namespace)
         return ErasurePlan(
@@ -69,6 +73,7 @@ class Erasures:
             ),
             elsewhere={t: n for t, n in everywhere.items() if t not in _OURS},
             held=held,
+            graphiti_copies=copies,
             sample=sample,
         )
 
@@ -98,6 +103,11 @@ class Erasures:
             validate.check_text("actor", actor, most=validate.MAX_KEY)
             if who.is_in(actor):
                 raise InvalidInput("actor names the subject, and the proof may not; leave it out.")
+        if namespace is not None and who.is_in(namespace):
+            raise InvalidInput(
+                "namespace names the subject, and the proof may not; leave it out: then all are "
+                "searched."
+            )
         key = await anyio.to_thread.run_sync(proof.ensure_key, self._db.settings.data_dir)
         return await erasing.erase(
             self._db,
@@ -194,7 +204,11 @@ class Erasures:
 
 
 #: What an erasure deletes, or clears.
-_OURS = frozenset({*store.MEMORY_TABLES, "memory_terms", "memory_namespaces", "memory_policies"})
+_OURS = frozenset({*MEMORY_TABLES, *CLEARED, *WORDLESS})
+
+
+#: The column that says most of a row, the first that it has.
+_TELLING = ("summary", "content", "task_context", "name", "value", "reason", "pending")
 
 
 def _check_place(namespace: Any) -> None:
@@ -202,10 +216,10 @@ def _check_place(namespace: Any) -> None:
         validate.check_namespace(namespace)
 
 
-def _mention(table: str, row_id: int, document: str) -> Mention:
+def _mention(table: str, row_id: int | str, document: str) -> Mention:
     try:
         row: Any = json.loads(document)
-        text = str(row.get("summary") or row.get("content") or row.get("task_context") or document)
+        text = str(next((row[name] for name in _TELLING if row.get(name)), document))
     except ValueError:
         text = document
     return Mention(table=table, id=row_id, text=" ".join(text.split())[:160])

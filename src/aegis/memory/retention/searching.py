@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from aegis.errors import InvalidInput
 from aegis.memory.retention import archive_file
 from aegis.memory.store import archives
 from aegis.memory.store import erasures as store
+from aegis.memory.store.erasure_tables import MEMORY_TABLES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from aegis.memory.retention.subject import Subject
 
 __all__ = [
+    "ArchiveMatch",
     "archives_in",
     "count_tables",
     "find_rows",
@@ -28,24 +31,42 @@ __all__ = [
     "log_matches",
     "log_paths",
     "match_archive",
+    "without_names",
 ]
 
 #: A log file is read in pieces of this size at most, lines being kept whole up to it.
 _LINE_BYTES = 2**20
 
 
+#: Of the side of a row: what names entities, rather than the row.
+_NAMES = ("graph_entities", "graph_merges")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveMatch:
+    """What of an archive speaks of a subject, by the ids of its rows."""
+
+    rows: set[int]
+    #: Rows that do not, but lead to an entity of that name.
+    named: set[int]
+    #: Of `rows`, the episodes that were copied to Graphiti.
+    copied: set[int]
+
+    def __len__(self) -> int:
+        return len(self.rows) + len(self.named)
+
+
 async def find_rows(
     db: Database, subject: Subject, table: str, *, namespace: str | None
-) -> AsyncIterator[list[tuple[int, str]]]:
+) -> AsyncIterator[list[tuple[Any, str]]]:
     """Yield (key, row as JSON) of a memory table's rows that speak of the subject, in pieces."""
-    key = store.MEMORY_TABLES[table]
-    place = namespace if table != "memory_holds" else None
+    key = MEMORY_TABLES[table]
     async with db.transaction() as conn:
         windows = await store.page_windows(conn, table)
     for window in windows:
         async with db.transaction() as conn:
             found = await store.search_window(
-                conn, table, window, patterns=subject.patterns(), namespace=place, key=key
+                conn, table, window, patterns=subject.patterns(), namespace=namespace, key=key
             )
         matching = [row for row in found if subject.is_in_json(row[1])]
         if matching:
@@ -85,24 +106,53 @@ async def archives_in(db: Database, namespace: str | None) -> list[Archive]:
     return [archive for archive in found if archive.state != "writing"]
 
 
-async def match_archive(archive: Archive, subject: Subject) -> set[int] | None:
-    """Return the ids of an archive's rows that speak of the subject; None if it is unreadable."""
+async def match_archive(archive: Archive, subject: Subject) -> ArchiveMatch | None:
+    """Return what of an archive speaks of the subject; None if it is unreadable."""
 
-    def work() -> set[int] | None:
+    def work() -> ArchiveMatch | None:
         try:
-            path = Path(archive.path)
-            columns = archive_file.contents(path).columns
-            return {
-                row["id"] for row in archive_file.read(path) if row_matches(subject, columns, row)
-            }
+            return _match(Path(archive.path), subject)
         except InvalidInput:
             return None
 
     return await anyio.to_thread.run_sync(work)
 
 
+def _match(path: Path, subject: Subject) -> ArchiveMatch:
+    columns = archive_file.contents(path).columns
+    rows: set[int] = set()
+    named: set[int] = set()
+    copied: set[int] = set()
+    for row in archive_file.read(path):
+        if row_matches(subject, columns, row):
+            rows.add(row["id"])
+            if row.get("graphiti_synced_at") is not None:
+                copied.add(row["id"])
+        elif without_names(row[archive_file.SIDE], subject) != row[archive_file.SIDE]:
+            named.add(row["id"])
+    return ArchiveMatch(rows=rows, named=named, copied=copied)
+
+
+def without_names(side: str | None, subject: Subject) -> str | None:
+    """Return the side of a row without the entities that name the subject.
+
+    A memory may lead to an entity that has another name, which its own text does not say.
+    """
+    if side is None or not subject.is_in_json(side):
+        return side
+    told: dict[str, Any] = json.loads(side)
+    for name in _NAMES:
+        kept = [row for row in told.get(name, ()) if not subject.is_in(row)]
+        if name in told and len(kept) < len(told[name]):
+            told[name] = kept
+    return json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+
+
 def row_matches(subject: Subject, columns: Any, row: dict[str, Any]) -> bool:
-    """Return whether a row of an archive, or what goes with it, speaks of the subject."""
+    """Return whether a row of an archive, or what goes with it, speaks of the subject.
+
+    The names of entities that it leads to do not count: they are taken away by themselves.
+    """
     for column in columns:
         value = row[column.name]
         if value is None or column.kind == "vector":
@@ -113,7 +163,10 @@ def row_matches(subject: Subject, columns: Any, row: dict[str, Any]) -> bool:
         elif subject.is_in(value):
             return True
     side = row[archive_file.SIDE]
-    return side is not None and subject.is_in_json(side)
+    if side is None or not subject.is_in_json(side):
+        return False
+    told: dict[str, Any] = json.loads(side)
+    return subject.is_in({name: rows for name, rows in told.items() if name not in _NAMES})
 
 
 def log_paths(data_dir: Path) -> list[Path]:

@@ -20,6 +20,7 @@ __all__ = [
     "get_archive",
     "list_abandoned",
     "list_archives",
+    "list_partners",
     "list_present",
     "lock_archive",
     "replace_file",
@@ -230,6 +231,33 @@ async def list_abandoned(conn: Connection) -> list[Archive]:
         ORDER BY a.id
         FOR UPDATE SKIP LOCKED
         """,
+    )
+
+
+async def list_partners(conn: Connection, archive: Archive) -> list[Archive]:
+    """Return the other archives of the namespace of which a row is back in its table."""
+    return await fetch_all(
+        conn,
+        Archive,
+        "SELECT "
+        + _COLUMNS
+        + """
+        FROM memory_archives a
+        WHERE a.namespace = %(namespace)s
+          AND a.id <> %(id)s
+          AND a.state <> 'writing'
+          AND EXISTS (
+              SELECT
+              FROM unnest(a.ids) AS i (id)
+              WHERE CASE a.kind
+                        WHEN 'episode'
+                        THEN EXISTS (SELECT FROM episodic_memory e WHERE e.id = i.id)
+                        ELSE EXISTS (SELECT FROM semantic_memory f WHERE f.id = i.id)
+                    END
+          )
+        ORDER BY a.id
+        """,
+        {"namespace": archive.namespace, "id": archive.id},
     )
 
 

@@ -75,6 +75,8 @@ _WITH_VECTORS: tuple[tuple[LiteralString, LiteralString], ...] = (
     ("episodic_memory", _EPISODE),
     ("semantic_memory", _FACT),
 )
+_EXPIRING = ("episodic_memory", "semantic_memory")
+_ALIVE: LiteralString = "(e.expires_at > now()) IS NOT FALSE"
 _HOLDS: LiteralString = (
     "(e.valid_from IS NULL OR e.valid_from <= now()) AND (e.valid_to IS NULL OR e.valid_to > now())"
 )
@@ -235,6 +237,7 @@ async def find_rows(
             FROM {table} AS e {sampled}
             WHERE ({condition})
               AND {inside}
+              {alive}
               {next}
             LIMIT %(limit)s
         )
@@ -249,6 +252,8 @@ async def find_rows(
         next=sql.SQL("" if after is None else "AND e.id > %(after)s ORDER BY e.id"),
         inside=sql.SQL("true" if namespace is None else "e.namespace = %(namespace)s"),
         shown=sql.SQL(check.shown),
+        # What has expired goes with the next sweep: there is nothing to repair.
+        alive=sql.SQL("AND " + _ALIVE if check.table in _EXPIRING else ""),
     )
     params: dict[str, Any] = {
         "namespace": namespace,
@@ -293,6 +298,7 @@ async def list_window(
             e.details IS NULL AND e.context IS NULL AS bare
         FROM episodic_memory e
         WHERE e.id > %(after)s
+          AND (e.expires_at > now()) IS NOT FALSE
           AND
         """
         + inside
@@ -317,6 +323,7 @@ async def list_claims(conn: Connection, namespace: str | None) -> list[Claim]:
             FROM semantic_memory e
             WHERE (e.valid_from IS NULL OR e.valid_from <= now())
               AND (e.valid_to IS NULL OR e.valid_to > now())
+              AND (e.expires_at > now()) IS NOT FALSE
               AND (%(namespace)s::text IS NULL OR e.namespace = %(namespace)s)
               AND length(e.content) <= 2000
         ),

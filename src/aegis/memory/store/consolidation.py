@@ -164,7 +164,7 @@ async def list_new(
     since: datetime | None,
     limit: int,
 ) -> list[Row]:
-    """Return the next episodes by id, echoes left out."""
+    """Return the next episodes by id, echoes and what has expired left out."""
     return await fetch_all(
         conn,
         Row,
@@ -183,6 +183,7 @@ async def list_new(
           AND e.id <= %(upto)s
           AND (%(since)s::timestamptz IS NULL OR e.timestamp >= %(since)s)
           AND (e.metadata ? 'echo_of') IS NOT TRUE
+          AND (e.expires_at > now()) IS NOT FALSE
         ORDER BY e.id
         LIMIT %(limit)s
         """,
@@ -199,7 +200,7 @@ async def list_new(
 
 
 async def list_rows(conn: Connection, namespace: str, ids: Sequence[int]) -> list[Row]:
-    """Return these episodes of the namespace, echoes left out, by id."""
+    """Return these episodes of the namespace, echoes and what has expired left out, by id."""
     return await fetch_all(
         conn,
         Row,
@@ -216,6 +217,7 @@ async def list_rows(conn: Connection, namespace: str, ids: Sequence[int]) -> lis
         WHERE e.id = ANY(%(ids)s::int[])
           AND (e.namespace = %(namespace)s) IS TRUE
           AND (e.metadata ? 'echo_of') IS NOT TRUE
+          AND (e.expires_at > now()) IS NOT FALSE
         ORDER BY e.id
         """,
         {"ids": list(ids), "namespace": namespace, "read": _READ, "lexemes": _LEXEMES},
@@ -332,6 +334,7 @@ async def list_mentions(
           AND (e.namespace = %(namespace)s) IS TRUE
           AND (e.event_type = %(event_type)s) IS TRUE
           AND (e.metadata ? 'echo_of') IS NOT TRUE
+          AND (e.expires_at > now()) IS NOT FALSE
         ORDER BY (e.id + 0) DESC
         LIMIT %(limit)s
         """,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, LiteralString
 from psycopg import sql
 
 from aegis.db import execute, fetch_value
+from aegis.memory.store.erasure_tables import MEMORY_TABLES, OWNERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -14,10 +15,7 @@ if TYPE_CHECKING:
     from aegis.db import Connection
 
 __all__ = [
-    "MEMORY_TABLES",
-    "blank_holds",
     "checkpoint",
-    "clear_references",
     "clear_statistics",
     "count_held",
     "delete_rows",
@@ -30,22 +28,12 @@ __all__ = [
     "search_window",
 ]
 
-#: What holds words of memories, in the order of deletion, and the column that tells rows.
-MEMORY_TABLES: dict[str, LiteralString] = {
-    "decision_outcomes": "id",
-    "fact_history": "fact_id",
-    "fact_sources": "id",
-    "semantic_memory": "id",
-    "memory_holds": "episode_id",
-    "episodic_memory": "id",
-}
-
 #: Blocks that one statement searches: about 60 MB, far from any time-out.
 _WINDOW_BLOCKS = 8_000
 
 
 async def list_tables(conn: Connection) -> dict[str, bool]:
-    """Return the tables of the schema that hold rows, and whether each has a namespace."""
+    """Return the tables of the schema that hold rows, and whether each row is of a namespace."""
     cursor = await conn.execute(
         """
         SELECT c.relname::text,
@@ -63,7 +51,7 @@ async def list_tables(conn: Connection) -> dict[str, bool]:
         ORDER BY 1
         """
     )
-    return {row[0]: row[1] for row in await cursor.fetchall()}
+    return {row[0]: row[1] or row[0] in OWNERS for row in await cursor.fetchall()}
 
 
 async def page_windows(conn: Connection, table: str) -> list[tuple[str, str]]:
@@ -91,7 +79,7 @@ async def search_window(
     key: LiteralString | None,
 ) -> list[tuple[Any, str]]:
     """Return (key, row as JSON) of a stretch's rows that fit one of the patterns."""
-    place = sql.SQL("AND t.namespace = %(namespace)s") if namespace is not None else sql.SQL("")
+    place = sql.SQL("") if namespace is None else _of_namespace(table)
     statement = sql.SQL(
         """
         SELECT {key}, d.document
@@ -129,6 +117,16 @@ async def search_window(
     return [(row[0], row[1]) for row in await cursor.fetchall()]
 
 
+def _of_namespace(table: str) -> sql.Composable:
+    """Return the condition that a row is of the namespace, its own or its owner's."""
+    if table not in OWNERS:
+        return sql.SQL("AND t.namespace = %(namespace)s")
+    owner, column = OWNERS[table]
+    return sql.SQL(
+        "AND EXISTS (SELECT FROM {owner} o WHERE o.id = t.{column} AND o.namespace = %(namespace)s)"
+    ).format(owner=sql.Identifier(owner), column=sql.Identifier(column))
+
+
 async def list_echoes(conn: Connection, ids: Sequence[int], *, namespace: str | None) -> list[int]:
     """Return the echoes of these episodes: what was written back of them."""
     cursor = await conn.execute(
@@ -158,72 +156,7 @@ async def count_held(conn: Connection, ids: Sequence[int]) -> int:
     )
 
 
-async def clear_references(
-    conn: Connection, table: str, ids: Sequence[int]
-) -> tuple[dict[str, int], set[str]]:
-    """Clear what points at rows that are about to go; return how much, and their namespaces."""
-    params: dict[str, Any] = {"ids": list(ids)}
-    cleared: dict[str, int] = {}
-    places: set[str] = set()
-    if table == "episodic_memory":
-        cleared["decision_outcomes.decision_id"] = await execute(
-            conn,
-            "UPDATE decision_outcomes SET decision_id = NULL WHERE decision_id = ANY(%(ids)s)",
-            params,
-        )
-        cleared["episodic_memory.related_memories"] = await execute(
-            conn,
-            """
-            UPDATE episodic_memory e
-            SET related_memories = ARRAY(
-                    SELECT r.id
-                    FROM unnest(e.related_memories) WITH ORDINALITY AS r (id, place)
-                    WHERE r.id <> ALL(%(ids)s)
-                    ORDER BY r.place
-                )
-            WHERE e.related_memories && %(ids)s::integer[]
-              AND e.id <> ALL(%(ids)s)
-            """,
-            params,
-        )
-        cursor = await conn.execute(
-            "SELECT DISTINCT namespace FROM episodic_memory WHERE id = ANY(%(ids)s)", params
-        )
-        places = {row[0] for row in await cursor.fetchall()}
-    if table == "semantic_memory":
-        cleared["semantic_memory.superseded_by"] = await execute(
-            conn,
-            "UPDATE semantic_memory SET superseded_by = NULL WHERE superseded_by = ANY(%(ids)s)",
-            params,
-        )
-        cleared["fact_history"] = await execute(
-            conn, "DELETE FROM fact_history WHERE fact_id = ANY(%(ids)s)", params
-        )
-        cleared["fact_sources"] = await execute(
-            conn, "DELETE FROM fact_sources WHERE fact_id = ANY(%(ids)s)", params
-        )
-    return {name: rows for name, rows in cleared.items() if rows}, places
-
-
-async def blank_holds(
-    conn: Connection, episode_ids: Sequence[int], *, namespace: str | None
-) -> int:
-    """Keep holds, and forget their reasons; return how many."""
-    return await execute(
-        conn,
-        """
-        UPDATE memory_holds h
-        SET reason = '(erased)'
-        FROM episodic_memory e
-        WHERE h.episode_id = ANY(%(ids)s)
-          AND e.id = h.episode_id
-          AND (%(namespace)s::text IS NULL OR e.namespace = %(namespace)s)
-        """,
-        {"ids": list(episode_ids), "namespace": namespace},
-    )
-
-
-async def delete_rows(conn: Connection, table: str, keys: Sequence[int]) -> list[int]:
+async def delete_rows(conn: Connection, table: str, keys: Sequence[Any]) -> list[Any]:
     """Delete the rows with these keys and return the keys of those that there were."""
     statement = sql.SQL("DELETE FROM {table} WHERE {key} = ANY(%(keys)s) RETURNING {key}").format(
         table=sql.Identifier(table), key=sql.Identifier(MEMORY_TABLES[table])

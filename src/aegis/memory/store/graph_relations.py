@@ -29,7 +29,7 @@ __all__ = [
 async def node_exists(
     conn: Connection, node: NodeRef, *, namespace: str, keep: bool = False
 ) -> bool:
-    """Return whether the namespace has an episode or a fact; `keep` it from being deleted.
+    """Return whether the namespace has an episode or a fact that lives; `keep` it there.
 
     Keeping writes, and so waits for the disk: reads do without.
     """
@@ -40,6 +40,7 @@ async def node_exists(
             FROM episodic_memory
             WHERE id = %(id)s
               AND namespace = %(namespace)s
+              AND (expires_at > now()) IS NOT FALSE
         """
     else:
         statement = """
@@ -47,6 +48,7 @@ async def node_exists(
             FROM semantic_memory
             WHERE id = %(id)s
               AND namespace = %(namespace)s
+              AND (expires_at > now()) IS NOT FALSE
         """
     if keep:
         statement += " FOR KEY SHARE"

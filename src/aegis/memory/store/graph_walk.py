@@ -42,11 +42,48 @@ _HOLDS: LiteralString = """
     AND (%(types)s::text[] IS NULL OR r.type = ANY(%(types)s))
     AND (%(as_of)s::timestamptz IS NULL OR r.valid_from IS NULL OR r.valid_from <= %(as_of)s)
     AND (r.valid_to IS NULL OR r.valid_to > coalesce(%(as_of)s::timestamptz, now()))
+    -- What an expired memory says is not told any more, though it waits for the sweep.
+    AND (
+        r.said_in_episode IS NULL
+        OR EXISTS (
+            SELECT
+            FROM episodic_memory e
+            WHERE e.id = r.said_in_episode
+              AND (e.expires_at > now()) IS NOT FALSE
+        )
+    )
+    AND (
+        r.said_in_fact IS NULL
+        OR EXISTS (
+            SELECT
+            FROM semantic_memory f
+            WHERE f.id = r.said_in_fact
+              AND (f.expires_at > now()) IS NOT FALSE
+        )
+    )
+"""
+
+#: Numbers of the nodes that have expired and wait for the sweep; few, and found by an index.
+_EXPIRED: LiteralString = """
+    SELECT e.id::bigint * 4
+    FROM episodic_memory e
+    WHERE e.namespace = %(namespace)s
+      AND e.expires_at <= now()
+    UNION ALL
+    SELECT f.id::bigint * 4 + 1
+    FROM semantic_memory f
+    WHERE f.namespace = %(namespace)s
+      AND f.expires_at <= now()
 """
 
 _WALK: LiteralString = (
     """
-    WITH RECURSIVE walk (node, depth) AS (
+    WITH RECURSIVE expired (node) AS MATERIALIZED (
+    """
+    + _EXPIRED
+    + """
+    ),
+    walk (node, depth) AS (
         SELECT %(start)s::bigint, 0
         UNION
         SELECT
@@ -62,6 +99,7 @@ _WALK: LiteralString = (
                     FROM graph_relations r
                     WHERE r.source = w.node
                       AND %(outward)s
+                      AND r.target NOT IN (SELECT x.node FROM expired x)
                       AND
     """
     + _HOLDS
@@ -75,6 +113,7 @@ _WALK: LiteralString = (
                     FROM graph_relations r
                     WHERE r.target = w.node
                       AND %(inward)s
+                      AND r.source NOT IN (SELECT x.node FROM expired x)
                       AND
     """
     + _HOLDS
@@ -230,6 +269,7 @@ async def list_nodes(
         FROM episodic_memory e
         WHERE e.id = ANY(%(episodes)s::int[])
           AND e.namespace = %(namespace)s
+          AND (e.expires_at > now()) IS NOT FALSE
         UNION ALL
         SELECT
             'fact',
@@ -241,6 +281,7 @@ async def list_nodes(
         FROM semantic_memory f
         WHERE f.id = ANY(%(facts)s::int[])
           AND f.namespace = %(namespace)s
+          AND (f.expires_at > now()) IS NOT FALSE
         UNION ALL
         SELECT
             'entity',

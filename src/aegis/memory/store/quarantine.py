@@ -1,6 +1,7 @@
-"""SQL over `memory_quarantine`: putting rows and old values aside, and back again.
+"""SQL over `memory_quarantine`: putting rows and old values aside; `quarantine_entries` undoes it.
 
-What is deleted or overwritten and what is put aside are one statement each.
+What is deleted or overwritten and what is put aside are one statement each, and what other tables
+hold of a row goes aside with it.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from typing import TYPE_CHECKING, Any, LiteralString
 
 from psycopg import sql
 
-from aegis.db import execute, fetch_all, fetch_optional, fetch_value
-from aegis.errors import Conflict, NotFound
+from aegis.db import execute, fetch_all
 from aegis.memory.audit.report import Quarantined
+from aegis.memory.store import sides
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,12 +26,7 @@ __all__ = [
     "move_namespace",
     "put_aside",
     "redate",
-    "restore_one",
 ]
-
-_CHANGEABLE = frozenset(
-    {"related_memories", "embedding", "embedding_model", "namespace", "timestamp"}
-)
 
 
 async def put_aside(
@@ -43,46 +39,53 @@ async def put_aside(
 ) -> int:
     """Move episodes that still say what was judged into quarantine; return how many went.
 
-    One that a decision belongs to stays.
+    What other tables hold of them goes along. One that a decision belongs to stays.
     """
+    params: dict[str, Any] = {"ids": list(ids), "digests": list(digests)}
+    cursor = await conn.execute(
+        """
+        SELECT e.id
+        FROM unnest(%(ids)s::int[], %(digests)s::text[]) AS j (id, digest)
+        JOIN episodic_memory e ON e.id = j.id
+        WHERE md5(e.summary) = j.digest
+          AND NOT EXISTS (SELECT FROM decision_outcomes d WHERE d.decision_id = e.id)
+        ORDER BY e.id
+        FOR UPDATE OF e
+        """,
+        params,
+    )
+    held = [row[0] for row in await cursor.fetchall()]
+    beside = await sides.read_side(conn, "episodic_memory", held)
+    why = dict(zip(ids, reasons, strict=True))
     return await execute(
         conn,
         """
         WITH judged AS (
             SELECT *
-            FROM unnest(%(ids)s::int[], %(digests)s::text[], %(reasons)s::text[])
-                AS j (id, digest, reason)
+            FROM unnest(%(ids)s::int[], %(reasons)s::text[], %(sides)s::text[])
+                AS j (id, reason, side)
         ),
         gone AS (
             DELETE FROM episodic_memory e
             USING judged j
             WHERE e.id = j.id
-              AND md5(e.summary) = j.digest
-              AND NOT EXISTS (SELECT FROM decision_outcomes d WHERE d.decision_id = e.id)
             RETURNING e.id, e.namespace, to_jsonb(e) - 'search' AS content
         )
         INSERT INTO memory_quarantine (
             namespace, source_table, source_row_id, action, kind, reason, content, links
         )
-        SELECT
-            g.namespace,
-            'episodic_memory',
-            g.id,
-            'deleted',
-            %(kind)s,
-            j.reason,
-            g.content,
-            -- Gone with the episode at the end of this statement; still seen here.
-            (
-                SELECT jsonb_agg(to_jsonb(l))
-                FROM decision_episodes l
-                WHERE l.episode_id = g.id
-            )
+        SELECT g.namespace, 'episodic_memory', g.id, 'deleted', %(kind)s, j.reason, g.content,
+               j.side::jsonb
         FROM gone g
         JOIN judged j ON j.id = g.id
         ORDER BY g.id
         """,
-        {"ids": list(ids), "digests": list(digests), "reasons": list(reasons), "kind": kind},
+        {
+            "ids": held,
+            "reasons": [why[row_id] for row_id in held],
+            "sides": [beside.get(row_id) for row_id in held],
+            "kind": kind,
+        },
     )
 
 
@@ -262,116 +265,3 @@ async def list_quarantined(
         """,
         {"namespace": namespace, "kind": kind, "after": after, "limit": limit},
     )
-
-
-async def restore_one(conn: Connection, entry_id: int, *, namespace: str | None) -> None:
-    """Put one entry back where it was, and forget it.
-
-    Raises:
-        NotFound: there is no such entry.
-        Conflict: its id or `source_id` is taken, or the row that was changed is gone.
-    """
-    entry = await fetch_optional(
-        conn,
-        Quarantined,
-        """
-        SELECT id, namespace, source_table, source_row_id, action, kind, reason,
-               content - 'embedding' AS content, created_at
-        FROM memory_quarantine
-        WHERE id = %(id)s
-          AND (%(namespace)s::text IS NULL OR namespace = %(namespace)s)
-        FOR UPDATE
-        """,
-        {"id": entry_id, "namespace": namespace},
-    )
-    if entry is None:
-        raise NotFound(f"There is no entry {entry_id} in quarantine.")
-    put = _put_back_row if entry.action == "deleted" else _put_back_values
-    if await put(conn, entry) == 0:
-        raise Conflict(
-            f"Entry {entry_id} cannot be restored: its row {entry.source_row_id} of "
-            f"{entry.source_table} is gone, or its id or source_id is taken by another one.",
-            code="restore_blocked",
-        )
-    await execute(conn, "DELETE FROM memory_quarantine WHERE id = %(id)s", {"id": entry_id})
-
-
-async def _put_back_row(conn: Connection, entry: Quarantined) -> int:
-    """Insert a row with all columns that it had and its table has; return how many (0 or 1)."""
-    cursor = await conn.execute(
-        """
-        SELECT a.attname
-        FROM pg_attribute a
-        WHERE a.attrelid = %(table)s::regclass
-          AND a.attnum > 0
-          AND NOT a.attisdropped
-          AND a.attgenerated = ''
-          -- A column that came later has its default.
-          AND EXISTS (
-              SELECT FROM memory_quarantine q WHERE q.id = %(id)s AND q.content ? a.attname::text
-          )
-        ORDER BY a.attnum
-        """,
-        {"table": entry.source_table, "id": entry.id},
-    )
-    names = [row[0] for row in await cursor.fetchall()]
-    statement = sql.SQL(
-        """
-        INSERT INTO {table} ({columns})
-        SELECT {values}
-        FROM memory_quarantine q
-        CROSS JOIN LATERAL jsonb_populate_record(NULL::{table}, q.content) AS was
-        WHERE q.id = %(id)s
-        ON CONFLICT DO NOTHING
-        """
-    ).format(
-        table=sql.Identifier(entry.source_table),
-        columns=sql.SQL(", ").join(map(sql.Identifier, names)),
-        values=sql.SQL(", ").join(sql.Identifier("was", name) for name in names),
-    )
-    put = await execute(conn, statement, {"id": entry.id})
-    if put:
-        await execute(
-            conn,
-            """
-            INSERT INTO decision_episodes (decision_id, episode_id, role)
-            SELECT l.decision_id, l.episode_id, l.role
-            FROM memory_quarantine q
-            CROSS JOIN LATERAL jsonb_populate_recordset(NULL::decision_episodes, q.links) AS l
-            JOIN decision_outcomes d ON d.id = l.decision_id
-            WHERE q.id = %(id)s
-            ON CONFLICT DO NOTHING
-            """,
-            {"id": entry.id},
-        )
-    return put
-
-
-async def _put_back_values(conn: Connection, entry: Quarantined) -> int:
-    """Give a row its old values back; return how many rows (0 or 1)."""
-    keys = await fetch_value(
-        conn,
-        "SELECT array_agg(k ORDER BY k) FROM memory_quarantine q, jsonb_object_keys(q.content) k "
-        "WHERE q.id = %(id)s",
-        {"id": entry.id},
-    )
-    names = [name for name in keys or () if name in _CHANGEABLE]
-    if not names:
-        return 0
-    statement = sql.SQL(
-        """
-        UPDATE {table} e
-        SET {assignments}
-        FROM memory_quarantine q
-        CROSS JOIN LATERAL jsonb_populate_record(NULL::{table}, q.content) AS was
-        WHERE q.id = %(id)s
-          AND e.id = q.source_row_id
-        """
-    ).format(
-        table=sql.Identifier(entry.source_table),
-        assignments=sql.SQL(", ").join(
-            sql.SQL("{} = {}").format(sql.Identifier(name), sql.Identifier("was", name))
-            for name in names
-        ),
-    )
-    return await execute(conn, statement, {"id": entry.id})

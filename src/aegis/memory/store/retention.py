@@ -220,9 +220,11 @@ async def count_protected(conn: Connection, namespace: str) -> dict[str, int]:
         SELECT 'decisions', count(*)
         FROM episodic_memory e
         WHERE e.namespace = %(namespace)s
-          AND (
-              e.id IN (SELECT decision_id FROM decision_outcomes)
-              OR e.id IN (SELECT episode_id FROM decision_episodes)
+          -- One set: an OR of two would read the table.
+          AND e.id IN (
+              SELECT decision_id FROM decision_outcomes WHERE decision_id IS NOT NULL
+              UNION
+              SELECT episode_id FROM decision_episodes
           )
         """,
         {"namespace": namespace},

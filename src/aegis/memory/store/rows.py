@@ -1,7 +1,6 @@
 """Rows of a memory table with every column, whatever revision added it, out and in again.
 
-The columns are read from the catalog, so that an archive holds what later revisions add, and what
-other tables hold of a row and lose with it (`ON DELETE CASCADE`) goes along as JSON.
+The columns are read from the catalog, so that an archive holds what later revisions add.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
     from aegis.db import Connection
 
-__all__ = ["Column", "Kind", "insert_rows", "insert_side", "list_columns", "read_rows", "read_side"]
+__all__ = ["Column", "Kind", "insert_rows", "list_columns", "read_rows"]
 
 #: How a column's values travel: as they are, as JSON text, as floats, or as PostgreSQL's text.
 Kind = Literal["integer", "bigint", "float", "boolean", "time", "json", "vector", "text",
@@ -37,9 +36,6 @@ _KINDS: dict[str, Kind] = {
     "integer[]": "integers",
 }
 _CASTS: dict[Kind, LiteralString] = {"json": "::text", "vector": "::real[]", "other": "::text"}
-
-#: What the history of a fact holds is the fact's, though no foreign key says so.
-_OWNED: dict[str, tuple[tuple[str, str], ...]] = {"semantic_memory": (("fact_history", "fact_id"),)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,31 +79,6 @@ async def read_rows(
     return await cursor.fetchall()
 
 
-async def read_side(conn: Connection, table: str, ids: Sequence[int]) -> dict[int, str]:
-    """Return what other tables hold of these rows: a JSON object, tables to rows, by id."""
-    found: dict[int, dict[str, str]] = {}
-    for other, column in await _dependents(conn, table):
-        cursor = await conn.execute(
-            sql.SQL(
-                """
-                SELECT t.{column}, jsonb_agg(to_jsonb(t))::text
-                FROM {table} t
-                WHERE t.{column} = ANY(%(ids)s)
-                GROUP BY t.{column}
-                """
-            ).format(column=sql.Identifier(column), table=sql.Identifier(other)),
-            {"ids": list(ids)},
-        )
-        for row_id, rows in await cursor.fetchall():
-            of = found.setdefault(row_id, {})
-            # A table of edges names a row at either end.
-            of[other] = rows if other not in of else f"{of[other][:-1]},{rows[1:]}"
-    return {
-        row_id: "{" + ",".join(f'"{name}":{rows}' for name, rows in sorted(of.items())) + "}"
-        for row_id, of in found.items()
-    }
-
-
 async def insert_rows(
     conn: Connection, table: str, names: Sequence[str], documents: Sequence[str]
 ) -> int:
@@ -123,43 +94,3 @@ async def insert_rows(
         """
     ).format(table=sql.Identifier(table), columns=columns)
     return await execute(conn, statement, {"documents": list(documents)})
-
-
-async def insert_side(conn: Connection, table: str, documents: Sequence[str]) -> None:
-    """Put back what `read_side` gave; what is there by now stays as it is."""
-    for other, _ in sorted(await _dependents(conn, table), key=lambda d: d[0]):
-        await execute(
-            conn,
-            sql.SQL(
-                """
-                INSERT INTO {table}
-                SELECT r.*
-                FROM unnest(%(documents)s::text[]) AS d (document)
-                CROSS JOIN LATERAL jsonb_populate_recordset(
-                    NULL::{table}, d.document::jsonb -> {name}
-                ) AS r
-                WHERE d.document::jsonb ? {name}
-                ON CONFLICT DO NOTHING
-                """
-            ).format(table=sql.Identifier(other), name=sql.Literal(other)),
-            {"documents": list(documents)},
-        )
-
-
-async def _dependents(conn: Connection, table: str) -> list[tuple[str, str]]:
-    """Return (table, column) of what is deleted with a row of `table`."""
-    cursor = await conn.execute(
-        """
-        SELECT c.conrelid::regclass::text, a.attname::text
-        FROM pg_constraint c
-        JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
-        WHERE c.contype = 'f'
-          AND c.confrelid = %(table)s::regclass
-          AND c.confdeltype = 'c'
-          AND cardinality(c.conkey) = 1
-        ORDER BY 1, 2
-        """,
-        {"table": table},
-    )
-    found = [(row[0], row[1]) for row in await cursor.fetchall()]
-    return [*found, *_OWNED.get(table, ())]

@@ -127,7 +127,7 @@ COLUMN_COMMENTS = {
         "kind": "Which check of the audit found it.",
         "reason": "Why, in words.",
         "content": "The whole row, or the old values of what was changed.",
-        "links": "Links of decisions to it that went with the row; NULL for none.",
+        "links": "What other tables held of the row and lost with it, by table; NULL for nothing.",
         "created_at": "When it was put aside.",
     },
 }

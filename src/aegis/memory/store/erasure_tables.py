@@ -1,0 +1,91 @@
+"""Which tables hold words of memories, and why the others hold none.
+
+Invariant: every table of the schema is named here once; a test fails for one that is not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, LiteralString
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["CLEARED", "MEMORY_TABLES", "OUTSIDE", "OWNERS", "WORDLESS", "unclassified"]
+
+#: What holds words of memories, in the order of deletion, and the column that tells rows.
+MEMORY_TABLES: dict[str, LiteralString] = {
+    "decision_outcomes": "id",
+    "fact_history": "fact_id",
+    "fact_sources": "id",
+    "semantic_memory": "id",
+    "memory_holds": "episode_id",
+    "memory_proposals": "id",
+    "memory_quarantine": "id",
+    "graphiti_failures": "episode_id",
+    # Before the items: a text that is still to be embedded need not be in the item's value.
+    "store_vectors": "item_id",
+    "store_items": "id",
+    "episodic_memory": "id",
+    # After what they say: most of the graph goes with its memories.
+    "graph_relations": "id",
+    "graph_merges": "id",
+    "graph_entities": "id",
+    "memory_consolidation": "namespace",
+}
+
+#: Tables without a namespace of their own: whose it is, and the column that says which row.
+OWNERS: dict[str, tuple[LiteralString, LiteralString]] = {
+    "memory_holds": ("episodic_memory", "episode_id"),
+    "graphiti_failures": ("episodic_memory", "episode_id"),
+    "store_vectors": ("store_items", "item_id"),
+}
+
+#: What is cleared of the subject's words in a way of its own, after the rows.
+CLEARED: dict[str, str] = {
+    "memory_terms": "Single words: those of the names, and of namespaces that lost rows, go.",
+    "memory_namespaces": "Word statistics of namespaces that lost rows; they are counted anew.",
+    "memory_policies": "Named by namespace and type; a policy that names the subject goes.",
+    "embedding_models": "The last error may quote a text; it is blanked.",
+}
+
+#: What holds numbers, vectors and fixed words alone, and goes with the rows that it is about.
+WORDLESS: dict[str, str] = {
+    "decision_episodes": "Ids and a role; goes with the decision or the episode.",
+    "episodic_vectors": "Vectors of a second model; go with the episode, by a foreign key.",
+    "semantic_vectors": "Vectors of a second model; go with the fact, by a foreign key.",
+    "graph_queue": "Ids of what is to be read; deleted with the episode or fact.",
+    "memory_usage": "How often an episode was recalled; goes with it.",
+    "memory_archives": "Ids and paths; the files themselves are searched and rewritten.",
+    "memory_erasures": "The proofs: keyed digests, and nothing that names anybody.",
+}
+
+_KEYS = "Belongs to the keys of the API, a contract with its holder that no memory goes into."
+_OTHERS = "Written by other programs, which have to erase it themselves; told of, not deleted."
+
+#: What is no memory: an erasure tells how many rows speak of the subject, and leaves them.
+OUTSIDE: dict[str, str] = {
+    "api_key_limits": _KEYS,
+    "api_key_meters": _KEYS,
+    "api_key_old_hashes": _KEYS,
+    "api_key_secrets": _KEYS,
+    "api_keys": _KEYS,
+    "api_quota_ledger": _KEYS,
+    "api_tiers": _KEYS,
+    "api_usage_events": _KEYS,
+    "billing_events": "Bills, which the law wants kept.",
+    "claude_sessions": _OTHERS,
+    "competitor_changes": _OTHERS,
+    "competitor_pages": _OTHERS,
+    "competitors": _OTHERS,
+    "container_metrics": _OTHERS,
+    "deep_briefing_jobs": _OTHERS,
+    "infra_anomaly_alerts": _OTHERS,
+    "workflow_executions": _OTHERS,
+    "workflows": _OTHERS,
+}
+
+
+def unclassified(tables: Iterable[str]) -> list[str]:
+    """Return the tables of which nothing is said here, or more than one thing, sorted."""
+    said = [*MEMORY_TABLES, *CLEARED, *WORDLESS, *OUTSIDE]
+    return sorted(table for table in tables if said.count(table) != 1)
