@@ -114,6 +114,7 @@ def test_without_halfvec_its_indexes_wait_for_a_newer_pgvector(empty_dsn: str) -
     assert migrate.check(empty_dsn) == [
         "index episodic_memory.idx_episodic_embedding_minilm is missing",
         "index semantic_memory.idx_semantic_embedding_minilm is missing",
+        "index store_vectors.idx_store_embedding_minilm is missing",
     ]
     migrate.upgrade(empty_dsn)
     assert migrate.check(empty_dsn) == []

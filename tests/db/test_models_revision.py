@@ -7,7 +7,6 @@ import pytest
 
 from aegis.db import migrate
 from aegis.errors import AegisError
-from tests.db.rows import MODERN_ROWS
 
 pytestmark = pytest.mark.servers("18", "16")
 
@@ -29,7 +28,12 @@ def test_the_model_that_most_rows_carry_becomes_the_active_one(empty_dsn: str) -
     migrate.upgrade(empty_dsn, "0008")
     run(
         empty_dsn,
-        MODERN_ROWS,
+        """
+        INSERT INTO episodic_memory (event_type, summary, embedding, embedding_model)
+        SELECT 'n', 'many ' || n, array_fill(n::float4, ARRAY[384])::vector,
+               'all-MiniLM-L6-v2-onnx-int8'
+        FROM generate_series(1, 20) AS n
+        """,
         """
         INSERT INTO episodic_memory (event_type, summary, embedding, embedding_model)
         VALUES ('n', 'few', '[1,2]', 'few/2'), ('n', 'no name', '[1,2]', NULL)

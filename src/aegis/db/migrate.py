@@ -252,8 +252,10 @@ def run_upgrade(conn: psycopg.Connection, target: str) -> None:
     if goal is not None and goal > (before or ""):
         _run("upgrade", conn, goal, first=before is None)
     # An old pgvector could not build these; on most days there is nothing to do.
-    if (read_status(conn).revision or "") >= "0003":
-        conn.execute(revision_module("0003").MODEL_INDEXES)
+    reached = read_status(conn).revision or ""
+    for revision in ("0003", "0013"):
+        if reached >= revision:
+            conn.execute(revision_module(revision).MODEL_INDEXES)
     conn.commit()
 
 

@@ -62,7 +62,10 @@ api_tiers = Table(
     Column("rollover_limit", Integer, nullable=False, server_default=text("0")),
     timestamp_now("updated_at", nullable=False),
     PrimaryKeyConstraint("name", name="api_tiers_pkey"),
-    CheckConstraint("name IN ('free', 'developer', 'pro', 'enterprise')", name="ck_api_tiers_name"),
+    # The cast keeps a dump's spelling of it the same.
+    CheckConstraint(
+        "name::text IN ('free', 'developer', 'pro', 'enterprise')", name="ck_api_tiers_name"
+    ),
     CheckConstraint(
         "rate_limit > 0 AND monthly_quota >= 0 AND price_usd >= 0 AND rollover_limit >= 0",
         name="ck_api_tiers_amounts",

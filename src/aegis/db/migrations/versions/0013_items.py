@@ -21,6 +21,23 @@ down_revision = "0012"
 branch_labels = None
 depends_on = None
 
+#: `aegis.db.migrate.upgrade` runs this again, as it does that of 0003.
+MODEL_INDEXES = """
+DO $$
+BEGIN
+    IF to_regtype('halfvec') IS NULL THEN
+        RAISE NOTICE 'pgvector before 0.7 has no halfvec: items are searched by scanning';
+        RETURN;
+    END IF;
+    IF to_regclass('idx_store_embedding_minilm') IS NULL THEN
+        CREATE INDEX idx_store_embedding_minilm
+            ON store_vectors USING hnsw ((embedding::halfvec(384)) halfvec_cosine_ops)
+            WHERE embedding_model = 'all-MiniLM-L6-v2-onnx-int8';
+    END IF;
+END
+$$
+"""
+
 TABLES = (
     """
     CREATE TABLE store_items (
@@ -66,19 +83,7 @@ TABLES = (
     CREATE INDEX idx_store_vectors_pending ON store_vectors (item_id, field)
         WHERE embedding IS NULL
     """,
-    """
-    DO $$
-    BEGIN
-        IF to_regtype('halfvec') IS NULL THEN
-            RAISE NOTICE 'pgvector before 0.7 has no halfvec: items are searched by scanning';
-            RETURN;
-        END IF;
-        CREATE INDEX idx_store_embedding_minilm
-            ON store_vectors USING hnsw ((embedding::halfvec(384)) halfvec_cosine_ops)
-            WHERE embedding_model = 'all-MiniLM-L6-v2-onnx-int8';
-    END
-    $$
-    """,
+    MODEL_INDEXES,
 )
 
 COLUMN_COMMENTS = {

@@ -48,7 +48,7 @@ STATEMENTS = (
         updated_at TIMESTAMPTZ NOT NULL DEFAULT NOW(),
         CONSTRAINT api_tiers_pkey PRIMARY KEY (name),
         CONSTRAINT ck_api_tiers_name
-            CHECK (name IN ('free', 'developer', 'pro', 'enterprise')),
+            CHECK (name::text IN ('free', 'developer', 'pro', 'enterprise')),
         CONSTRAINT ck_api_tiers_amounts CHECK (
             rate_limit > 0
             AND monthly_quota >= 0
