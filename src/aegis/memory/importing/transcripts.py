@@ -10,7 +10,6 @@ back in the session's own.
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,6 +19,7 @@ from aegis.memory.importing.fields import clean, members, text_of
 from aegis.memory.importing.items import BrokenItem, Item, PassedOver, Place, Source
 from aegis.memory.importing.lines import file_size, find_files, parse_object, read_lines
 from aegis.memory.models import NewEpisode
+from aegis.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -42,17 +42,6 @@ _MAX_CALLS = 1_000
 _MACHINE_MADE = ("<local-command-", "<command-name>", "<command-message>", "<system-reminder>",
                  "<bash-stdout>", "<bash-stderr>", "Caveat: The messages below",
                  "[Request interrupted by user")  # fmt: skip
-
-
-#: What looks like a credential in a tool's input or message: by its prefix, or by what it is
-#: assigned to.
-_SECRET = re.compile(
-    r"\b(?:sk|pk|rk)[-_][\w-]{16,}|\bgh[oprsu]_\w{20,}|\bgithub_pat_\w{20,}|\bxox[a-z]-[\w-]{10,}"
-    r"|\bAKIA[A-Z0-9]{16}\b|\beyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*"
-    r"|((?i:bearer\s+|basic\s+|://[^\s:/@]+:"
-    r"|[\w-]*(?:password|passwd|secret|token|api_?key)[\w-]*[\\\"']*\s*[=:]\s*[\\\"']*))"
-    r"[^\s\"'\\@]{4,}"
-)
 
 
 @dataclass(slots=True)
@@ -204,7 +193,7 @@ def _user(
         )
     for number, block in enumerate(failures):
         tool, call = session.calls.get(text_of(block.get("tool_use_id")), ("tool", ""))
-        said = _redact("\n".join(_texts(block.get("content"))))[:MAX_ERROR]
+        said = redact("\n".join(_texts(block.get("content"))))[:MAX_ERROR]
         yield _item(
             session, line, place, position,
             event_type="tool_error",
@@ -281,9 +270,6 @@ def _remember_call(session: _Session, block: dict[str, Any]) -> None:
         preview = json.dumps(block.get("input"), ensure_ascii=False)
     except RecursionError:
         preview = ""
-    preview = _redact(preview[: 10 * MAX_PREVIEW])[:MAX_PREVIEW]
+    preview = redact(preview[: 10 * MAX_PREVIEW])[:MAX_PREVIEW]
     session.calls[text_of(block.get("id"))] = (text_of(block.get("name"))[:100] or "tool", preview)
 
-
-def _redact(text: str) -> str:
-    return _SECRET.sub(lambda match: f"{match[1] or ''}[secret]", text)

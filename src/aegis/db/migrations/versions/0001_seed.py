@@ -359,6 +359,8 @@ def downgrade() -> None:
     # What a later revision set aside on its way down belongs to rows that are gone now.
     op.execute("DROP TABLE IF EXISTS aegis_kept_0003, aegis_kept_0007")
     op.execute("DROP TABLE IF EXISTS aegis_kept_0013_items, aegis_kept_0013_vectors")
+    for kept in ("sessions", "events", "usage", "prices"):
+        op.execute(f"DROP TABLE IF EXISTS aegis_kept_0017_{kept}")
     for name in reversed(TABLES):
         op.execute(f"DROP TABLE {name}")
     op.execute("DROP TYPE memory_importance")
