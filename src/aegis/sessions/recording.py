@@ -36,13 +36,12 @@ async def apply_events(conn: Connection, events: Sequence[NewEvent]) -> int:
     """Record events and what follows from them for their sessions; return how many were new."""
     if not events:
         return 0
-    firsts = [(e.parent, e.namespace, e.at, None) for e in events if e.parent is not None]
-    firsts = [(p, n, at, None) for p, n, at, _ in firsts if p is not None]
-    await store.insert_sessions(
-        conn, [*firsts, *((e.session_id, e.namespace, e.at, e.parent) for e in events)]
-    )
+    parents = [(e.parent, e.namespace, e.at, None) for e in events if e.parent is not None]
+    own = [(e.session_id, e.namespace, e.at, e.parent) for e in events]
+    await store.insert_sessions(conn, [*parents, *own])
     rows = await store.lock_sessions(conn, sorted({e.session_id for e in events}))
     new = await store.insert_events(conn, events, rows)
+    count = len(new)
     changed: dict[str, SessionRow] = {}
     for event in events:
         row = changed.get(event.session_id, rows[event.session_id])
@@ -51,7 +50,7 @@ async def apply_events(conn: Connection, events: Sequence[NewEvent]) -> int:
             new.discard((row.id, event.key))
             changed[event.session_id] = lifecycle.after(row, event)
     await store.save_rows(conn, list(changed.values()))
-    return len({(e.session_id, e.key) for e in events if e.session_id in changed})
+    return count
 
 
 async def drain(db: Database, folder: Path, *, wait_s: float) -> int | None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from aegis.memory.importing.items import Event
     from aegis.memory.importing.lines import Line
 
-__all__ = ["open_source"]
+__all__ = ["Conversation", "finish", "open_source", "read_line", "title_of"]
 
 #: Beyond this a prompt or an answer is cut: pasted files, not words.
 MAX_TEXT = 50_000
@@ -56,7 +56,7 @@ class _Answer:
     texts: list[str] = field(default_factory=list[str])
 
 
-class _Session:
+class Conversation:
     """What has been read of one file."""
 
     def __init__(self, title: str | None) -> None:
@@ -80,7 +80,7 @@ def _of_subagent(file: Path) -> bool:
 def _events(files: list[Path]) -> Iterator[Event]:
     before = 0
     for file in files:
-        session = _Session(_title(file))
+        session = Conversation(_title(file))
         end = 0
         for line in read_lines(file):
             end = line.end
@@ -94,8 +94,8 @@ def _events(files: list[Path]) -> Iterator[Event]:
                     # The session is being written: the next import reads the whole line.
                     yield PassedOver(what="unfinished line", position=before + end)
                 continue
-            yield from _read(session, parsed, place, before + end)
-        yield from _finish(session)
+            yield from read_line(session, parsed, place, before + end)
+        yield from finish(session)
         before += end
 
 
@@ -115,16 +115,21 @@ _TITLE_MARKS = (b'"customTitle"', b'"aiTitle"', b'"summary"')
 
 def _titles(line: Line) -> Iterator[tuple[str, str]]:
     try:
-        parsed = parse_object(line)
+        yield from title_of(parse_object(line))
     except InvalidInput:
         return
+
+
+def title_of(parsed: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the titles that a line gives its session, each with the field that it stands in."""
     for name in ("customTitle", "aiTitle", "summary"):
         title = parsed.get(name)
         if isinstance(title, str) and title.strip() and "message" not in parsed:
             yield name, title.strip()[:MAX_PREVIEW]
 
 
-def _read(session: _Session, line: dict[str, Any], place: Place, position: int) -> Iterator[Event]:
+def read_line(session: Conversation, line: dict[str, Any], place: Place, position: int) -> Iterator[Event]:
+    """Yield what a line completes; an answer goes on until another message begins."""
     kind = line.get("type")
     if kind not in ("user", "assistant"):
         what = f"line of type {kind:.40}" if isinstance(kind, str) else "line without a type"
@@ -158,11 +163,11 @@ def _not_said(line: dict[str, Any]) -> str | None:
 
 
 def _assistant(
-    session: _Session, line: dict[str, Any], message: dict[str, Any], place: Place, position: int
+    session: Conversation, line: dict[str, Any], message: dict[str, Any], place: Place, position: int
 ) -> Iterator[Event]:
     message_id = text_of(message.get("id")) or text_of(line.get("requestId")) or line["uuid"]
     if session.answer is not None and session.answer.message_id != message_id:
-        yield from _finish(session)
+        yield from finish(session)
     for block in members(message.get("content")):
         if block.get("type") == "tool_use":
             _remember_call(session, block)
@@ -178,7 +183,7 @@ def _assistant(
 
 
 def _user(
-    session: _Session, line: dict[str, Any], message: dict[str, Any], place: Place, position: int
+    session: Conversation, line: dict[str, Any], message: dict[str, Any], place: Place, position: int
 ) -> Iterator[Event]:
     content = message.get("content")
     failures = [b for b in members(content) if b.get("type") == "tool_result" and b.get("is_error")]
@@ -186,7 +191,7 @@ def _user(
     if not prompt and not failures:
         yield PassedOver(what="tool result or command", position=position)
         return
-    yield from _finish(session)
+    yield from finish(session)
     if prompt:
         yield _item(
             session, line, place, position, event_type="user_prompt", text=prompt, key=line["uuid"]
@@ -203,7 +208,8 @@ def _user(
         )  # fmt: skip
 
 
-def _finish(session: _Session) -> Iterator[Event]:
+def finish(session: Conversation) -> Iterator[Event]:
+    """Yield the answer that was being read, if there is one."""
     answer, session.answer = session.answer, None
     if answer is not None:
         yield _item(
@@ -217,7 +223,7 @@ def _finish(session: _Session) -> Iterator[Event]:
 
 
 def _item(
-    session: _Session,
+    session: Conversation,
     line: dict[str, Any],
     place: Place,
     position: int,
@@ -262,7 +268,7 @@ def _texts(content: Any) -> list[str]:
     return [text for text in texts if text]
 
 
-def _remember_call(session: _Session, block: dict[str, Any]) -> None:
+def _remember_call(session: Conversation, block: dict[str, Any]) -> None:
     while len(session.calls) >= _MAX_CALLS:
         del session.calls[next(iter(session.calls))]
     # Tool inputs hold files and secrets: only the beginning of a failed one is ever stored.
