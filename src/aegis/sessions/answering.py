@@ -75,9 +75,7 @@ def framed(text: str) -> str:
     return _FRAME.format(text)
 
 
-def _helpful(
-    hits: Sequence[Hit], event: NewEvent, given: set[int], *, own: bool
-) -> Sequence[Hit]:
+def _helpful(hits: Sequence[Hit], event: NewEvent, given: set[int], *, own: bool) -> Sequence[Hit]:
     asked = f" {normalised(event.text or '')} "
     return [
         hit

@@ -173,9 +173,7 @@ def _waiting(folder: Path) -> list[Path]:
         names = sorted(os.listdir(folder))  # noqa: PTH208 (a folder that may not be there)
     except OSError:
         return []
-    return [
-        folder / n for n in names if n.startswith(("batch-", "late-")) and n.endswith(".jsonl")
-    ]
+    return [folder / n for n in names if n.startswith(("batch-", "late-")) and n.endswith(".jsonl")]
 
 
 @contextmanager

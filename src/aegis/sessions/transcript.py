@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from aegis.memory.importing.items import Event
     from aegis.sessions.models import Message
 
-__all__ = ["Part", "read_parts"]
+__all__ = ["Part", "identify", "read_parts"]
 
 #: Lines to a part.
 _PART = 1_000
@@ -37,6 +37,7 @@ _PART = 1_000
 _ENDS = ("end_turn", "stop_sequence", "max_tokens", "refusal")
 _INTERRUPTED = "[Request interrupted by user"
 _MAX_TEXT, _MAX_NAME = 2_000, 200
+_MAX_CALLS, _MAX_HEAD = 1_000, 1_000
 
 
 @dataclass(slots=True)
@@ -61,6 +62,41 @@ class Part:
     broken: int = 0
 
 
+class _Reading:
+    """What is carried from line to line."""
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace = namespace
+        self.conversation = Conversation(None)
+        #: Tool calls without a result so far, by id.
+        self.calls: dict[str, dict[str, Any]] = {}
+
+    def remember(self, block: dict[str, Any]) -> None:
+        while len(self.calls) >= _MAX_CALLS:
+            del self.calls[next(iter(self.calls))]
+        self.calls[block["id"]] = _call(block)
+
+
+def identify(path: Path) -> tuple[str, datetime] | None:
+    """Return the session and the time that a transcript begins with; None where it names none.
+
+    Raises:
+        InvalidInput: the file cannot be read.
+    """
+    for number, line in enumerate(read_lines(path)):
+        try:
+            parsed = parse_object(line)
+            at = validate.parse_time("timestamp", text_of(parsed.get("timestamp")))
+        except InvalidInput:
+            if number > _MAX_HEAD:
+                return None
+            continue
+        session_id = clean(text_of(parsed.get("sessionId")))
+        if session_id and len(session_id) <= 100:
+            return session_id, at
+    return None
+
+
 def read_parts(path: Path, *, start: int, namespace: str, final: bool) -> Iterator[Part]:
     """Yield the lines of a transcript from `start`, some at a time; blocks.
 
@@ -69,11 +105,13 @@ def read_parts(path: Path, *, start: int, namespace: str, final: bool) -> Iterat
     Raises:
         InvalidInput: the file cannot be read.
     """
-    conversation = Conversation(None)
+    reading = _Reading(namespace)
+    conversation = reading.conversation
     part = Part(offset=start)
     held: int | None = None
     count = 0
     before = start
+    over = False
     for line in read_lines(path, start=start):
         if not line.terminated and not final:
             break
@@ -85,10 +123,9 @@ def read_parts(path: Path, *, start: int, namespace: str, final: bool) -> Iterat
             part.broken += 1
             before = part.offset = line.end
             continue
-        _look_at(part, parsed, namespace)
+        _look_at(part, parsed, reading)
         part.episodes += _episodes(read_line(conversation, parsed, place, line.end))
-        if _is_over(parsed):
-            part.episodes += _episodes(finish(conversation))
+        over = _is_over(parsed) or (over and parsed.get("type") not in ("user", "assistant"))
         if conversation.answer is None:
             held = None
         elif conversation.answer.place.number == line.number:
@@ -98,7 +135,7 @@ def read_parts(path: Path, *, start: int, namespace: str, final: bool) -> Iterat
         if count % _PART == 0:
             yield part
             part = Part(offset=part.offset)
-    if final:
+    if final or over:
         part.episodes += _episodes(finish(conversation))
         part.offset = before
     yield part
@@ -112,7 +149,7 @@ def _episodes(events: Iterator[Event]) -> list[NewEpisode]:
     ]
 
 
-def _look_at(part: Part, line: dict[str, Any], namespace: str) -> None:
+def _look_at(part: Part, line: dict[str, Any], reading: _Reading) -> None:
     for name, title in title_of(line):
         if name == "customTitle" or part.title is None or name == "aiTitle":
             part.title = clean(title)[:_MAX_NAME]
@@ -134,12 +171,12 @@ def _look_at(part: Part, line: dict[str, Any], namespace: str) -> None:
     body: Any = line.get("message")
     if isinstance(body, dict) and line.get("type") in ("user", "assistant"):
         said = cast("dict[str, Any]", body)
-        part.events += _happened(line, said, at, namespace)
+        part.events += _happened(line, said, at, reading)
         part.interrupted = _first_text(said.get("content")).startswith(_INTERRUPTED)
 
 
 def _happened(
-    line: dict[str, Any], message: dict[str, Any], at: datetime, namespace: str
+    line: dict[str, Any], message: dict[str, Any], at: datetime, reading: _Reading
 ) -> Iterator[NewEvent]:
     """Yield the events that a line tells of, keyed as a hook would have keyed them."""
     session_id = clean(text_of(line.get("sessionId")))
@@ -150,7 +187,7 @@ def _happened(
             event=name,
             at=at,
             session_id=session_id,
-            namespace=namespace,
+            namespace=reading.namespace,
             source="transcript",
             cwd=clean(text_of(line.get("cwd")))[:1_000] or None,
             **more,
@@ -160,10 +197,16 @@ def _happened(
     if line["type"] == "assistant":
         for block in members(content):
             if block.get("type") == "tool_use" and text_of(block.get("id")):
-                yield event("PostToolUse", f"tool:{block['id']}", **_call(block))
+                reading.remember(block)
         if _is_over(line):
             yield event("Stop", f"line:{text_of(line.get('uuid'))}")
         return
+    for block in members(content):
+        call = reading.calls.pop(text_of(block.get("tool_use_id")), None)
+        if block.get("type") == "tool_result" and call is not None:
+            failed = block.get("is_error") is True
+            name = "PostToolUseFailure" if failed else "PostToolUse"
+            yield event(name, f"tool:{block['tool_use_id']}", failed=failed, **call)
     text = _first_text(content)
     own_words = line.get("isMeta") is not True and not text.startswith(("<", "[Request", "Caveat:"))
     if text and own_words and text_of(line.get("uuid")):

@@ -91,9 +91,7 @@ claude_sessions = Table(
     CheckConstraint(
         "source = ANY (ARRAY['hook'::text, 'transcript'::text])", name="ck_claude_sessions_source"
     ),
-    Index(
-        "idx_claude_sessions_started_at", "namespace", text("started_at DESC"), text("id DESC")
-    ),
+    Index("idx_claude_sessions_started_at", "namespace", text("started_at DESC"), text("id DESC")),
     Index(
         "idx_claude_sessions_parent_id",
         "parent_id",

@@ -40,9 +40,7 @@ class Line:
     terminated: bool
 
 
-def read_lines(
-    path: Path, *, max_bytes: int = MAX_LINE_BYTES, start: int = 0
-) -> Iterator[Line]:
+def read_lines(path: Path, *, max_bytes: int = MAX_LINE_BYTES, start: int = 0) -> Iterator[Line]:
     """Yield the lines of a file that are not blank; `start` is where a line begins, in bytes.
 
     Raises:

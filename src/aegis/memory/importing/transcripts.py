@@ -128,7 +128,9 @@ def title_of(parsed: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, title.strip()[:MAX_PREVIEW]
 
 
-def read_line(session: Conversation, line: dict[str, Any], place: Place, position: int) -> Iterator[Event]:
+def read_line(
+    session: Conversation, line: dict[str, Any], place: Place, position: int
+) -> Iterator[Event]:
     """Yield what a line completes; an answer goes on until another message begins."""
     kind = line.get("type")
     if kind not in ("user", "assistant"):
@@ -163,7 +165,11 @@ def _not_said(line: dict[str, Any]) -> str | None:
 
 
 def _assistant(
-    session: Conversation, line: dict[str, Any], message: dict[str, Any], place: Place, position: int
+    session: Conversation,
+    line: dict[str, Any],
+    message: dict[str, Any],
+    place: Place,
+    position: int,
 ) -> Iterator[Event]:
     message_id = text_of(message.get("id")) or text_of(line.get("requestId")) or line["uuid"]
     if session.answer is not None and session.answer.message_id != message_id:
@@ -183,7 +189,11 @@ def _assistant(
 
 
 def _user(
-    session: Conversation, line: dict[str, Any], message: dict[str, Any], place: Place, position: int
+    session: Conversation,
+    line: dict[str, Any],
+    message: dict[str, Any],
+    place: Place,
+    position: int,
 ) -> Iterator[Event]:
     content = message.get("content")
     failures = [b for b in members(content) if b.get("type") == "tool_result" and b.get("is_error")]
@@ -278,4 +288,3 @@ def _remember_call(session: Conversation, block: dict[str, Any]) -> None:
         preview = ""
     preview = redact(preview[: 10 * MAX_PREVIEW])[:MAX_PREVIEW]
     session.calls[text_of(block.get("id"))] = (text_of(block.get("name"))[:100] or "tool", preview)
-

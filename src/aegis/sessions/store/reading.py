@@ -215,9 +215,7 @@ async def list_events(
     """Return events in the order they came: the last ones, or those after an id."""
     where: dict[str, object] = {"namespace": namespace, "session_id": session_id, "limit": limit}
     if after is not None:
-        return await fetch_all(
-            conn, SessionEvent, _EVENTS + _AFTER, {**where, "after": after}
-        )
+        return await fetch_all(conn, SessionEvent, _EVENTS + _AFTER, {**where, "after": after})
     rows = await fetch_all(conn, SessionEvent, _EVENTS + _LAST, where)
     return rows[::-1]
 

@@ -1,4 +1,4 @@
-"""SQL that writes events: sessions are locked in one order, so that writers never wait in a ring."""
+"""SQL that writes events. Sessions are locked in one order: writers never wait in a ring."""
 
 from __future__ import annotations
 
