@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from aegis.db import Database
     from aegis.memory import Memory
     from aegis.memory.embedding import Embedder
+    from aegis.sessions.service import Sessions
 
 __all__ = ["Aegis", "Bridge", "Connecting", "connect", "unwrap"]
 
@@ -31,10 +32,11 @@ T = TypeVar("T")
 
 
 class Aegis:
-    """An open client. `memory` is the agent's memory, `db` the pool beneath."""
+    """An open client. `memory` is the agent's memory, `sessions` what it did, `db` the pool beneath."""
 
     def __init__(self, db: Database, embedder: Embedder | None, settings: Settings) -> None:
         from aegis.memory import Memory
+        from aegis.sessions.service import Sessions
 
         #: Into the event loop in which this was opened.
         self.bridge = Bridge()
@@ -42,6 +44,7 @@ class Aegis:
         self.embedder = embedder
         self.settings = settings
         self.memory: Memory = Memory(db, embedder, namespace=settings.namespace)
+        self.sessions: Sessions = Sessions(self.memory)
 
 
 class Connecting:

@@ -11,9 +11,10 @@ from fastapi.routing import APIRoute
 from aegis.client import Aegis
 from aegis.errors import InvalidInput
 from aegis.memory import Memory
+from aegis.sessions.service import Sessions
 from aegis.wire.plain import plain
 
-__all__ = ["ClientOf", "KnownParameters", "MemoryOf", "answer"]
+__all__ = ["ClientOf", "KnownParameters", "MemoryOf", "SessionsOf", "answer"]
 
 
 def _client(request: Request) -> Aegis:
@@ -24,6 +25,10 @@ def _client(request: Request) -> Aegis:
 
 def _memory(request: Request) -> Memory:
     return _client(request).memory
+
+
+def _sessions(request: Request) -> Sessions:
+    return _client(request).sessions
 
 
 def _known_parameters(request: Request) -> None:
@@ -41,6 +46,7 @@ def _known_parameters(request: Request) -> None:
 KnownParameters = Depends(_known_parameters)
 ClientOf = Annotated[Aegis, Depends(_client)]
 MemoryOf = Annotated[Memory, Depends(_memory)]
+SessionsOf = Annotated[Sessions, Depends(_sessions)]
 
 
 def answer(value: Any, status: int = 200) -> Response:

@@ -13,6 +13,7 @@ from aegis.mcp.facts import fact_tools
 from aegis.mcp.memory import memory_tools
 from aegis.mcp.prompts import add_prompts
 from aegis.mcp.resources import add_resources
+from aegis.mcp.sessions import session_tools
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -37,7 +38,12 @@ def create_server(memory: Memory) -> MCPServer:
         title="Aegis",
         version=__version__,
         instructions=INSTRUCTIONS,
-        tools=[*memory_tools(memory), *fact_tools(memory), *decision_tools(memory)],
+        tools=[
+            *memory_tools(memory),
+            *fact_tools(memory),
+            *decision_tools(memory),
+            *session_tools(memory),
+        ],
         log_level="WARNING",
         subscriptions=False,
     )

@@ -29,6 +29,7 @@ __all__ = [
     "release_memory",
     "serve_mcp",
     "sweep_items",
+    "watch_sessions",
 ]
 
 _log = logging.getLogger("aegis.serve")
@@ -39,6 +40,9 @@ _LONGEST_PAUSE_S = 300.0
 _BATCH = 512
 #: Seconds between looks for items that have expired.
 _SWEEP_S = 60.0
+#: Seconds between looks into the spool of hooks, and between sweeps of sessions.
+_SPOOL_S = 1.0
+_SESSIONS_S = 60.0
 #: Seconds between looks at the embedded server; doubled, up to the other, while it does not start.
 _LOOK_S = 1.0
 _LONGEST_LOOK_S = 60.0
@@ -150,6 +154,28 @@ async def sweep_items(client: Aegis) -> None:
         else:
             if swept:
                 _log.info("serve.swept", extra={"items": swept})
+
+
+async def watch_sessions(client: Aegis) -> None:
+    """Write what hooks put into the spool, and sweep sessions, for ever; failures are tried again.
+
+    Looking into an empty spool asks the file system, not the database.
+    """
+    loop = asyncio.get_running_loop()
+    sweep_at = loop.time()
+    pause = _SPOOL_S
+    while True:
+        await asyncio.sleep(pause)
+        try:
+            drained = await client.sessions.drain()
+            if drained or loop.time() >= sweep_at:
+                sweep_at = loop.time() + _SESSIONS_S
+                swept = await client.sessions.sweep()
+                _log.debug("serve.sessions_swept", extra={"closed": len(swept.closed)})
+            pause = _SPOOL_S
+        except AegisError as error:
+            pause = min(pause * 2, _LONGEST_LOOK_S)
+            _log.warning("serve.sessions_failed", extra={"code": error.code, "why": error.message})
 
 
 async def keep_database(settings: Settings, on_start: Callable[[], object]) -> None:

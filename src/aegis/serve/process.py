@@ -206,6 +206,7 @@ class _Process:
             release_memory,
             serve_mcp,
             sweep_items,
+            watch_sessions,
         )
 
         async def load() -> None:
@@ -219,6 +220,7 @@ class _Process:
             group.create_task(serve_mcp(client.memory, late, host=host))
             group.create_task(load())
             group.create_task(sweep_items(client))
+            group.create_task(watch_sessions(client))
             if self._settings.database_url is None:
                 group.create_task(keep_database(self._settings, self._restarted))
 

@@ -34,7 +34,7 @@ async def import_transcripts(
     Raises:
         InvalidInput: there are none.
     """
-    files = await anyio.to_thread.run_sync(find_files, path.absolute(), ".jsonl")
+    files = await anyio.to_thread.run_sync(_find, path)
     files.sort(key=lambda file: (_agent_of(file) is not None, str(file)))
     total = Read()
     sessions = 0
@@ -89,6 +89,10 @@ async def _prepare(memory: Memory, file: Path, namespace: str) -> str | None:
             known = replace(known, transcript_path=str(file))
         await recording.save_rows(conn, [known])
     return own
+
+
+def _find(path: Path) -> list[Path]:
+    return find_files(path.expanduser().absolute(), ".jsonl")
 
 
 def _agent_of(file: Path) -> str | None:

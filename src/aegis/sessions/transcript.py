@@ -22,7 +22,7 @@ from aegis.sessions.models import NewEvent
 from aegis.sessions.usage import merge, message_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from datetime import datetime
     from pathlib import Path
 
@@ -97,7 +97,7 @@ def identify(path: Path) -> tuple[str, datetime] | None:
     return None
 
 
-def read_parts(path: Path, *, start: int, namespace: str, final: bool) -> Iterator[Part]:
+def read_parts(path: Path, *, start: int, namespace: str, final: bool) -> Generator[Part]:
     """Yield the lines of a transcript from `start`, some at a time; blocks.
 
     `final` also takes an answer that may be going on, and a last line that is not terminated.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, LiteralString
 
 from aegis.db import execute, fetch_all, fetch_one, fetch_optional
-from aegis.sessions.models import Session, SessionEvent, SessionRow, TouchedFile, ToolUse
+from aegis.sessions.models import Session, SessionEvent, SessionRow, ToolUse, TouchedFile
 from aegis.sessions.store.recording import ROW
 
 if TYPE_CHECKING:
