@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 class Aegis:
-    """An open client. `memory` is the agent's memory, `sessions` what it did, `db` the pool beneath."""
+    """An open client: `memory` and `sessions` of an agent, `db` the pool beneath."""
 
     def __init__(self, db: Database, embedder: Embedder | None, settings: Settings) -> None:
         from aegis.memory import Memory
