@@ -19,6 +19,7 @@ BENCHMARKS = {
     "recall": "latency of hybrid, vector and text recall at N episodes",
     "ingest": "episodes a second, against a raw COPY",
     "start": "cold and warm start, memory, the whole command",
+    "hook": "a whole process of `aegis hook`, database up and down",
 }
 
 

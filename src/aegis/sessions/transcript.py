@@ -153,6 +153,7 @@ def _look_at(part: Part, line: dict[str, Any], reading: _Reading) -> None:
     for name, title in title_of(line):
         if name == "customTitle" or part.title is None or name == "aiTitle":
             part.title = clean(title)[:_MAX_NAME]
+            reading.conversation.title = part.title
     message = message_of(line)
     if message is not None:
         part.messages[message.key] = merge(part.messages.get(message.key), message)
