@@ -86,7 +86,12 @@ def test_every_step_down_and_up_again_keeps_every_row(empty_dsn: str) -> None:
 
     assert contents(empty_dsn, names) == everything
     assert migrate.check(empty_dsn) == []
-    for kept in ("aegis_kept_0003", "aegis_kept_0007", "aegis_kept_0013_items", "aegis_kept_0017_sessions"):
+    for kept in (
+        "aegis_kept_0003",
+        "aegis_kept_0007",
+        "aegis_kept_0013_items",
+        "aegis_kept_0017_sessions",
+    ):
         assert value(empty_dsn, f"SELECT to_regclass('{kept}') IS NULL")
 
 

@@ -24,7 +24,9 @@ START = datetime(2026, 5, 1, 9, tzinfo=UTC)
 _keys = itertools.count()
 
 
-def record(event: str, session_id: str = "s1", *, minute: float = 0, **given: Any) -> dict[str, Any]:
+def record(
+    event: str, session_id: str = "s1", *, minute: float = 0, **given: Any
+) -> dict[str, Any]:
     """Return what a hook keeps of an event, `minute` minutes after `START`."""
     raw = json.dumps({"session_id": session_id, "cwd": "/srv/shop", **given}).encode()
     at = (START + timedelta(minutes=minute)).timestamp()

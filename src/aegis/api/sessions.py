@@ -48,9 +48,11 @@ async def list_all_events(
 
 
 @router.post("/hook", response_model=answers.HookAnswer)
-async def hook(sessions: SessionsOf, record: Annotated[dict[str, Any], Body()]) -> Any:
+async def hook(
+    sessions: SessionsOf, record: Annotated[dict[str, Any], Body()], spooled: bool = False
+) -> Any:
     """Record what `aegis hook` was told, once; `context` is what the agent ought to know now."""
-    return answer({"context": await sessions.hook(record)})
+    return answer({"context": await sessions.hook(record, spooled=spooled)})
 
 
 @router.post("/sweep", response_model=answers.Swept)

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 #: Seconds to wait for the input, and for the answer.
-_INPUT_S, _ANSWER_S = 2.0, 1.0
+_INPUT_S, _ANSWER_S = 2.0, 1.5
+_PATH = "/v1/sessions/hook"
 #: A tool's result can be large; what is beyond this is not looked at.
 _MAX_INPUT = 64 * 2**20
 _MAX_ANSWER = 4 * 2**20
@@ -66,7 +67,7 @@ def _deal_with(event: str | None) -> None:
         return
     asks = record["event"] in ANSWERED and settings.hook_budget_tokens > 0
     if asks or not kept:
-        answer = _ask(settings, record)
+        answer = _ask(settings, record, spooled=kept)
         if answer is not None:
             if asks:
                 _answer(record["event"], answer)
@@ -120,7 +121,7 @@ def _keep(folder: Path, record: dict[str, Any]) -> bool:
     return True
 
 
-def _ask(settings: Settings, record: dict[str, Any]) -> dict[str, Any] | None:
+def _ask(settings: Settings, record: dict[str, Any], *, spooled: bool) -> dict[str, Any] | None:
     """Put the event to the process that serves this very database; None where none answers."""
     from aegis.wire.presence import find_presence, fingerprint
     from aegis.wire.token import find_token
@@ -131,7 +132,7 @@ def _ask(settings: Settings, record: dict[str, Any]) -> dict[str, Any] | None:
         return None
     body = json.dumps(record).encode()
     try:
-        return _post(presence.url, "/v1/sessions/hook", token, body)
+        return _post(presence.url, _PATH + ("?spooled=true" if spooled else ""), token, body)
     except (OSError, ValueError):
         return {}
 

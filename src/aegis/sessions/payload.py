@@ -54,12 +54,12 @@ def reduce_payload(
     """
     given = _parse(raw)
     session_id = _text(given, "session_id", 100)
-    name = event or _text(given, "hook_event_name", _MAX_NAME)
+    name = _stored((event or "")[:_MAX_NAME]) or _text(given, "hook_event_name", _MAX_NAME)
     if not session_id or not name:
         raise Unreadable("The input names no session_id or no event.")
     kept: dict[str, Any] = {
         "key": _key(given, name, key),
-        "event": name[:_MAX_NAME],
+        "event": name,
         "at": at,
         "session_id": session_id,
         "namespace": namespace,
@@ -139,5 +139,9 @@ def _text(given: dict[str, Any], name: str, most: int) -> str | None:
     value = given.get(name)
     if not isinstance(value, str) or not value.strip():
         return None
-    # What PostgreSQL does not store: NULs and half surrogates.
-    return value[:most].replace("\x00", "").encode(errors="replace").decode()
+    return _stored(value[:most]) or None
+
+
+def _stored(text: str) -> str:
+    """Return text without what PostgreSQL does not store: NULs and half surrogates."""
+    return text.replace("\x00", "").encode(errors="replace").decode().strip()

@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 __all__ = ["Sessions"]
 
 MAX_PAGE = 1_000
-#: Seconds that a read waits for somebody else's drain, and that a hook waits for an answer.
-_DRAIN_S, _HOOK_S = 10.0, 0.8
+#: Seconds that a read waits for somebody else's drain.
+_DRAIN_S = 10.0
+#: Seconds that a hook waits until its event is written, and until it is answered.
+_WRITE_S, _HOOK_S = 0.8, 1.2
 #: Seconds in which nobody is kept waiting for a database that has just not answered.
 _PAUSE_S = 5.0
 
@@ -54,10 +56,13 @@ class Sessions:
         settings = self._memory.database.settings
         return spool_folder(settings.data_dir, settings.database_url)
 
-    async def hook(self, record: Mapping[str, Any]) -> str | None:
+    async def hook(
+        self, record: Mapping[str, Any], *, spooled: bool = False, within_s: float = _HOOK_S
+    ) -> str | None:
         """Record an event and return what the agent ought to be told, None for nothing.
 
-        For hooks, which wait for it: where the database is away it fails at once.
+        For hooks, which wait for it: where the database is away it fails at once, and what is
+        not remembered `within_s` is not waited for. `spooled` events are in this machine's spool.
 
         Raises:
             InvalidInput: it is no event.
@@ -68,18 +73,23 @@ class Sessions:
             raise Unavailable("The database did not answer a moment ago.")
         budget = self._memory.database.settings.hook_budget_tokens
         try:
-            async with asyncio.timeout(_HOOK_S):
-                await drain(self._memory.database, self.spool, wait_s=_HOOK_S / 2)
-                await record_events(self._memory.database, [event])
-                if budget == 0:
-                    return None
-                return await answering.answer(self._memory, event, budget_tokens=budget)
+            async with asyncio.timeout(_WRITE_S):
+                drained = await drain(self._memory.database, self.spool, wait_s=_WRITE_S / 2)
+                if not spooled or drained is None:
+                    await record_events(self._memory.database, [event])
         except TimeoutError:
             self._down_until = time.monotonic() + _PAUSE_S
             raise Unavailable("The database does not answer in time.") from None
         except Unavailable:
             self._down_until = time.monotonic() + _PAUSE_S
             raise
+        if budget == 0:
+            return None
+        try:
+            async with asyncio.timeout(within_s):
+                return await answering.answer(self._memory, event, budget_tokens=budget)
+        except TimeoutError:
+            return None
 
     async def drain(self) -> int:
         """Write what waits in the spool and return how many events that were.
