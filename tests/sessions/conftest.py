@@ -40,7 +40,7 @@ class Transcript:
 
     path: Path
     session_id: str = "s1"
-    seconds: Iterator[int] = field(default_factory=lambda: itertools.count())
+    seconds: Iterator[int] = field(default_factory=itertools.count)
 
     def add(self, kind: str, content: Any, **more: Any) -> None:
         second = next(self.seconds)

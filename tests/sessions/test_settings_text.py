@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -76,7 +75,7 @@ def test_broken_settings_are_refused_and_left_alone(tmp_path: Path, text: str) -
     with pytest.raises(ConfigError, match="left as it is"):
         change_settings(path, COMMAND)
     assert path.read_text() == (text or " ")
-    assert os.listdir(tmp_path) == ["settings.json"]
+    assert [p.name for p in tmp_path.iterdir()] == ["settings.json"]
 
 
 def test_file_keeps_its_mode_its_link_and_its_line_ends(tmp_path: Path) -> None:
