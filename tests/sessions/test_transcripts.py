@@ -42,7 +42,8 @@ async def test_message_over_several_lines_is_paid_once_at_its_price(
     transcript.add("assistant", [], message={"model": "<synthetic>", "id": "x",
                                              "usage": {"output_tokens": 9_999}})  # fmt: skip
     transcript.add("assistant", [], isApiErrorMessage=True,
-                   message={"model": "m", "id": "y", "usage": {"output_tokens": 9_999}})  # fmt: skip
+                   message={"model": "m", "id": "y",
+                            "usage": {"output_tokens": 9_999}})  # fmt: skip
     await heard(sessions, "Stop", transcript)
     found = (await sessions.get("s1")).session
     assert (found.input_tokens, found.output_tokens) == (200, 510)
@@ -188,7 +189,8 @@ def test_huge_transcript_is_read_in_bounded_memory(transcript: Transcript) -> No
             line = {"type": "user", "uuid": str(n), "sessionId": "s1", "toolUseResult": filler,
                     "timestamp": "2026-05-01T09:00:00Z",
                     "message": {"role": "user", "content": [
-                        {"type": "tool_result", "tool_use_id": "t", "content": filler}]}}  # fmt: skip
+                        {"type": "tool_result", "tool_use_id": "t",
+                         "content": filler}]}}  # fmt: skip
             file.write(json.dumps(line) + "\n")
         file.write("y" * (40 * 2**20) + "\n")
     transcript.add("user", "the end")
