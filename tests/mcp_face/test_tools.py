@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from aegis.db import Database
 
 TOOLS = {
+    *("session_list", "session_get", "session_events"),
     *(
         [
             "memory_record",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aegis.memory import models
+from aegis.sessions import models as sessions
 
 if TYPE_CHECKING:
     from aegis.db import Connection
@@ -53,6 +54,8 @@ async def test_importance_equals_the_enum(conn: Connection) -> None:
         ("decision_outcomes", "user_feedback", models.Feedback),
         ("fact_history", "action", models.FactAction),
         ("decision_episodes", "role", models.Role),
+        ("claude_sessions", "turn", sessions.Turn),
+        ("claude_sessions", "source", sessions.Source),
     ],
 )
 async def test_literal_equals_the_check(
@@ -86,6 +89,9 @@ async def test_literal_equals_the_check(
         (models.METRICS, models.Metric),
         (models.ON_CONFLICT, models.OnConflict),
         (models.FACT_ACTIONS, models.FactAction),
+        (sessions.STATUSES, sessions.Status),
+        (sessions.TURNS, sessions.Turn),
+        (sessions.SOURCES, sessions.Source),
     ],
 )
 def test_tuple_of_choices_equals_its_literal(names: tuple[str, ...], literal: Any) -> None:

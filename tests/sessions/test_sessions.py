@@ -263,9 +263,9 @@ async def test_what_the_session_itself_said_is_not_told_to_it(
 ) -> None:
     await plain_memory.record("note", "The parser drops commas.", session_id="s1")
     await plain_memory.record("user_prompt", "Parser?", session_id="s0")
-    prompt = {"prompt": "Is the parser? all right"}
-    assert await told(sessions, record("UserPromptSubmit", **prompt)) is None
-    assert "commas" in str(await told(sessions, record("UserPromptSubmit", "s2", **prompt)))
+    asked = "Is the parser? all right"
+    assert await told(sessions, record("UserPromptSubmit", prompt=asked)) is None
+    assert "commas" in str(await told(sessions, record("UserPromptSubmit", "s2", prompt=asked)))
     # After a compaction its own past is no longer in its context.
     await told(sessions, record("UserPromptSubmit", "s1", prompt="parser", minute=1))
     compacted = await told(sessions, record("SessionStart", source="compact", minute=2))

@@ -123,7 +123,7 @@ def _own_entry(text: str, event: str | None) -> tuple[int, int] | None:
     if text[start] != "[":
         return None
     for place, entry in enumerate(_members(text, start)):
-        inner: Any = entry.value.get("hooks") if isinstance(entry.value, dict) else None  # pyright: ignore[reportUnknownMemberType]
+        inner: Any = entry.value.get("hooks") if isinstance(entry.value, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         # One that somebody put beside another of theirs is theirs.
         if isinstance(inner, list) and len(inner) == 1 and _is_ours(inner[0]):  # pyright: ignore[reportUnknownArgumentType]
             return start, place
