@@ -63,7 +63,7 @@ READING = (
     *("recall", "context", "get", "list", "history", "sources"),
     *("advise", "calibration", "due"),
 )
-READS = {name for name in TOOLS if name.rpartition("_")[2] in READING}
+READS = {name for name in TOOLS if name.rpartition("_")[2] in (*READING, "events")}
 DESTROYS = {name for name in TOOLS if name.rpartition("_")[2] in ("update", "delete", "undo")}
 
 
