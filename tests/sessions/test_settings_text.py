@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given
+from hypothesis import settings as run_with
 from hypothesis import strategies as st
 
 from aegis.errors import AegisError, ConfigError
@@ -31,6 +32,7 @@ _hooks = st.dictionaries(
 _settings = st.dictionaries(st.text().filter(lambda k: k != "hooks"), _values, max_size=4)
 
 
+@run_with(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(
     _settings,
     st.none() | _hooks,

@@ -7,7 +7,8 @@ import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given
+from hypothesis import settings as run_with
 from hypothesis import strategies as st
 
 from aegis.errors import InvalidInput
@@ -172,6 +173,17 @@ async def test_transcript_that_was_cut_or_is_torn_is_read_as_far_as_it_goes(
     assert [e.summary for e in await plain_memory.list()] == ["three", "two", "one"]
 
 
+async def test_line_that_memory_refuses_does_not_hold_up_the_others(
+    sessions: Sessions, plain_memory: Memory, transcript: Transcript
+) -> None:
+    transcript.add("user", "one")
+    transcript.add("user", "refused", uuid="x" * 2_000)
+    transcript.add("user", "two")
+    await heard(sessions, "Stop", transcript)
+    assert [e.summary for e in await plain_memory.list()] == ["two", "one"]
+    assert (await sessions.get("s1")).session.transcript_path == str(transcript.path)
+
+
 @pytest.mark.parametrize("path", ["relative.jsonl", "/dev/zero", "/etc/passwd", "/nope/s1.jsonl"])
 async def test_path_that_is_no_transcript_is_not_read(
     sessions: Sessions, plain_memory: Memory, path: str
@@ -251,6 +263,7 @@ async def test_import_beside_hooks_counts_each_call_once(
 _tokens = st.integers(-5, 10**12) | st.none() | st.text() | st.booleans() | st.floats()
 
 
+@run_with(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.dictionaries(st.sampled_from(
     ["input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"]
 ), _tokens), min_size=1, max_size=5))  # fmt: skip

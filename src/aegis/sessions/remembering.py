@@ -6,8 +6,11 @@ once. What the agent has recorded itself is left out.
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from aegis.errors import InvalidInput
 from aegis.memory.echoes import normalised
 from aegis.memory.models import NewEpisode
 from aegis.sessions.store import reading, sweeping
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from aegis.sessions.models import SessionEvent, SessionRow
 
 __all__ = ["remember", "remember_events", "remember_outcome"]
+
+_log = logging.getLogger("aegis.sessions")
 
 _OWN = "claude:"
 #: Episodes of the agent's own that are compared.
@@ -38,8 +43,11 @@ async def remember(memory: Memory, row: SessionRow, episodes: Sequence[NewEpisod
     own = await memory.list(limit=_COMPARED, since=row.started_at, namespace=row.namespace)
     said = [f" {normalised(e.summary)} " for e in own if not (e.source_id or "").startswith(_OWN)]
     new = [e for e in episodes if not _is_said(e.summary, said)]
-    placed = [_placed(episode, row.namespace) for episode in new]
-    return (await memory.record_many(placed)).recorded
+    placed = [replace(episode, namespace=row.namespace) for episode in new]
+    try:
+        return (await memory.record_many(placed)).recorded
+    except InvalidInput:
+        return await _remember_each(memory, placed)
 
 
 async def remember_events(memory: Memory, row: SessionRow) -> int:
@@ -98,10 +106,15 @@ def _episode(row: SessionRow, event: SessionEvent) -> NewEpisode:
     )
 
 
-def _placed(episode: NewEpisode, namespace: str) -> NewEpisode:
-    from dataclasses import replace
-
-    return replace(episode, namespace=namespace)
+async def _remember_each(memory: Memory, episodes: Sequence[NewEpisode]) -> int:
+    """Record what can be: one line that cannot must not keep its transcript from being read."""
+    recorded = 0
+    for episode in episodes:
+        try:
+            recorded += (await memory.record_many([episode])).recorded
+        except InvalidInput as error:
+            _log.warning("sessions.not_remembered", extra={"why": error.message})
+    return recorded
 
 
 def _is_said(text: str, said: Sequence[str]) -> bool:

@@ -104,6 +104,8 @@ async def list_sessions(
         LEFT JOIN claude_sessions p ON p.id = s.parent_id
         WHERE s.namespace = %(namespace)s
           AND s.parent_id IS NULL
+          -- Plain SQL may have set it so; a page cannot end there.
+          AND s.started_at IS NOT NULL
           AND (%(statuses)s::text[] = '{}' OR s.status = ANY(%(statuses)s))
           AND (%(cwd)s::text IS NULL OR s.cwd = %(cwd)s)
           AND (
