@@ -21,6 +21,7 @@ BENCHMARKS = {
     "ingest": "episodes a second, against a raw COPY",
     "start": "cold and warm start, memory, the whole command",
     "keys": "verified calls a second, and their limits, against plain SQL",
+    "hook": "a whole process of `aegis hook`, database up and down",
 }
 
 

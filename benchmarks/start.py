@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Generator
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["add_arguments", "run", "serving"]
 
 _AEGIS = [sys.executable, "-m", "aegis.cli"]
 _RECALL = [*_AEGIS, "memory", "recall", "what was decided about the index?"]
@@ -54,13 +54,13 @@ def run(args: argparse.Namespace) -> dict[str, float]:
         Path(folder).chmod(0o755)
         env = {k: v for k, v in os.environ.items() if not k.startswith(ENV_PREFIX)}
         env |= {"AEGIS_DATA_DIR": str(Path(folder) / "data")}
-        with _serving(env) as (_, cold_s):
+        with serving(env) as (_, cold_s):
             figures["cold_start_s"] = cold_s
             for text in _EPISODES:
                 _command([*_AEGIS, "memory", "record", "note", text], env)
         warm: list[float] = []
         for _ in progress(range(args.rounds), "Starting"):
-            with _serving(env) as (process, seconds):
+            with serving(env) as (process, seconds):
                 warm.append(seconds)
                 if len(warm) == args.rounds:
                     figures |= _recalls(env, args.commands) | _memory(process.pid)
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> dict[str, float]:
 
 
 @contextmanager
-def _serving(env: dict[str, str]) -> Generator[tuple[subprocess.Popen[str], float], None, None]:
+def serving(env: dict[str, str]) -> Generator[tuple[subprocess.Popen[str], float], None, None]:
     """Start `aegis up`, lend the process and the seconds until it is ready, and stop it."""
     began = time.perf_counter()
     with tempfile.TemporaryFile("w+") as errors:

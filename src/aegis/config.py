@@ -27,7 +27,9 @@ __all__ = [
     "RerankerKind",
     "Settings",
     "WhenDown",
+    "claude_config_dir",
     "default_data_dir",
+    "load_data_dir",
     "load_settings",
     "silence_graphiti",
 ]
@@ -102,6 +104,12 @@ class Settings:
     )
     archive_dir: Path | None = _setting(
         "Folder of the archives; `archives` in `data_dir` otherwise.", default=None
+    )
+    hook_budget_tokens: int = _setting(
+        "Tokens of memories that `aegis hook` answers with at most; 0 for none.", default=1_000
+    )
+    session_idle_minutes: int = _setting(
+        "Minutes of silence after which a session that did not end is closed.", default=60
     )
     application_name: str = _setting("Name shown in `pg_stat_activity`.", default="aegis")
     api_host: str = _setting("Address that the HTTP API listens on.", default="127.0.0.1")
@@ -251,6 +259,18 @@ def silence_graphiti() -> None:
     os.environ["GRAPHITI_TELEMETRY_ENABLED"] = "false"
 
 
+def load_data_dir(environ: Mapping[str, str] | None = None) -> Path:
+    """Return `data_dir` alone, for whoever must go on where another setting is wrong."""
+    raw = (os.environ if environ is None else environ).get(f"{ENV_PREFIX}DATA_DIR")
+    return Path(raw).expanduser().absolute() if raw else default_data_dir()
+
+
+def claude_config_dir(environ: Mapping[str, str] | None = None) -> Path:
+    """Return where Claude Code keeps its settings and transcripts: `~/.claude` by default."""
+    raw = (os.environ if environ is None else environ).get("CLAUDE_CONFIG_DIR")
+    return Path(raw).expanduser().absolute() if raw else Path.home() / ".claude"
+
+
 def _parse(variable: str, raw: str, kind: Any) -> Any:
     if isinstance(kind, types.UnionType):
         kind = next(a for a in typing.get_args(kind) if a is not type(None))
@@ -302,10 +322,22 @@ def _check(settings: Settings) -> None:
     for name in ("statement_timeout_ms", "lock_timeout_ms"):
         if getattr(settings, name) < 0:
             raise ConfigError(f"{ENV_PREFIX}{name.upper()} must be 0 or more.")
+    _check_ranges(settings)
+
+
+def _check_ranges(settings: Settings) -> None:
     if settings.hnsw_ef_search != 0 and not 10 <= settings.hnsw_ef_search <= 1000:
         raise ConfigError(
             f"AEGIS_HNSW_EF_SEARCH is {settings.hnsw_ef_search}; use 10 to 1000, or 0 for the "
             "built-in widths."
+        )
+    if not 0 <= settings.hook_budget_tokens <= 100_000:
+        raise ConfigError(
+            f"AEGIS_HOOK_BUDGET_TOKENS is {settings.hook_budget_tokens}; use 0 to 100000."
+        )
+    if not 1 <= settings.session_idle_minutes <= 525_600:
+        raise ConfigError(
+            f"AEGIS_SESSION_IDLE_MINUTES is {settings.session_idle_minutes}; use 1 to 525600."
         )
     if not 0 <= settings.api_port <= 65535:
         raise ConfigError(f"AEGIS_API_PORT is {settings.api_port}; use 0 to 65535.")

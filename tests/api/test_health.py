@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aegis import errors, memory
-from aegis.api import answers, upkeep_answers
+from aegis.api import answers, session_answers, upkeep_answers
 from aegis.api.errors import STATUS
 from aegis.memory import advice, calibration
 from aegis.memory.audit import report
@@ -17,6 +17,7 @@ from aegis.memory.consolidation.run import Consolidated
 from aegis.memory.decisions import DecisionHit
 from aegis.memory.facts import FactHit
 from aegis.memory.models import FactSource, FactStep
+from aegis.sessions import models as sessions
 
 if TYPE_CHECKING:
     import httpx2
@@ -104,6 +105,12 @@ def test_every_kind_of_error_has_a_status() -> None:
         (upkeep_answers.AuditReport, report.AuditReport),
         (upkeep_answers.Repaired, report.Repaired),
         (upkeep_answers.Quarantined, report.Quarantined),
+        (session_answers.Session, sessions.Session),
+        (session_answers.SessionDetail, sessions.SessionDetail),
+        (session_answers.SessionEvent, sessions.SessionEvent),
+        (session_answers.ToolUse, sessions.ToolUse),
+        (session_answers.TouchedFile, sessions.TouchedFile),
+        (session_answers.Swept, sessions.Swept),
     ],
 )
 def test_described_answer_has_the_fields_of_the_model(answer: Any, model: Any) -> None:

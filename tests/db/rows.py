@@ -60,6 +60,21 @@ VALUES ('3f0e8a52-9c1d-4a57-8a36-0d5b7c1c2e11', '2026-06-01', 'grant', 5),
 UPDATE api_tiers SET price_usd = 30 WHERE name = 'developer';
 INSERT INTO infra_anomaly_alerts (metric, kind, explanation, started_at, evidence)
 VALUES ('cpu_percent', 'spike', 'three times the usual', NOW(), '{"window": [1, 2]}');
+INSERT INTO claude_sessions (session_id, namespace, source, turn, title, transcript_offset, resumes,
+                             input_tokens, cost_usd)
+VALUES ('modern', 'agent-1', 'hook', 'working', 'Fix the index', 4096, 2, 12, 0.25);
+INSERT INTO claude_sessions (session_id, parent_id, source, agent_type)
+SELECT 'modern:a1', id, 'hook', 'Explore' FROM claude_sessions WHERE session_id = 'modern';
+INSERT INTO session_events (session_id, key, event, at, tool, path, details, recalled)
+SELECT id, 'tool:1', 'PostToolUse', '2026-05-01 09:00:00+00', 'Edit', '/a.py', '{"ms": 3}', '{1,2}'
+FROM claude_sessions WHERE session_id = 'modern';
+INSERT INTO session_usage (session_id, message_key, at, model, input_tokens, output_tokens,
+                           cache_write_5m_tokens, cache_write_1h_tokens, cache_read_tokens)
+SELECT id, 'msg_1', '2026-05-01 09:00:00+00', 'claude-sonnet-4-5', 12, 34, 5, 6, 7
+FROM claude_sessions WHERE session_id = 'modern';
+INSERT INTO model_prices (model, valid_from, input_usd, output_usd, cache_write_5m_usd,
+                          cache_write_1h_usd, cache_read_usd)
+VALUES ('my-model', '2026-01-01 00:00:00+00', 1, 2, 3, 4, 5);
 """
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 KEY_TOOLS = {"key_list", "key_get", "key_ledger", "key_tiers"}
 TOOLS = {
+    *("session_list", "session_get", "session_events"),
     *(
         [
             "memory_record",
@@ -61,7 +62,7 @@ TOOLS = {
 READING = (
     *("recall", "context", "get", "list", "history", "sources"),
     *("advise", "calibration", "due", "plan", "audit"),
-    *("neighbours", "path", "entities", "status"),
+    *("neighbours", "path", "entities", "status", "events"),
 )
 READS = {name for name in TOOLS if name.rpartition("_")[2] in READING}
 DESTROYING = ("update", "delete", "undo", "accept", "reject")

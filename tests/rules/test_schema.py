@@ -12,6 +12,7 @@ from aegis.memory import change, models
 from aegis.memory.audit import report
 from aegis.memory.consolidation import proposal
 from aegis.memory.store import registry
+from aegis.sessions import models as sessions
 
 if TYPE_CHECKING:
     from aegis.db import Connection
@@ -64,6 +65,8 @@ async def test_importance_equals_the_enum(conn: Connection) -> None:
         ("embedding_models", "state", registry.ModelState),
         ("api_tiers", "name", key_models.TierName),
         ("api_quota_ledger", "kind", key_models.LedgerKind),
+        ("claude_sessions", "turn", sessions.Turn),
+        ("claude_sessions", "source", sessions.Source),
     ],
 )
 async def test_literal_equals_the_check(
@@ -106,6 +109,9 @@ async def test_literal_equals_the_check(
         (key_models.ENVIRONMENTS, key_models.Environment),
         (key_models.CODES, key_models.Code),
         (key_models.LEDGER_KINDS, key_models.LedgerKind),
+        (sessions.STATUSES, sessions.Status),
+        (sessions.TURNS, sessions.Turn),
+        (sessions.SOURCES, sessions.Source),
     ],
 )
 def test_tuple_of_choices_equals_its_literal(names: tuple[str, ...], literal: Any) -> None:

@@ -95,7 +95,7 @@ def test_nobody_commits_but_the_database_layer() -> None:
 
 
 def test_errors_are_swallowed_only_at_the_outermost_edge() -> None:
-    edges = re.compile(r"^(cli/main|api/errors|mcp/|worker|serve)")
+    edges = re.compile(r"^(cli/main|cli/hook|api/errors|mcp/|worker|serve)")
     broad = {
         f"{name}:{handler.lineno}"
         for name, tree in modules().items()
@@ -146,6 +146,7 @@ def test_only_configuration_reads_the_environment() -> None:
     # Child processes get a small environment, or ours with a password added; NO_COLOR is the
     # terminal's business.
     assert readers <= {
+        "cli/hook.py",
         "cli/render.py",
         "db/cluster.py",
         "db/dump.py",

@@ -155,7 +155,7 @@ def test_stopped_server_stays_stopped_until_a_command_needs_it(embedded_dir: Pat
         assert (gone.status_code, gone.json()["code"]) == (503, "db_unreachable")
         assert embedded.status(settings).state == "stopped"
         asked = aegis(embedded_dir, "memory", "recall", "x", "--json", embedder="none")
-        assert answer(asked) == {"results": []}
+        assert answer(asked) == {"results": [], "warnings": []}
         assert wait_until(lambda: http.get("/readyz").status_code == 200, 30)
         embedded.stop(settings)
 

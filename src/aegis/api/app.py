@@ -19,6 +19,7 @@ from aegis.api import (
     memory,
     models,
     retention,
+    sessions,
 )
 from aegis.api.errors import Outermost, install
 from aegis.api.guard import Guard
@@ -73,6 +74,7 @@ def create_routes() -> FastAPI:
         audit.router,
         models.router,
         keys.router,
+        sessions.router,
         memory.router,
         health.router,
     ):

@@ -12,9 +12,10 @@ from aegis.client import Aegis
 from aegis.errors import InvalidInput
 from aegis.keys import Keys
 from aegis.memory import Memory
+from aegis.sessions.service import Sessions
 from aegis.wire.plain import plain
 
-__all__ = ["ClientOf", "KeysOf", "KnownParameters", "MemoryOf", "answer"]
+__all__ = ["ClientOf", "KeysOf", "KnownParameters", "MemoryOf", "SessionsOf", "answer"]
 
 
 def _client(request: Request) -> Aegis:
@@ -29,6 +30,10 @@ def _memory(request: Request) -> Memory:
 
 def _keys(request: Request) -> Keys:
     return _client(request).keys
+
+
+def _sessions(request: Request) -> Sessions:
+    return _client(request).sessions
 
 
 def _known_parameters(request: Request) -> None:
@@ -47,6 +52,7 @@ KnownParameters = Depends(_known_parameters)
 ClientOf = Annotated[Aegis, Depends(_client)]
 MemoryOf = Annotated[Memory, Depends(_memory)]
 KeysOf = Annotated[Keys, Depends(_keys)]
+SessionsOf = Annotated[Sessions, Depends(_sessions)]
 
 
 def answer(value: Any, status: int = 200) -> Response:

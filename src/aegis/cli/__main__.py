@@ -1,5 +1,5 @@
-"""`python -m aegis.cli`: the command line where no script is installed."""
+"""`python -m aegis.cli`, the same as `aegis`."""
 
-from aegis.cli.main import main
+from aegis.cli.entry import main
 
 main()

@@ -17,6 +17,8 @@ app.add_later("up", "aegis.cli.up:up")
 app.add_later("memory", "aegis.cli.memory:app")
 app.add_later("keys", "aegis.cli.keys:app")
 app.add_later("db", "aegis.cli.db:app")
+app.add_later("sessions", "aegis.cli.sessions:app")
+app.add_later("hook", "aegis.cli.hooks:app")
 app.add_later("mcp", "aegis.cli.mcp:mcp")
 app.add_later("version", "aegis.cli.main:version")
 app.params += [

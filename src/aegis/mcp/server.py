@@ -18,6 +18,7 @@ from aegis.mcp.models import model_tools
 from aegis.mcp.prompts import add_prompts
 from aegis.mcp.resources import add_resources
 from aegis.mcp.retention import retention_tools
+from aegis.mcp.sessions import session_tools
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -52,6 +53,7 @@ def create_server(memory: Memory, keys: Keys | None = None) -> MCPServer:
             *upkeep_tools(memory),
             *model_tools(memory),
             *([] if keys is None else key_tools(keys)),
+            *session_tools(memory),
         ],
         log_level="WARNING",
         subscriptions=False,

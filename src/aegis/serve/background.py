@@ -30,6 +30,7 @@ __all__ = [
     "release_memory",
     "serve_mcp",
     "sweep_expired",
+    "watch_sessions",
     "work_on_models",
 ]
 
@@ -45,6 +46,9 @@ _SWEEP_S = 60.0
 #: work, and between looks at every row rather than at the new ones.
 _CHANGE_ROWS = 2_048
 _CHANGE_BUSY_S, _CHANGE_IDLE_S, _CHANGE_AGAIN_S = 0.3, 15.0, 300.0
+#: Seconds between looks into the spool of hooks, and between sweeps of sessions.
+_SPOOL_S = 1.0
+_SESSIONS_S = 60.0
 #: Seconds between looks at the embedded server; doubled, up to the other, while it does not start.
 _LOOK_S = 1.0
 _LONGEST_LOOK_S = 60.0
@@ -197,6 +201,28 @@ async def work_on_models(client: Aegis) -> None:
             places.after.clear()
             looked_at = time.monotonic()
         await client.memory.models.wait_for_work(most_s=pause)
+
+
+async def watch_sessions(client: Aegis) -> None:
+    """Write what hooks put into the spool, and sweep sessions, for ever; failures are tried again.
+
+    Looking into an empty spool asks the file system, not the database.
+    """
+    loop = asyncio.get_running_loop()
+    sweep_at = loop.time()
+    pause = _SPOOL_S
+    while True:
+        await asyncio.sleep(pause)
+        try:
+            drained = await client.sessions.drain()
+            if drained or loop.time() >= sweep_at:
+                sweep_at = loop.time() + _SESSIONS_S
+                swept = await client.sessions.sweep()
+                _log.debug("serve.sessions_swept", extra={"closed": len(swept.closed)})
+            pause = _SPOOL_S
+        except AegisError as error:
+            pause = min(pause * 2, _LONGEST_LOOK_S)
+            _log.warning("serve.sessions_failed", extra={"code": error.code, "why": error.message})
 
 
 async def keep_database(settings: Settings, on_start: Callable[[], object]) -> None:

@@ -219,6 +219,7 @@ class _Process:
             release_memory,
             serve_mcp,
             sweep_expired,
+            watch_sessions,
             work_on_models,
         )
         from aegis.serve.nightly import consolidate_nightly
@@ -238,6 +239,7 @@ class _Process:
             group.create_task(sweep_expired(client))
             group.create_task(read_for_graph(client))
             group.create_task(consolidate_nightly(client))
+            group.create_task(watch_sessions(client))
             if self._settings.database_url is None:
                 group.create_task(keep_database(self._settings, self._restarted))
 

@@ -8,16 +8,18 @@ from datetime import datetime
 from typing import Any
 
 from aegis.errors import InvalidInput
-from aegis.memory.validate import check_id, check_time
+from aegis.memory.validate import check_id, check_text, check_time
 
 __all__ = [
     "after_decision",
     "after_offset",
     "before_episode",
+    "before_session",
     "next_after",
     "next_due",
     "next_offset",
     "next_page",
+    "next_session",
 ]
 
 
@@ -51,6 +53,27 @@ def before_episode(cursor: str | None) -> tuple[datetime, int] | None:
 def after_decision(cursor: str | None) -> tuple[datetime, int] | None:
     """Return the time and id that a cursor of `next_due` holds (`InvalidInput`)."""
     return _time_and_id(cursor)
+
+
+def next_session(rows: list[Any], limit: int) -> str | None:
+    """Return the cursor behind the last of these sessions, None on the last page."""
+    if len(rows) < limit:
+        return None
+    return _encode([rows[-1].started_at.isoformat(), rows[-1].session_id])
+
+
+def before_session(cursor: str | None) -> tuple[datetime, str] | None:
+    """Return the start and session id that a cursor of `next_session` holds (`InvalidInput`)."""
+    if cursor is None:
+        return None
+    try:
+        at, session_id = _decode(cursor)
+        when = datetime.fromisoformat(at)
+        check_time("cursor", when)
+        check_text("cursor", session_id, most=100)
+    except (ValueError, TypeError, InvalidInput):
+        raise _not_ours(cursor) from None
+    return when, session_id
 
 
 def _time_and_id(cursor: str | None) -> tuple[datetime, int] | None:

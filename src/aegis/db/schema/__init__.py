@@ -17,6 +17,7 @@ from aegis.db.schema import (
     memory,
     models,
     retention,
+    sessions,
     upkeep,
     work,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "metadata",
     "models",
     "retention",
+    "sessions",
     "upkeep",
     "work",
 ]

@@ -1,27 +1,13 @@
-"""Agent sessions, containers and what is unusual about them."""
+"""Containers and what is unusual about them."""
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Double, Index, String, Table, Text, UniqueConstraint, text
+from sqlalchemy import Column, Double, Index, String, Table, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from aegis.db.schema.types import TIMESTAMPTZ, bigserial_id, metadata, timestamp_now, uuid_id
+from aegis.db.schema.types import TIMESTAMPTZ, bigserial_id, metadata, timestamp_now
 
-__all__ = ["claude_sessions", "container_metrics", "infra_anomaly_alerts"]
-
-claude_sessions = Table(
-    "claude_sessions",
-    metadata,
-    uuid_id(),
-    Column("session_id", String(100), nullable=False),
-    Column("user_id", String(100)),
-    Column("command", Text),
-    Column("status", String(20), server_default=text("'running'::character varying")),
-    timestamp_now("started_at"),
-    Column("ended_at", TIMESTAMPTZ),
-    Column("metadata", JSONB),
-    UniqueConstraint("session_id", name="claude_sessions_session_id_key"),
-)
+__all__ = ["container_metrics", "infra_anomaly_alerts"]
 
 container_metrics = Table(
     "container_metrics",

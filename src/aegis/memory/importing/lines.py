@@ -40,23 +40,23 @@ class Line:
     terminated: bool
 
 
-def read_lines(path: Path, *, max_bytes: int = MAX_LINE_BYTES) -> Iterator[Line]:
-    """Yield the lines of a file that are not blank.
+def read_lines(path: Path, *, max_bytes: int = MAX_LINE_BYTES, start: int = 0) -> Iterator[Line]:
+    """Yield the lines of a file that are not blank; `start` is where a line begins, in bytes.
 
     Raises:
         InvalidInput: the file cannot be read.
     """
-    number = end = 0
+    number, end = 0, start
     kept = bytearray()
     dropped = False
 
     def line(*, terminated: bool) -> Line:
         data = None if dropped else bytes(kept).removesuffix(b"\r")
-        if data is not None and number == 1:
+        if data is not None and number == 1 and start == 0:
             data = data.removeprefix(_BOM)
         return Line(number=number, data=data, end=end, terminated=terminated)
 
-    for block in _blocks(path):
+    for block in _blocks(path, start):
         for piece in _split(block):
             end += len(piece)
             terminated = piece.endswith(b"\n")
@@ -137,10 +137,11 @@ def file_size(path: Path) -> int:
     return status.st_size
 
 
-def _blocks(path: Path) -> Iterator[bytes]:
+def _blocks(path: Path, start: int) -> Iterator[bytes]:
     file_size(path)
     try:
         with path.open("rb") as file:
+            file.seek(start)
             while block := file.read(_BLOCK):
                 yield block
     except OSError as error:

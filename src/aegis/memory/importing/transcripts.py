@@ -10,7 +10,6 @@ back in the session's own.
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,6 +19,7 @@ from aegis.memory.importing.fields import clean, members, text_of
 from aegis.memory.importing.items import BrokenItem, Item, PassedOver, Place, Source
 from aegis.memory.importing.lines import file_size, find_files, parse_object, read_lines
 from aegis.memory.models import NewEpisode
+from aegis.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from aegis.memory.importing.items import Event
     from aegis.memory.importing.lines import Line
 
-__all__ = ["open_source"]
+__all__ = ["Conversation", "finish", "open_source", "read_line", "title_of"]
 
 #: Beyond this a prompt or an answer is cut: pasted files, not words.
 MAX_TEXT = 50_000
@@ -44,17 +44,6 @@ _MACHINE_MADE = ("<local-command-", "<command-name>", "<command-message>", "<sys
                  "[Request interrupted by user")  # fmt: skip
 
 
-#: What looks like a credential in a tool's input or message: by its prefix, or by what it is
-#: assigned to.
-_SECRET = re.compile(
-    r"\b(?:sk|pk|rk)[-_][\w-]{16,}|\bgh[oprsu]_\w{20,}|\bgithub_pat_\w{20,}|\bxox[a-z]-[\w-]{10,}"
-    r"|\bAKIA[A-Z0-9]{16}\b|\beyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*"
-    r"|((?i:bearer\s+|basic\s+|://[^\s:/@]+:"
-    r"|[\w-]*(?:password|passwd|secret|token|api_?key)[\w-]*[\\\"']*\s*[=:]\s*[\\\"']*))"
-    r"[^\s\"'\\@]{4,}"
-)
-
-
 @dataclass(slots=True)
 class _Answer:
     """An assistant's message, as far as it has been read."""
@@ -67,7 +56,7 @@ class _Answer:
     texts: list[str] = field(default_factory=list[str])
 
 
-class _Session:
+class Conversation:
     """What has been read of one file."""
 
     def __init__(self, title: str | None) -> None:
@@ -91,7 +80,7 @@ def _of_subagent(file: Path) -> bool:
 def _events(files: list[Path]) -> Iterator[Event]:
     before = 0
     for file in files:
-        session = _Session(_title(file))
+        session = Conversation(_title(file))
         end = 0
         for line in read_lines(file):
             end = line.end
@@ -105,8 +94,8 @@ def _events(files: list[Path]) -> Iterator[Event]:
                     # The session is being written: the next import reads the whole line.
                     yield PassedOver(what="unfinished line", position=before + end)
                 continue
-            yield from _read(session, parsed, place, before + end)
-        yield from _finish(session)
+            yield from read_line(session, parsed, place, before + end)
+        yield from finish(session)
         before += end
 
 
@@ -126,16 +115,23 @@ _TITLE_MARKS = (b'"customTitle"', b'"aiTitle"', b'"summary"')
 
 def _titles(line: Line) -> Iterator[tuple[str, str]]:
     try:
-        parsed = parse_object(line)
+        yield from title_of(parse_object(line))
     except InvalidInput:
         return
+
+
+def title_of(parsed: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the titles that a line gives its session, each with the field that it stands in."""
     for name in ("customTitle", "aiTitle", "summary"):
         title = parsed.get(name)
         if isinstance(title, str) and title.strip() and "message" not in parsed:
             yield name, title.strip()[:MAX_PREVIEW]
 
 
-def _read(session: _Session, line: dict[str, Any], place: Place, position: int) -> Iterator[Event]:
+def read_line(
+    session: Conversation, line: dict[str, Any], place: Place, position: int
+) -> Iterator[Event]:
+    """Yield what a line completes; an answer goes on until another message begins."""
     kind = line.get("type")
     if kind not in ("user", "assistant"):
         what = f"line of type {kind:.40}" if isinstance(kind, str) else "line without a type"
@@ -169,11 +165,15 @@ def _not_said(line: dict[str, Any]) -> str | None:
 
 
 def _assistant(
-    session: _Session, line: dict[str, Any], message: dict[str, Any], place: Place, position: int
+    session: Conversation,
+    line: dict[str, Any],
+    message: dict[str, Any],
+    place: Place,
+    position: int,
 ) -> Iterator[Event]:
     message_id = text_of(message.get("id")) or text_of(line.get("requestId")) or line["uuid"]
     if session.answer is not None and session.answer.message_id != message_id:
-        yield from _finish(session)
+        yield from finish(session)
     for block in members(message.get("content")):
         if block.get("type") == "tool_use":
             _remember_call(session, block)
@@ -189,7 +189,11 @@ def _assistant(
 
 
 def _user(
-    session: _Session, line: dict[str, Any], message: dict[str, Any], place: Place, position: int
+    session: Conversation,
+    line: dict[str, Any],
+    message: dict[str, Any],
+    place: Place,
+    position: int,
 ) -> Iterator[Event]:
     content = message.get("content")
     failures = [b for b in members(content) if b.get("type") == "tool_result" and b.get("is_error")]
@@ -197,14 +201,14 @@ def _user(
     if not prompt and not failures:
         yield PassedOver(what="tool result or command", position=position)
         return
-    yield from _finish(session)
+    yield from finish(session)
     if prompt:
         yield _item(
             session, line, place, position, event_type="user_prompt", text=prompt, key=line["uuid"]
         )
     for number, block in enumerate(failures):
         tool, call = session.calls.get(text_of(block.get("tool_use_id")), ("tool", ""))
-        said = _redact("\n".join(_texts(block.get("content"))))[:MAX_ERROR]
+        said = redact("\n".join(_texts(block.get("content"))))[:MAX_ERROR]
         yield _item(
             session, line, place, position,
             event_type="tool_error",
@@ -214,7 +218,8 @@ def _user(
         )  # fmt: skip
 
 
-def _finish(session: _Session) -> Iterator[Event]:
+def finish(session: Conversation) -> Iterator[Event]:
+    """Yield the answer that was being read, if there is one."""
     answer, session.answer = session.answer, None
     if answer is not None:
         yield _item(
@@ -228,7 +233,7 @@ def _finish(session: _Session) -> Iterator[Event]:
 
 
 def _item(
-    session: _Session,
+    session: Conversation,
     line: dict[str, Any],
     place: Place,
     position: int,
@@ -273,7 +278,7 @@ def _texts(content: Any) -> list[str]:
     return [text for text in texts if text]
 
 
-def _remember_call(session: _Session, block: dict[str, Any]) -> None:
+def _remember_call(session: Conversation, block: dict[str, Any]) -> None:
     while len(session.calls) >= _MAX_CALLS:
         del session.calls[next(iter(session.calls))]
     # Tool inputs hold files and secrets: only the beginning of a failed one is ever stored.
@@ -281,9 +286,5 @@ def _remember_call(session: _Session, block: dict[str, Any]) -> None:
         preview = json.dumps(block.get("input"), ensure_ascii=False)
     except RecursionError:
         preview = ""
-    preview = _redact(preview[: 10 * MAX_PREVIEW])[:MAX_PREVIEW]
+    preview = redact(preview[: 10 * MAX_PREVIEW])[:MAX_PREVIEW]
     session.calls[text_of(block.get("id"))] = (text_of(block.get("name"))[:100] or "tool", preview)
-
-
-def _redact(text: str) -> str:
-    return _SECRET.sub(lambda match: f"{match[1] or ''}[secret]", text)
