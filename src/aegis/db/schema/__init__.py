@@ -18,6 +18,7 @@ from aegis.db.schema import (
     models,
     retention,
     upkeep,
+    usage,
     work,
 )
 from aegis.db.schema.types import metadata
@@ -33,5 +34,6 @@ __all__ = [
     "models",
     "retention",
     "upkeep",
+    "usage",
     "work",
 ]
