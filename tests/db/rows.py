@@ -62,6 +62,18 @@ INSERT INTO infra_anomaly_alerts (metric, kind, explanation, started_at, evidenc
 VALUES ('cpu_percent', 'spike', 'three times the usual', NOW(), '{"window": [1, 2]}');
 """
 
+#: Its events are of the last 440 days; older revisions have no partitions.
+PARTITIONS = """
+DO $$
+BEGIN
+    IF to_regprocedure('aegis_usage_partition(date)') IS NOT NULL THEN
+        PERFORM aegis_usage_partition((now() - make_interval(months => n))::date)
+        FROM generate_series(0, 16) AS n;
+    END IF;
+END
+$$
+"""
+
 
 def execute(dsn: str, *statements: str) -> None:
     """Run statements, each committed."""
@@ -87,7 +99,7 @@ def create_published(dsn: str, *, rows: bool = True) -> None:
 
 def fill(dsn: str) -> None:
     """Insert rows into every published table."""
-    execute(dsn, (HERE / "seed_rows.sql").read_text())
+    execute(dsn, PARTITIONS, (HERE / "seed_rows.sql").read_text())
 
 
 def columns(dsn: str) -> dict[str, list[str]]:
