@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from aegis.memory import Memory
     from aegis.memory.embedding import Embedder
     from aegis.memory.reranking import Reranker
+    from aegis.usage import Usage
 
 __all__ = ["Aegis", "Bridge", "Connecting", "connect", "unwrap"]
 
@@ -33,7 +34,7 @@ T = TypeVar("T")
 
 
 class Aegis:
-    """An open client: `memory` is the agent's memory, `keys` the API's keys, `db` the pool."""
+    """An open client: `memory`, the API's `keys` and their `usage`; `db` is the pool."""
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class Aegis:
     ) -> None:
         from aegis.keys import Keys
         from aegis.memory import Memory
+        from aegis.usage import Usage
 
         #: Into the event loop in which this was opened.
         self.bridge = Bridge()
@@ -61,6 +63,7 @@ class Aegis:
         #: The one whose model is active, of those that the settings name.
         self.embedder: Embedder | None = self.memory.embedder
         self.keys: Keys = Keys(db, settings)
+        self.usage: Usage = Usage(db, settings)
 
 
 class Connecting:

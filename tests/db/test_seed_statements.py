@@ -125,7 +125,9 @@ def test_rows_of_its_insert_get_our_defaults(aegis_dsn: str) -> None:
 
 def test_monitoring(aegis_dsn: str) -> None:
     assert value(aegis_dsn, "SELECT version()").startswith("PostgreSQL 1")
-    assert value(aegis_dsn, "SELECT pg_size_pretty(pg_database_size('aegis'))").endswith(("kB", "MB"))
+    assert value(aegis_dsn, "SELECT pg_size_pretty(pg_database_size('aegis'))").endswith(
+        ("kB", "MB")
+    )
     sizes = rows(
         aegis_dsn,
         """

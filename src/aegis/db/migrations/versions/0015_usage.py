@@ -1,8 +1,9 @@
 """Metering: events of calls by month, and sums of them by hour and day.
 
 `api_usage_events` becomes a table of partitions, one a month (UTC), with the columns, types and
-defaults it had. There is no default partition: an event of a month that has none is refused, loudly.
-Triggers keep the sums in step in the transaction that writes the events, whoever writes them.
+defaults it had. There is no default partition: an event of a month that has none is refused,
+loudly. Triggers keep the sums in step in the transaction that writes the events, whoever writes
+them.
 
 Events without a time, or with one outside the years 1 to 9999, are given that of the event with
 the nearest lower number (else the nearest higher one, else now), since a partition needs one;
