@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from aegis.keys import Keys
     from aegis.memory import Memory
+    from aegis.usage import Usage
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs" / "reference"
@@ -220,7 +221,7 @@ def mcp_page() -> str:
     from aegis.mcp.server import create_server
 
     # Listing asks nothing of a memory, nor of keys.
-    server = create_server(cast("Memory", None), cast("Keys", _NOTHING))
+    server = create_server(cast("Memory", None), cast("Keys", _NOTHING), cast("Usage", _NOTHING))
     tools = asyncio.run(server.list_tools())
     parts: list[str] = []
     for tool in sorted(tools, key=lambda t: t.name):

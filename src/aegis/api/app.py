@@ -19,6 +19,7 @@ from aegis.api import (
     memory,
     models,
     retention,
+    usage,
 )
 from aegis.api.errors import Outermost, install
 from aegis.api.guard import Guard
@@ -75,6 +76,7 @@ def create_routes() -> FastAPI:
         audit.router,
         models.router,
         keys.router,
+        usage.router,
         memory.router,
         health.router,
     ):
