@@ -242,7 +242,7 @@ def _show(report: Any, as_json: bool) -> None:
 
 
 def _chunks(file: str) -> Iterator[tuple[int, list[Any]]]:
-    """Yield the number of the first line, and the lines' values; blank lines are nothing."""
+    """Yield the number of the first line, and the lines' values (`InvalidInput`)."""
     import json
     import sys
     from contextlib import ExitStack
@@ -257,7 +257,6 @@ def _chunks(file: str) -> Iterator[tuple[int, list[Any]]]:
                 try:
                     if len(text) > _MAX_LINE_CHARS:
                         raise ValueError("it is longer than any event")
-                    # A line that is blank keeps its number, and is refused by it.
                     chunk.append(json.loads(text, parse_float=str))
                 except (ValueError, RecursionError) as error:
                     raise InvalidInput(

@@ -193,7 +193,8 @@ class Usage:
                     "(`aegis usage partitions`)."
                 )
             months = [month]
-        events, differences = 0, list[Difference]()
+        events = 0
+        differences: list[Difference] = []
         for one in months:
             async with self._db.transaction() as conn:
                 await conn.execute("SET LOCAL statement_timeout = 0")

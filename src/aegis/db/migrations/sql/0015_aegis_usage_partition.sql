@@ -8,8 +8,9 @@ BEGIN
     IF to_regclass(partition) IS NOT NULL THEN
         RETURN false;
     END IF;
-    -- One at a time, and the second sees what the first made.
-    PERFORM pg_advisory_xact_lock(hashtextextended('aegis.usage.partitions', 0));
+    -- One at a time, and the second sees what the first made: unlike an advisory lock, that of a
+    -- table makes the session look at the catalog afresh. ATTACH takes this one anyway.
+    LOCK TABLE api_usage_events IN SHARE UPDATE EXCLUSIVE MODE;
     IF to_regclass(partition) IS NOT NULL THEN
         RETURN false;
     END IF;
