@@ -2,10 +2,16 @@ CREATE FUNCTION aegis_usage_histogram(buckets integer[], counts numeric[])
 RETURNS integer[]
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $fn$
 DECLARE
-    most integer := (SELECT max(b) FROM unnest(buckets) AS b);
+    most integer := 0;
     result integer[];
 BEGIN
-    IF most IS NULL THEN
+    -- No query in here: it runs once for every row of sums that a batch touches.
+    FOR i IN 1 .. cardinality(buckets) LOOP
+        IF buckets[i] > most THEN
+            most := buckets[i];
+        END IF;
+    END LOOP;
+    IF most = 0 THEN
         RETURN '{}';
     END IF;
     result := array_fill(0, ARRAY[most]);
