@@ -72,8 +72,8 @@ def test_events_of_any_time_and_of_none_are_kept_both_ways(dsn: str) -> None:
 def test_what_metering_knows_comes_back(dsn: str) -> None:
     execute(
         dsn,
-        "INSERT INTO api_usage_events (customer_id, endpoint, method, status_code, event_id, source)"
-        " VALUES ('a', '/', 'GET', 200, 'e1', 'events'), ('b', '/', 'GET', 200, NULL, NULL)",
+        "INSERT INTO api_usage_events (customer_id, endpoint, method, status_code, event_id, "
+        "source) VALUES ('a', '/', 'GET', 200, 'e1', 'events'), ('b', '/', 'GET', 200, NULL, NULL)",
         "INSERT INTO usage_event_ids (customer_id, event_id, created_at) VALUES ('a', 'e1', now())",
         # A month whose events are in a file alone: its sums cannot be computed again.
         "INSERT INTO usage_archives (month, state, path, rows, size_bytes, sha256, digest, "

@@ -43,7 +43,10 @@ GranularityText = Annotated[
 
 def usage_tools(usage: Usage) -> list[Tool]:
     """Return the tools that read `usage`."""
+    return [*_sums(usage), *_rows(usage)]
 
+
+def _sums(usage: Usage) -> list[Tool]:
     async def usage_show(
         since: MaybeTime = None,
         until: MaybeTime = None,
@@ -86,6 +89,13 @@ def usage_tools(usage: Usage) -> list[Tool]:
             )
         return answer(report)
 
+    return [
+        make_tool(usage_show, READS, "Sum API usage"),
+        make_tool(usage_top, READS, "Rank API usage"),
+    ]
+
+
+def _rows(usage: Usage) -> list[Tool]:
     async def usage_events(
         since: MaybeTime = None,
         until: MaybeTime = None,
@@ -115,8 +125,6 @@ def usage_tools(usage: Usage) -> list[Tool]:
         return answer({"items": items, "archives": archives})
 
     return [
-        make_tool(usage_show, READS, "Sum API usage"),
-        make_tool(usage_top, READS, "Rank API usage"),
         make_tool(usage_events, READS, "List API calls"),
         make_tool(usage_partitions, READS, "List months of usage"),
     ]

@@ -75,10 +75,9 @@ class Metered:
         call = Call(scope, send, self._usage, source=self._source)
         try:
             await self._app(scope, receive, call.send)
-        except Exception:
-            # The server answers it with 500, and it was accepted.
+        finally:
+            # What ended without an answer was accepted, too; the server answers it with 500.
             await call.end(500)
-            raise
 
 
 class Call:

@@ -97,109 +97,6 @@ TABLES = (
     """,
 )
 
-#: What hangs on the table and cannot be moved to one of partitions.
-REFUSE = """
-DO $$
-DECLARE
-    found text;
-BEGIN
-    LOCK TABLE api_usage_events IN ACCESS EXCLUSIVE MODE;
-    SELECT w.what INTO found
-    FROM (
-        SELECT DISTINCT 'view ' || v.relname AS what
-        FROM pg_depend d
-        JOIN pg_rewrite r ON r.oid = d.objid
-        JOIN pg_class v ON v.oid = r.ev_class
-        WHERE d.classid = 'pg_rewrite'::regclass
-          AND d.refobjid = 'api_usage_events'::regclass
-          AND v.oid <> d.refobjid
-        UNION ALL
-        SELECT 'rule ' || r.rulename
-        FROM pg_rewrite r
-        WHERE r.ev_class = 'api_usage_events'::regclass
-        UNION ALL
-        SELECT 'trigger ' || t.tgname
-        FROM pg_trigger t
-        WHERE t.tgrelid = 'api_usage_events'::regclass
-          AND NOT t.tgisinternal
-        UNION ALL
-        SELECT 'foreign key ' || k.conname || ' of ' || k.conrelid::regclass
-        FROM pg_constraint k
-        WHERE k.confrelid = 'api_usage_events'::regclass
-          AND k.conparentid = 0
-        UNION ALL
-        SELECT 'policy ' || p.polname
-        FROM pg_policy p
-        WHERE p.polrelid = 'api_usage_events'::regclass
-        UNION ALL
-        SELECT 'unique index ' || i.relname
-        FROM pg_index x
-        JOIN pg_class i ON i.oid = x.indexrelid
-        WHERE x.indrelid = 'api_usage_events'::regclass
-          AND x.indisunique
-          AND i.relname NOT IN ('api_usage_events_pkey', 'uq_api_usage_events_id')
-        UNION ALL
-        SELECT 'table ' || c.inhrelid::regclass
-        FROM pg_inherits c
-        JOIN pg_class p ON p.oid = c.inhparent AND p.relkind = 'r'
-        WHERE c.inhparent = 'api_usage_events'::regclass
-    ) w
-    ORDER BY 1
-    LIMIT 1;
-    IF found IS NOT NULL THEN
-        RAISE EXCEPTION '% hangs on api_usage_events, which this revision replaces; '
-            'drop it, upgrade, and create it again', found;
-    END IF;
-END
-$$
-"""
-
-#: What the owner added and goes along: definitions to run on the new table.
-REMEMBER = """
-CREATE TEMP TABLE aegis_usage_extras ON COMMIT DROP AS
-SELECT pg_get_indexdef(x.indexrelid) AS statement
-FROM pg_index x
-JOIN pg_class i ON i.oid = x.indexrelid
-WHERE x.indrelid = 'api_usage_events'::regclass
-  AND NOT x.indisunique
-UNION ALL
-SELECT format(
-    'ALTER TABLE api_usage_events ADD CONSTRAINT %I %s', k.conname, pg_get_constraintdef(k.oid)
-)
-FROM pg_constraint k
-WHERE k.conrelid = 'api_usage_events'::regclass
-  AND k.contype = 'f'
-UNION ALL
-SELECT format(
-    'GRANT %s ON api_usage_events TO %s%s',
-    a.privilege_type,
-    CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,
-    CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
-)
-FROM pg_class c
-CROSS JOIN LATERAL aclexplode(c.relacl) a
-WHERE c.oid = 'api_usage_events'::regclass
-  AND a.grantee <> c.relowner
-UNION ALL
-SELECT format('ALTER TABLE api_usage_events OWNER TO %I', pg_get_userbyid(c.relowner))
-FROM pg_class c
-WHERE c.oid = 'api_usage_events'::regclass
-  AND pg_get_userbyid(c.relowner) <> current_user
-"""
-
-REPLAY = """
-DO $$
-DECLARE
-    one record;
-BEGIN
-    FOR one IN SELECT statement FROM aegis_usage_extras LOOP
-        EXECUTE one.statement;
-    END LOOP;
-    DROP TABLE aegis_usage_extras;
-END
-$$
-"""
-
 #: Both ways begin so.
 AWAY = "ALTER TABLE api_usage_events RENAME TO api_usage_events_before"
 
@@ -233,45 +130,6 @@ UP = (
     SEQUENCE,
 )
 
-#: Times for events that have none a partition could be found for.
-TIMES = """
-DO $$
-BEGIN
-    IF EXISTS (
-        SELECT FROM api_usage_events_before
-        WHERE created_at IS NULL
-           OR created_at NOT BETWEEN '0001-01-02 00:00:00+00' AND '9999-11-30 00:00:00+00'
-    ) THEN
-        CREATE TABLE aegis_kept_0015_times AS
-        SELECT b.id, b.created_at
-        FROM api_usage_events_before b
-        WHERE b.created_at IS NULL
-           OR b.created_at NOT BETWEEN '0001-01-02 00:00:00+00' AND '9999-11-30 00:00:00+00';
-        UPDATE api_usage_events_before b
-        SET created_at = coalesce(
-            (
-                SELECT l.created_at FROM api_usage_events_before l
-                WHERE l.id < b.id AND NOT EXISTS (
-                    SELECT FROM aegis_kept_0015_times t WHERE t.id = l.id
-                )
-                ORDER BY l.id DESC LIMIT 1
-            ),
-            (
-                SELECT h.created_at FROM api_usage_events_before h
-                WHERE h.id > b.id AND NOT EXISTS (
-                    SELECT FROM aegis_kept_0015_times t WHERE t.id = h.id
-                )
-                ORDER BY h.id LIMIT 1
-            ),
-            now()
-        )
-        FROM aegis_kept_0015_times t
-        WHERE t.id = b.id;
-    END IF;
-END
-$$
-"""
-
 #: The months that have events, those that late events come for, and the six that come.
 MONTHS = """
 SELECT aegis_usage_partition(m.month)
@@ -283,28 +141,6 @@ FROM (
     FROM generate_series(-2, 6) AS n
 ) m
 ORDER BY m.month
-"""
-
-#: All columns that both have, those that the owner added too.
-COPY_UP = """
-DO $$
-DECLARE
-    columns text := (
-        SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum)
-        FROM pg_attribute
-        WHERE attrelid = 'api_usage_events_before'::regclass
-          AND attnum > 0
-          AND NOT attisdropped
-          AND attgenerated = ''
-    );
-BEGIN
-    EXECUTE format(
-        'INSERT INTO api_usage_events (%s, recorded_at) OVERRIDING SYSTEM VALUE '
-        'SELECT %s, NULL FROM api_usage_events_before ORDER BY id',
-        columns, columns
-    );
-END
-$$
 """
 
 TRIGGERS = {
@@ -404,61 +240,7 @@ SET_ASIDE = (
     """,
 )
 
-PUT_BACK = """
-DO $$
-BEGIN
-    IF to_regclass('aegis_kept_0015_events') IS NULL THEN
-        RETURN;
-    END IF;
-    -- None of these is in the sums, so the triggers may sleep.
-    ALTER TABLE api_usage_events DISABLE TRIGGER USER;
-    UPDATE api_usage_events e
-    SET event_id = k.event_id,
-        recorded_at = k.recorded_at,
-        source = k.source
-    FROM aegis_kept_0015_events k
-    WHERE k.id = e.id AND k.created_at = e.created_at;
-    ALTER TABLE api_usage_events ENABLE TRIGGER USER;
-    INSERT INTO usage_event_ids SELECT * FROM aegis_kept_0015_ids;
-    INSERT INTO usage_archives SELECT * FROM aegis_kept_0015_archives;
-    INSERT INTO usage_hourly AS u
-    SELECT k.*
-    FROM aegis_kept_0015_hourly k
-    WHERE date_trunc('month', k.hour AT TIME ZONE 'UTC')::date IN (
-        SELECT a.month FROM usage_archives a WHERE a.state = 'dropped'
-    )
-    ON CONFLICT ON CONSTRAINT uq_usage_hourly DO UPDATE
-    SET calls = u.calls + excluded.calls,
-        errors = u.errors + excluded.errors,
-        tokens = u.tokens + excluded.tokens,
-        cost_usd = u.cost_usd + excluded.cost_usd,
-        response_ms_sum = u.response_ms_sum + excluded.response_ms_sum,
-        response_histogram = aegis_add_histograms(
-            u.response_histogram, excluded.response_histogram
-        );
-    INSERT INTO usage_daily AS u
-    SELECT k.*
-    FROM aegis_kept_0015_daily k
-    WHERE date_trunc('month', k.day)::date IN (
-        SELECT a.month FROM usage_archives a WHERE a.state = 'dropped'
-    )
-    ON CONFLICT ON CONSTRAINT uq_usage_daily DO UPDATE
-    SET calls = u.calls + excluded.calls,
-        errors = u.errors + excluded.errors,
-        tokens = u.tokens + excluded.tokens,
-        cost_usd = u.cost_usd + excluded.cost_usd,
-        response_ms_sum = u.response_ms_sum + excluded.response_ms_sum,
-        response_histogram = aegis_add_histograms(
-            u.response_histogram, excluded.response_histogram
-        );
-    DROP TABLE aegis_kept_0015_hourly, aegis_kept_0015_daily, aegis_kept_0015_ids,
-        aegis_kept_0015_archives, aegis_kept_0015_events;
-END
-$$
-"""
-
 DOWN = (
-    *(f"DROP FUNCTION {name} CASCADE" for name in TRIGGER_COMMENTS),
     AWAY,
     """
     CREATE TABLE api_usage_events (
@@ -473,70 +255,29 @@ DOWN = (
     SEQUENCE,
 )
 
-COPY_DOWN = """
-DO $$
-DECLARE
-    columns text := (
-        SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum)
-        FROM pg_attribute
-        WHERE attrelid = 'api_usage_events'::regclass
-          AND attnum > 0
-          AND NOT attisdropped
-          AND attgenerated = ''
-    );
-BEGIN
-    EXECUTE format(
-        'INSERT INTO api_usage_events (%s) OVERRIDING SYSTEM VALUE '
-        'SELECT %s FROM api_usage_events_before ORDER BY id',
-        columns, columns
-    );
-    -- A number may be in two months, if another program gave it twice.
-    UPDATE api_usage_events e
-    SET id = nextval(pg_get_serial_sequence('api_usage_events', 'id'))
-    FROM (
-        SELECT ctid AS place, row_number() OVER (PARTITION BY id ORDER BY ctid) AS n
-        FROM api_usage_events
-    ) d
-    WHERE d.n > 1 AND d.place = e.ctid;
-    IF to_regclass('aegis_kept_0015_times') IS NOT NULL THEN
-        UPDATE api_usage_events e
-        SET created_at = t.created_at
-        FROM aegis_kept_0015_times t
-        WHERE t.id = e.id;
-        DROP TABLE aegis_kept_0015_times;
-    END IF;
-    ALTER TABLE api_usage_events ADD CONSTRAINT api_usage_events_pkey PRIMARY KEY (id);
-END
-$$
-"""
-
 
 def upgrade() -> None:
-    op.execute(REFUSE)
-    op.execute(REMEMBER)
-    for function in FUNCTIONS:
-        op.execute((SQL / f"{revision}_{function.partition('(')[0]}.sql").read_text("utf-8"))
-    for statement in (*TABLES, *UP, TIMES):
+    for name in ("refuse", "remember", *(name.partition("(")[0] for name in FUNCTIONS)):
+        op.execute(_read(name))
+    for statement in (*TABLES, *UP, _read("times")):
         op.execute(statement)
     _make_triggers()
-    for statement in (MONTHS, COPY_UP, "DROP TABLE api_usage_events_before", REPLAY, PUT_BACK):
-        op.execute(statement)
-    for function, comment in {**FUNCTIONS, **TRIGGER_COMMENTS}.items():
-        _comment(f"FUNCTION {function}", comment)
-    for table, comment in TABLE_COMMENTS.items():
-        _comment(f"TABLE {table}", comment)
-    for table, columns in COLUMN_COMMENTS.items():
-        for column, comment in columns.items():
-            _comment(f"COLUMN {table}.{column}", comment)
+    _make_comments()
+    op.execute(MONTHS)
+    op.execute(_read("copy_up"))
+    op.execute("DROP TABLE api_usage_events_before")
+    op.execute(_read("replay"))
+    op.execute(_read("put_back"))
 
 
 def downgrade() -> None:
-    op.execute(REFUSE.replace("AND NOT t.tgisinternal", "AND NOT t.tgisinternal AND FALSE"))
-    op.execute(REMEMBER)
-    for statement in (*SET_ASIDE, *DOWN, COPY_DOWN):
+    # Our own triggers go with their functions.
+    for function in TRIGGER_COMMENTS:
+        op.execute(f"DROP FUNCTION {function} CASCADE")
+    for statement in (_read("refuse"), _read("remember"), *SET_ASIDE, *DOWN, _read("copy_down")):
         op.execute(statement)
     op.execute("DROP TABLE api_usage_events_before")
-    op.execute(REPLAY)
+    op.execute(_read("replay"))
     _comment("TABLE api_usage_events", FORMER_COMMENT)
     op.execute("DROP TABLE usage_archives, usage_event_ids, usage_daily, usage_hourly")
     for function in FUNCTIONS:
@@ -547,13 +288,28 @@ FORMER_COMMENT = "One row a call of the HTTP API: what rate limits and bills are
 
 
 def _make_triggers() -> None:
-    text = (SQL / f"{revision}_aegis_count_usage.sql").read_text("utf-8")
+    text = _read("aegis_count_usage")
     for name, (event, transition, source) in TRIGGERS.items():
         op.execute(text.replace("{name}", name).replace("{source}", source))
         op.execute(
             f"CREATE TRIGGER {name} AFTER {event} ON api_usage_events "
             f"REFERENCING {transition} FOR EACH STATEMENT EXECUTE FUNCTION {name}()"
         )
+
+
+def _make_comments() -> None:
+    """Comment on everything, before partitions copy the columns' comments."""
+    for function, comment in {**FUNCTIONS, **TRIGGER_COMMENTS}.items():
+        _comment(f"FUNCTION {function}", comment)
+    for table, comment in TABLE_COMMENTS.items():
+        _comment(f"TABLE {table}", comment)
+    for table, columns in COLUMN_COMMENTS.items():
+        for column, comment in columns.items():
+            _comment(f"COLUMN {table}.{column}", comment)
+
+
+def _read(name: str) -> str:
+    return (SQL / f"{revision}_{name}.sql").read_text(encoding="utf-8")
 
 
 def _comment(place: str, comment: str) -> None:
