@@ -10,6 +10,7 @@ without a network, so that what is measured is what they add.
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 import tempfile
 import time
@@ -101,7 +102,7 @@ async def _ingest(db: Database, settings: Settings, args: argparse.Namespace) ->
     async with db.connection() as conn:
         await conn.execute(_PLAIN)
         await conn.execute("CHECKPOINT")
-    copied = await _timed(batches, args.senders, lambda batch: _copy(db, batch))
+    copied = await _timed(batches, args.senders, functools.partial(_copy, db))
     async with db.connection() as conn:
         await conn.execute("CHECKPOINT")
     recorded = await _timed(batches, args.senders, usage.record)

@@ -18,6 +18,8 @@ from aegis.usage.store import partitions as store
 from tests.usage.conftest import event, rows
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from aegis.config import Settings
     from aegis.db import Database
 
@@ -148,7 +150,11 @@ async def test_a_file_that_lies_keeps_the_month(
     usage: Usage, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await fill(db)
-    monkeypatch.setattr(parquet, "read_digest", lambda _: parquet.Digest())
+
+    def nothing(_: Path) -> parquet.Digest:
+        return parquet.Digest()
+
+    monkeypatch.setattr(parquet, "read_digest", nothing)
     with pytest.raises(OpsError, match="does not hold what was written"):
         await usage.partitions.keep_house()
     assert OLD in await months(db)
