@@ -29,14 +29,11 @@ __all__ = [
     "Report",
     "Retained",
     "Sums",
-    "Verdict",
 ]
 
 Granularity = Literal["hour", "day", "month", "all"]
 Group = Literal["none", "customer", "key", "endpoint"]
 Order = Literal["calls", "errors", "tokens", "cost_usd"]
-#: What became of an event: written; known by its id already; refused.
-Verdict = Literal["recorded", "duplicate"]
 
 GRANULARITIES: Final[tuple[Granularity, ...]] = ("hour", "day", "month", "all")
 GROUPS: Final[tuple[Group, ...]] = ("none", "customer", "key", "endpoint")
