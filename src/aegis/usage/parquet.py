@@ -5,6 +5,7 @@ pyarrow comes with the extra `parquet` and is loaded where it is used.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import importlib
 import os
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aegis.errors import ConfigError, OpsError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
 __all__ = ["COLUMNS", "Digest", "arrow", "read_digest", "sha256_of", "write"]
@@ -35,6 +36,11 @@ class Digest:
         """Take a row in; its values are in the order of `COLUMNS`."""
         self._hash.update(repr(tuple(_canonical(value) for value in row)).encode())
         self.rows += 1
+
+    def add_all(self, rows: Sequence[Any]) -> None:
+        """Take rows in, in their order."""
+        for row in rows:
+            self.add(row)
 
     def text(self) -> str:
         """Return the digest so far."""
@@ -71,8 +77,8 @@ async def write(target: Path, batches: AsyncIterator[list[Any]]) -> Digest:
         with temporary.open("wb") as file:
             with pa.parquet.ParquetWriter(file, schema, compression="zstd") as writer:
                 async for rows in batches:
-                    for row in rows:
-                        digest.add(row)
+                    # Requests are answered in this loop meanwhile.
+                    await asyncio.to_thread(digest.add_all, rows)
                     columns = [list(column) for column in zip(*rows, strict=True)]
                     arrays = [
                         pa.array(values, type=field.type)

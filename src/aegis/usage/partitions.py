@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Partitions"]
 
-_BATCH: Final = 20_000
+_BATCH: Final = 5_000
 _IDS: Final = 10_000
 #: How long writers may have to wait behind a DETACH that waits itself, and how often it is tried.
 _LOCK_WAIT: Final = "500ms"
@@ -197,8 +197,7 @@ class Partitions:
         async with self._db.transaction() as conn:
             await conn.execute("SET LOCAL statement_timeout = 0")
             async for rows in store.read_rows(conn, table, batch=_BATCH):
-                for row in rows:
-                    digest.add(row)
+                await asyncio.to_thread(digest.add_all, rows)
         return digest
 
     async def _patiently(self, work: Callable[[Connection], Awaitable[None]]) -> None:
