@@ -22,6 +22,7 @@ BENCHMARKS = {
     "start": "cold and warm start, memory, the whole command",
     "keys": "verified calls a second, and their limits, against plain SQL",
     "hook": "a whole process of `aegis hook`, database up and down",
+    "usage": "events written a second, what metering adds to a call, dropping a month",
 }
 
 

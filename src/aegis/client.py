@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from aegis.memory.embedding import Embedder
     from aegis.memory.reranking import Reranker
     from aegis.sessions.service import Sessions
+    from aegis.usage import Usage
 
 __all__ = ["Aegis", "Bridge", "Connecting", "connect", "unwrap"]
 
@@ -34,7 +35,7 @@ T = TypeVar("T")
 
 
 class Aegis:
-    """An open client: `memory` and `sessions` of an agent, `keys` of the API, `db` the pool."""
+    """An open client: an agent's `memory` and `sessions`, an API's `keys` and `usage`."""
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class Aegis:
         from aegis.keys import Keys
         from aegis.memory import Memory
         from aegis.sessions.service import Sessions
+        from aegis.usage import Usage
 
         #: Into the event loop in which this was opened.
         self.bridge = Bridge()
@@ -64,6 +66,7 @@ class Aegis:
         self.embedder: Embedder | None = self.memory.embedder
         self.keys: Keys = Keys(db, settings)
         self.sessions: Sessions = Sessions(self.memory)
+        self.usage: Usage = Usage(db, settings)
 
 
 class Connecting:

@@ -231,6 +231,13 @@ class Settings:
     keys_timeout_s: float = _setting(
         "Seconds until a database that does not answer a verification counts as down.", default=2.0
     )
+    usage_keep_months: int = _setting(
+        "Months of usage events kept beside the current one; older ones are exported and dropped.",
+        default=13,
+    )
+    usage_months_ahead: int = _setting(
+        "Months ahead for which partitions of usage events are made.", default=6
+    )
 
 
 def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
@@ -341,9 +348,17 @@ def _check_ranges(settings: Settings) -> None:
         )
     if not 0 <= settings.api_port <= 65535:
         raise ConfigError(f"AEGIS_API_PORT is {settings.api_port}; use 0 to 65535.")
+    _check_usage(settings)
     _check_consolidation(settings)
     _check_second_stage(settings)
     _check_embedders(settings)
+
+
+def _check_usage(settings: Settings) -> None:
+    for name, least, most in (("usage_keep_months", 3, 1_200), ("usage_months_ahead", 1, 60)):
+        value = getattr(settings, name)
+        if not least <= value <= most:
+            raise ConfigError(f"{ENV_PREFIX}{name.upper()} is {value}; use {least} to {most}.")
 
 
 def _check_embedders(settings: Settings) -> None:

@@ -77,6 +77,18 @@ INSERT INTO model_prices (model, valid_from, input_usd, output_usd, cache_write_
 VALUES ('my-model', '2026-01-01 00:00:00+00', 1, 2, 3, 4, 5);
 """
 
+#: Its events are of the last 440 days; older revisions have no partitions.
+PARTITIONS = """
+DO $$
+BEGIN
+    IF to_regprocedure('aegis_usage_partition(date)') IS NOT NULL THEN
+        PERFORM aegis_usage_partition((now() - make_interval(months => n))::date)
+        FROM generate_series(0, 16) AS n;
+    END IF;
+END
+$$
+"""
+
 
 def execute(dsn: str, *statements: str) -> None:
     """Run statements, each committed."""
@@ -102,7 +114,7 @@ def create_published(dsn: str, *, rows: bool = True) -> None:
 
 def fill(dsn: str) -> None:
     """Insert rows into every published table."""
-    execute(dsn, (HERE / "seed_rows.sql").read_text())
+    execute(dsn, PARTITIONS, (HERE / "seed_rows.sql").read_text())
 
 
 def columns(dsn: str) -> dict[str, list[str]]:

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 
     from aegis.db import Database
 
-KEY_TOOLS = {"key_list", "key_get", "key_ledger", "key_tiers"}
+KEY_TOOLS = {
+    "key_list",
+    "key_get",
+    "key_ledger",
+    "key_tiers",
+    "usage_show",
+    "usage_top",
+    "usage_events",
+    "usage_partitions",
+}
 TOOLS = {
     *("session_list", "session_get", "session_events"),
     *(

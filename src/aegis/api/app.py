@@ -20,6 +20,7 @@ from aegis.api import (
     models,
     retention,
     sessions,
+    usage,
 )
 from aegis.api.errors import Outermost, install
 from aegis.api.guard import Guard
@@ -75,6 +76,7 @@ def create_routes() -> FastAPI:
         models.router,
         keys.router,
         sessions.router,
+        usage.router,
         memory.router,
         health.router,
     ):

@@ -138,7 +138,11 @@ class Outermost:
             await send(message)
 
         try:
-            app = self._mounts.get(str(scope.get("path")).rstrip("/"), self._app)
+            place = str(scope.get("path")).rstrip("/")
+            app = self._mounts.get(place, self._app)
+            if place in self._mounts:
+                # What is metered there has no route of ours.
+                scope["aegis.endpoint"] = place
             await app(scope, receive, watched)
         except Exception:  # noqa: BLE001
             _log.exception("api.unexpected", extra={"path": scope.get("path")})

@@ -20,6 +20,7 @@ from aegis.errors import InvalidInput, LimitExceeded, Unauthenticated, Unavailab
 from aegis.keys.asgi import send_refusal, with_headers
 from aegis.keys.gate import Gate, key_of
 from aegis.keys.headers import Refusal, refuse_error
+from aegis.usage.asgi import Call
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from aegis.keys import Keys, Verification
+    from aegis.usage import Usage
 
 __all__ = ["BATCH_BYTES", "BODY_BYTES", "Guard"]
 
@@ -41,13 +43,23 @@ _log = logging.getLogger("aegis.api")
 class Guard:
     """ASGI middleware; `names` are the host names that this server answers to.
 
-    What was found out about the caller's key is in `scope["aegis.key"]`.
+    What was found out about the caller's key is in `scope["aegis.key"]`. A call whose key was
+    accepted is metered from there on, whatever becomes of it.
     """
 
-    def __init__(self, app: ASGIApp, *, token: str, names: Collection[str], keys: Keys) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        token: str,
+        names: Collection[str],
+        keys: Keys,
+        usage: Usage,
+    ) -> None:
         self._app = app
         self._token = token.encode()
         self._gate = Gate(keys)
+        self._usage = usage
         self._names = frozenset(name.lower() for name in names) | {"localhost"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,6 +82,8 @@ class Guard:
             else:
                 scope["aegis.key"] = found
                 send = with_headers(send, self._gate.headers(found))
+                if found.customer_id is not None:
+                    send = Call(scope, send, self._usage, source="v1").send
         if refusal is None:
             refusal = _refuse_size(headers, limit)
         if refusal is not None:

@@ -23,6 +23,10 @@ _AREAS: Final[Sequence[tuple[str, str, str]]] = (
     ("/v1/keys/verify", "keys:verify", "keys:verify"),
     # Who may issue or rotate a key may have any: that is the operator.
     ("/v1/keys", "keys:read", _OPERATOR_ONLY),
+    ("/v1/usage/partitions", _OPERATOR_ONLY, _OPERATOR_ONLY),
+    ("/v1/usage/events", "usage:read", "usage:write"),
+    # Beyond these, of the caller's own customer: `api/usage.py` sees to it.
+    ("/v1/usage", "usage:read", _OPERATOR_ONLY),
     ("/v1/memory", "memory:read", "memory:write"),
     ("/v1/status", "status:read", _OPERATOR_ONLY),
 )

@@ -19,12 +19,14 @@ from aegis.mcp.prompts import add_prompts
 from aegis.mcp.resources import add_resources
 from aegis.mcp.retention import retention_tools
 from aegis.mcp.sessions import session_tools
+from aegis.mcp.usage import usage_tools
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from aegis.keys import Keys
     from aegis.memory import Memory
+    from aegis.usage import Usage
 
 __all__ = ["INSTRUCTIONS", "PATH", "create_server", "http_app", "serve_stdio"]
 
@@ -37,8 +39,10 @@ INSTRUCTIONS = (
 )
 
 
-def create_server(memory: Memory, keys: Keys | None = None) -> MCPServer:
-    """Return the server whose tools, resources and prompts work on `memory`, and read `keys`."""
+def create_server(
+    memory: Memory, keys: Keys | None = None, usage: Usage | None = None
+) -> MCPServer:
+    """Return the server whose tools and prompts work on `memory`, and read `keys` and `usage`."""
     server = MCPServer(
         "aegis",
         title="Aegis",
@@ -54,6 +58,7 @@ def create_server(memory: Memory, keys: Keys | None = None) -> MCPServer:
             *model_tools(memory),
             *([] if keys is None else key_tools(keys)),
             *session_tools(memory),
+            *([] if usage is None else usage_tools(usage)),
         ],
         log_level="WARNING",
         subscriptions=False,
@@ -74,6 +79,6 @@ def http_app(server: MCPServer, *, host: str) -> Starlette:
     )
 
 
-async def serve_stdio(memory: Memory, keys: Keys) -> None:
+async def serve_stdio(memory: Memory, keys: Keys, usage: Usage) -> None:
     """Serve on standard input and output until the input ends."""
-    await create_server(memory, keys).run_stdio_async()
+    await create_server(memory, keys, usage).run_stdio_async()

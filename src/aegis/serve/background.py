@@ -25,6 +25,7 @@ __all__ = [
     "PostOnly",
     "fill_in_vectors",
     "keep_database",
+    "keep_usage",
     "load_model",
     "read_for_graph",
     "release_memory",
@@ -42,6 +43,8 @@ _LONGEST_PAUSE_S = 300.0
 _BATCH = 512
 #: Seconds between looks for what has expired: it is not recalled from that moment on anyway.
 _SWEEP_S = 60.0
+#: Seconds between looks at the months of usage: a month ahead is enough, and there are six.
+_MONTHS_S = 3_600.0
 #: Of the change of the embedding model: rows a round, seconds between rounds with and without
 #: work, and between looks at every row rather than at the new ones.
 _CHANGE_ROWS = 2_048
@@ -116,7 +119,7 @@ async def serve_mcp(client: Aegis, late: LateApp, *, host: str) -> None:
 def _load_mcp(client: Aegis, host: str) -> tuple[Any, ASGIApp]:
     from aegis.mcp.server import create_server, http_app
 
-    server = create_server(client.memory, client.keys)
+    server = create_server(client.memory, client.keys, client.usage)
     return server, http_app(server, host=host)
 
 
@@ -161,6 +164,23 @@ async def sweep_expired(client: Aegis) -> None:
         except AegisError as error:
             _log.warning("serve.sweep_failed", extra={"code": error.code, "why": error.message})
         await asyncio.sleep(_SWEEP_S)
+
+
+async def keep_usage(client: Aegis) -> None:
+    """Make months of usage ahead and let old ones go, for ever; what fails is tried again later."""
+    while True:
+        try:
+            done = await client.usage.partitions.keep_house()
+            if done.made or done.dropped or done.forgotten_ids:
+                extra = {
+                    "made": len(done.made),
+                    "dropped": [str(month) for month in done.dropped],
+                    "forgotten_ids": done.forgotten_ids,
+                }
+                _log.info("serve.usage_kept", extra=extra)
+        except AegisError as error:
+            _log.warning("serve.usage_failed", extra={"code": error.code, "why": error.message})
+        await asyncio.sleep(_MONTHS_S)
 
 
 async def read_for_graph(client: Aegis) -> None:

@@ -214,6 +214,7 @@ class _Process:
         from aegis.serve.background import (
             fill_in_vectors,
             keep_database,
+            keep_usage,
             load_model,
             read_for_graph,
             release_memory,
@@ -237,6 +238,7 @@ class _Process:
             group.create_task(serve_mcp(client, late, host=host))
             group.create_task(load())
             group.create_task(sweep_expired(client))
+            group.create_task(keep_usage(client))
             group.create_task(read_for_graph(client))
             group.create_task(consolidate_nightly(client))
             group.create_task(watch_sessions(client))

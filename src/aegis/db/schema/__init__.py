@@ -19,6 +19,7 @@ from aegis.db.schema import (
     retention,
     sessions,
     upkeep,
+    usage,
     work,
 )
 from aegis.db.schema.types import metadata
@@ -35,5 +36,6 @@ __all__ = [
     "retention",
     "sessions",
     "upkeep",
+    "usage",
     "work",
 ]

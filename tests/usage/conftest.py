@@ -1,0 +1,43 @@
+"""Usage and keys on a database of the test's own, and how events look."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aegis.keys import Keys
+from aegis.usage import Usage
+
+if TYPE_CHECKING:
+    from aegis.config import Settings
+    from aegis.db import Database
+
+
+@pytest.fixture
+def keys(db: Database, settings: Settings) -> Keys:
+    return Keys(db, settings)
+
+
+@pytest.fixture
+def usage(db: Database, settings: Settings) -> Usage:
+    return Usage(db, settings)
+
+
+def event(event_id: str = "e1", **fields: Any) -> dict[str, Any]:
+    """Return an event as a sender writes it."""
+    return {
+        "event_id": event_id,
+        "customer_id": "acme",
+        "endpoint": "/v1/things/{id}",
+        "method": "GET",
+        "status_code": 200,
+        **fields,
+    }
+
+
+async def rows(db: Database, statement: str, *params: Any) -> list[Any]:
+    """Run a statement of the test's own, committed, and return its rows."""
+    async with db.transaction() as conn:
+        cursor = await conn.execute(statement.encode(), params or None)
+        return await cursor.fetchall() if cursor.description else []
