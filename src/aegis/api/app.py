@@ -49,7 +49,9 @@ def create_app(
     """
     app = create_routes()
     app.state.client = client
-    return Guard(Outermost(app, mounts or {}), token=token, names=names, keys=client.keys)
+    return Guard(
+        Outermost(app, mounts or {}), token=token, names=names, keys=client.keys, usage=client.usage
+    )
 
 
 def create_routes() -> FastAPI:
