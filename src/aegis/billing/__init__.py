@@ -1,0 +1,1 @@
+"""Billing: what was used becomes lines, lines become invoices, and invoices reach Stripe."""
