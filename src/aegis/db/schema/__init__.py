@@ -19,6 +19,7 @@ from aegis.db.schema import (
     models,
     retention,
     upkeep,
+    usage,
     work,
 )
 from aegis.db.schema.types import metadata
@@ -35,5 +36,6 @@ __all__ = [
     "models",
     "retention",
     "upkeep",
+    "usage",
     "work",
 ]

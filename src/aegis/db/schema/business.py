@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     UUID,
+    BigInteger,
     Boolean,
     Column,
     Date,
@@ -54,7 +55,12 @@ api_keys = Table(
 api_usage_events = Table(
     "api_usage_events",
     metadata,
-    bigserial_id(),
+    Column(
+        "id",
+        BigInteger,
+        nullable=False,
+        server_default=text("nextval('api_usage_events_id_seq'::regclass)"),
+    ),
     Column("api_key_id", UUID, ForeignKey("api_keys.id", name="api_usage_events_api_key_id_fkey")),
     Column("customer_id", String(100), nullable=False),
     Column("endpoint", String(200), nullable=False),
@@ -63,10 +69,15 @@ api_usage_events = Table(
     Column("response_time_ms", Integer),
     Column("tokens_used", Integer, server_default=text("0")),
     Column("cost_usd", Numeric(10, 6), server_default=text("0")),
-    timestamp_now("created_at"),
+    timestamp_now("created_at", nullable=False),
+    Column("event_id", String(200)),
+    timestamp_now("recorded_at"),
+    Column("source", String(50)),
+    Index("uq_api_usage_events_id", "id", "created_at", unique=True),
     Index("idx_api_usage_events_api_key_id", "api_key_id"),
     Index("idx_api_usage_events_customer_id", "customer_id"),
     Index("idx_api_usage_events_created_at", text("created_at DESC")),
+    postgresql_partition_by="RANGE (created_at)",
 )
 
 billing_events = Table(
