@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from types import TracebackType
 
+    from aegis.billing import Billing
     from aegis.config import Settings
     from aegis.db import Database
     from aegis.keys import Keys
@@ -33,7 +34,8 @@ T = TypeVar("T")
 
 
 class Aegis:
-    """An open client: `memory` is the agent's memory, `keys` the API's keys, `db` the pool."""
+    """An open client: `memory` is the agent's memory, `keys` the API's keys, `billing` what they
+    cost, `db` the pool."""
 
     def __init__(
         self,
@@ -44,6 +46,7 @@ class Aegis:
         reranker: Reranker | None = None,
         next_embedder: Embedder | None = None,
     ) -> None:
+        from aegis.billing import Billing
         from aegis.keys import Keys
         from aegis.memory import Memory
 
@@ -61,6 +64,7 @@ class Aegis:
         #: The one whose model is active, of those that the settings name.
         self.embedder: Embedder | None = self.memory.embedder
         self.keys: Keys = Keys(db, settings)
+        self.billing: Billing = Billing(db, settings)
 
 
 class Connecting:

@@ -223,6 +223,23 @@ class Settings:
     keys_timeout_s: float = _setting(
         "Seconds until a database that does not answer a verification counts as down.", default=2.0
     )
+    invoice_from: str | None = _setting(
+        "Who bills, as invoices say it: name and address, lines set off by `|`.", default=None
+    )
+    invoice_due_days: int = _setting("Days until an invoice is due.", default=14)
+    stripe_api_key: str | None = _setting(
+        "Secret key of Stripe; without it nothing is sent there.", secret=True, default=None
+    )
+    stripe_webhook_secret: str | None = _setting(
+        "Secret of Stripe's webhook endpoint, `whsec_…`.", secret=True, default=None
+    )
+    stripe_meters: str | None = _setting(
+        "Meters of Stripe that usage is sent to: `calls=EVENT_NAME,tokens=EVENT_NAME`.",
+        default=None,
+    )
+    stripe_api_base: str | None = _setting(
+        "Address to use instead of Stripe's, for tests.", default=None
+    )
 
 
 def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
@@ -312,6 +329,7 @@ def _check(settings: Settings) -> None:
     _check_consolidation(settings)
     _check_second_stage(settings)
     _check_embedders(settings)
+    _check_billing(settings)
 
 
 def _check_embedders(settings: Settings) -> None:
@@ -328,6 +346,17 @@ def _check_embedders(settings: Settings) -> None:
         raise ConfigError(
             "AEGIS_NEXT_EMBEDDER needs AEGIS_EMBEDDER, the one to change from; without vectors "
             "so far, set AEGIS_EMBEDDER to the new one."
+        )
+
+
+def _check_billing(settings: Settings) -> None:
+    if not 0 <= settings.invoice_due_days <= 365:
+        raise ConfigError(f"AEGIS_INVOICE_DUE_DAYS is {settings.invoice_due_days}; use 0 to 365.")
+    meters = settings.stripe_meters
+    one = r"(calls|tokens)=[A-Za-z0-9_.-]{1,100}"
+    if meters and not re.fullmatch(rf"{one}(,(?!\1=){one})?", meters):
+        raise ConfigError(
+            f"AEGIS_STRIPE_METERS is {meters!r}; write calls=EVENT_NAME,tokens=EVENT_NAME."
         )
 
 

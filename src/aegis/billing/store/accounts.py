@@ -98,15 +98,13 @@ async def list_accounts(conn: Connection, *, limit: int, offset: int) -> list[Ac
     )
 
 
-async def update_account(
-    conn: Connection, customer_id: str, changes: Mapping[str, Any]
-) -> Account:
+async def update_account(conn: Connection, customer_id: str, changes: Mapping[str, Any]) -> Account:
     """Set columns of a locked account and return it.
 
     Raises:
         Conflict: another customer has the id at Stripe.
     """
-    assignments = [
+    assignments: list[sql.SQL | sql.Composed] = [
         sql.SQL("{} = {}::{}").format(
             sql.Identifier(column), sql.Placeholder(column), sql.SQL(_SETTABLE[column])
         )

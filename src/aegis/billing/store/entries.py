@@ -80,6 +80,8 @@ class Billed:
     #: None where no entry of it counts anything.
     quantity: Decimal | None
     description: str
+    #: Of how many entries.
+    entries: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +151,8 @@ async def list_billed(
             sum(e.amount_usd) AS amount_usd,
             sum(e.quantity) AS quantity,
             (array_agg(coalesce(e.metadata ->> 'line', e.description) ORDER BY e.id))[1]
-                AS description
+                AS description,
+            count(*)::int AS entries
         FROM billing_events e
         WHERE e.customer_id = ANY (%(customers)s)
           AND e.period = ANY (%(periods)s)
@@ -160,9 +163,7 @@ async def list_billed(
     )
 
 
-async def list_open(
-    conn: Connection, customers: Sequence[str], month: date
-) -> list[OpenEntry]:
+async def list_open(conn: Connection, customers: Sequence[str], month: date) -> list[OpenEntry]:
     """Return entries of which a part is on no invoice, oldest first; of `month`, zeros too."""
     return await fetch_all(
         conn,

@@ -54,9 +54,7 @@ class _Period:
 
 async def one_run_at_a_time(conn: Connection) -> None:
     """Wait until no other transaction of a run is under way, and keep others out until the end."""
-    await execute(
-        conn, "SELECT pg_advisory_xact_lock(hashtextextended('aegis.billing.run', 0))"
-    )
+    await execute(conn, "SELECT pg_advisory_xact_lock(hashtextextended('aegis.billing.run', 0))")
 
 
 async def begin_run(conn: Connection, period: date) -> None:

@@ -61,7 +61,7 @@ class _Customer:
 
 
 async def list_customers(
-    conn: Connection, *, begin: date, month: date, end: date, customers: Sequence[str] | None
+    conn: Connection, *, begin: date, end: date, customers: Sequence[str] | None
 ) -> list[str]:
     """Return who may have to pay for a month, by name: who has a plan, a key, or used something.
 
@@ -94,7 +94,6 @@ async def list_customers(
         """,
         {
             "begin": begin,
-            "month": month,
             "end": end,
             "customers": None if customers is None else [*customers],
         },

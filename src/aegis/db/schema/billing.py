@@ -140,7 +140,7 @@ billing_invoices = Table(
     Column(
         "currency", String(3), nullable=False, server_default=text("'USD'::character varying")
     ),
-    Column("total_usd", Numeric(12, 2), nullable=False),
+    Column("total_usd", Numeric(16, 2), nullable=False),
     Column("customer_name", Text),
     Column("customer_address", Text),
     Column("due_on", Date),

@@ -91,7 +91,7 @@ CREATE TABLE billing_invoices (
     number TEXT,
     state TEXT NOT NULL DEFAULT 'draft',
     currency VARCHAR(3) NOT NULL DEFAULT 'USD',
-    total_usd NUMERIC(12, 2) NOT NULL,
+    total_usd NUMERIC(16, 2) NOT NULL,
     customer_name TEXT,
     customer_address TEXT,
     due_on DATE,
