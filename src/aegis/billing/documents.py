@@ -39,7 +39,8 @@ h1 { margin: 0 0 4px; font-size: 26px; letter-spacing: -.01em; }
 .to span { white-space: pre-line; }
 .label { display: block; margin-bottom: 4px; color: #5a626d; font-size: 12px;
   text-transform: uppercase; letter-spacing: .06em; }
-dl { display: grid; grid-template-columns: auto auto; gap: 2px 24px; margin: 0; align-content: start; }
+dl { display: grid; grid-template-columns: auto auto; gap: 2px 24px; margin: 0;
+  align-content: start; }
 dt { color: #5a626d; } dd { margin: 0; text-align: right; font-variant-numeric: tabular-nums; }
 table { width: 100%; border-collapse: collapse; }
 th { padding: 8px 0; border-bottom: 2px solid #16191d; color: #5a626d; font-size: 12px;
@@ -55,7 +56,8 @@ tfoot td { padding-top: 16px; border: 0; font-size: 18px; font-weight: 700; }
 .state.void { background: #fbe0de; color: #8c1d18; }
 .state.draft { background: #fdf0d0; color: #7a4d00; }
 footer { margin-top: 40px; color: #5a626d; font-size: 12px; }
-@media print { body { background: #fff; } main { margin: 0; padding: 0; border: 0; max-width: none; } }
+@media print { body { background: #fff; }
+  main { margin: 0; padding: 0; border: 0; max-width: none; } }
 @media (max-width: 640px) { main { margin: 0; padding: 24px; border: 0; border-radius: 0; }
   header, .facts { display: block; } .from { margin-top: 16px; text-align: left; }
   dl { margin-top: 24px; justify-content: start; } }

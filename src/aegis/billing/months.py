@@ -20,7 +20,7 @@ __all__ = ["LATE_MONTHS", "Segment", "before", "days_of", "next_month", "read_mo
 
 #: A run looks this many months back for usage that came late, which takes 35 days at most.
 LATE_MONTHS: Final = 3
-_MONTH: Final = re.compile(r"(20\d\d|21\d\d)-(0[1-9]|1[0-2])")
+_MONTH: Final = re.compile(r"(20[0-9]{2}|21[0-9]{2})-(0[1-9]|1[0-2])")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ MAX_UNITS: Final = 10**15
 #: A price of a unit may be a ten-billionth of a dollar.
 UNIT_PLACES: Final = 10
 MAX_USD: Final = Decimal(10) ** 8
-_AMOUNT: Final = re.compile(r"\d{1,12}(\.\d{1,12})?")
+_AMOUNT: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
 _PREVIEW: Final = 60
 
 _TERMS: Final = ("flat_usd", "minimum_usd", "charges")
@@ -88,7 +88,7 @@ def derived_terms(*, price_usd: Decimal, monthly_quota: int | None, overage_allo
         charges = (
             Charge(
                 name="overage", meter="overage", model="per_unit", endpoints=(), included=0,
-                unit_usd=unit, tiers=(), package_size=0, package_usd=ZERO,
+                unit_usd=unit, tiers=(), package_size=1, package_usd=ZERO,
             ),
         )  # fmt: skip
     return Terms(flat_usd=price_usd, minimum_usd=ZERO, charges=charges)

@@ -1,4 +1,4 @@
-"""What billing accepts. Pure: no database, no clock; every refusal names the field and the value."""
+"""What billing accepts. Pure; every refusal names the field and the value."""
 
 from __future__ import annotations
 

@@ -268,6 +268,6 @@ async def is_queued(conn: Connection, invoice_id: int) -> bool:
     """Tell whether Stripe is to be told of an invoice, or was."""
     return await fetch_value(
         conn,
-        "SELECT EXISTS (SELECT FROM billing_stripe_outbox o WHERE o.invoice_id = %(id)s)",
-        {"id": invoice_id},
+        "SELECT EXISTS (SELECT FROM billing_stripe_outbox o WHERE o.subject = %(subject)s)",
+        {"subject": f"invoice:{invoice_id}"},
     )

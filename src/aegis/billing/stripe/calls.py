@@ -146,7 +146,7 @@ class Calls:
             )
         ours: dict[str, str] = row.payload["metadata"]
         for item in listed.auto_paging_iter():
-            metadata = item.metadata.to_dict() if item.metadata else {}
+            metadata: dict[str, Any] = item.metadata.to_dict() if item.metadata else {}
             if all(metadata.get(name) == value for name, value in ours.items()):
                 return item.id
         return None
@@ -161,12 +161,13 @@ class Calls:
         status = error.http_status
         if row.kind == "meter_event" and status == 400 and _is_duplicate(error):
             return Outcome(state="sent", stripe_id=row.payload["identifier"])
-        replayed = (error.headers or {}).get("idempotent-replayed") == "true"
+        headers: dict[str, str] = error.headers or {}
+        replayed = headers.get("idempotent-replayed") == "true"
         if status is None or status in (409, 429) or status >= 500:
             return Outcome(
                 state="retry",
                 error=text,
-                retry_after_s=_retry_after(error.headers or {}),
+                retry_after_s=_retry_after(headers),
                 spent=replayed and status is not None and status >= 500,
             )
         return Outcome(state="failed", error=text, spent=True)

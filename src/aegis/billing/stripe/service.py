@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aegis.billing import validate
 from aegis.billing.invoices import WAYS, move
 from aegis.billing.models import OUTBOX_STATES, Synced
-from aegis.billing.store import accounts, outbox, webhooks
+from aegis.billing.store import accounts, outbox, queueing, webhooks
 from aegis.billing.store import invoices as invoice_store
 from aegis.billing.stripe.calls import open_calls, pause_s
 from aegis.billing.stripe.events import is_newer, read_event, state_of
@@ -89,10 +89,10 @@ class Stripe:
         today = datetime.now(UTC).date()
         meters = read_meters(self._settings.stripe_meters)
         async with self._db.transaction() as conn:
-            queued = await outbox.queue_customers(conn)
-            queued += await outbox.queue_invoices(conn)
+            queued = await queueing.queue_customers(conn)
+            queued += await queueing.queue_invoices(conn)
             if meters:
-                queued += await outbox.queue_meters(
+                queued += await queueing.queue_meters(
                     conn, meters, begin=today - timedelta(days=_METER_DAYS), end=today
                 )
         return queued
