@@ -71,4 +71,5 @@ async def subscribed(
     """Put a customer on a plan of these terms since the beginning of 2026."""
     if not [p for p in await billing.plans() if p.name == plan]:
         await billing.add_plan(plan, terms, valid_from="2026-01-01")
-    await billing.subscribe(customer, plan, **{"starts_on": "2026-01-01", **more})
+    arguments: dict[str, Any] = {"starts_on": "2026-01-01", **more}
+    await billing.subscribe(customer, plan, **arguments)

@@ -185,7 +185,7 @@ def test_charges_count_their_meter_of_their_endpoints() -> None:
 
 def test_line_that_no_row_can_hold_is_refused() -> None:
     terms = read_terms({"charges": [{"name": "c", "meter": "calls", "unit_usd": "99999"}]})
-    with pytest.raises(LimitExceeded, match="99,999,999.99 at most"):
+    with pytest.raises(LimitExceeded, match=r"99,999,999\.99 at most"):
         rate(terms, [used(10**9)], plan="p", days=30, month_days=30)
 
 

@@ -294,14 +294,11 @@ async def test_rows_that_carry_money_are_only_added(
     await rows(db, "UPDATE billing_events SET stripe_invoice_id = 'in_1'")
 
 
-async def test_entry_key_is_unique_for_a_customer(billing: Billing, db: Database) -> None:
+async def test_entry_key_is_unique_for_a_customer(billing: Billing, db: Database, dsn: str) -> None:
     await subscribed(billing, "acme")
     await use(db, "acme", "2026-10-05", 100)
     await billing.run("2026-10", now=LATER)
-    with (
-        psycopg.connect((await rows(db, "SELECT 1")) and db._address()) as plain,
-        pytest.raises(psycopg.errors.UniqueViolation),
-    ):
+    with psycopg.connect(dsn) as plain, pytest.raises(psycopg.errors.UniqueViolation):
         plain.execute(
             "INSERT INTO billing_events (customer_id, event_type, amount_usd, entry_key) "
             "SELECT customer_id, event_type, 9, entry_key FROM billing_events"

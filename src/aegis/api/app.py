@@ -10,6 +10,7 @@ from aegis import __version__
 from aegis.api import (
     answers,
     audit,
+    billing,
     consolidation,
     decisions,
     facts,
@@ -73,6 +74,7 @@ def create_routes() -> FastAPI:
         audit.router,
         models.router,
         keys.router,
+        billing.router,
         memory.router,
         health.router,
     ):

@@ -23,6 +23,8 @@ _AREAS: Final[Sequence[tuple[str, str, str]]] = (
     ("/v1/keys/verify", "keys:verify", "keys:verify"),
     # Who may issue or rotate a key may have any: that is the operator.
     ("/v1/keys", "keys:read", _OPERATOR_ONLY),
+    # What customers owe, and what they are told of it, is the operator's to change.
+    ("/v1/billing", "billing:read", _OPERATOR_ONLY),
     ("/v1/memory", "memory:read", "memory:write"),
     ("/v1/status", "status:read", _OPERATOR_ONLY),
 )

@@ -8,13 +8,14 @@ from fastapi import Depends, Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 
+from aegis.billing import Billing
 from aegis.client import Aegis
 from aegis.errors import InvalidInput
 from aegis.keys import Keys
 from aegis.memory import Memory
 from aegis.wire.plain import plain
 
-__all__ = ["ClientOf", "KeysOf", "KnownParameters", "MemoryOf", "answer"]
+__all__ = ["BillingOf", "ClientOf", "KeysOf", "KnownParameters", "MemoryOf", "answer"]
 
 
 def _client(request: Request) -> Aegis:
@@ -29,6 +30,10 @@ def _memory(request: Request) -> Memory:
 
 def _keys(request: Request) -> Keys:
     return _client(request).keys
+
+
+def _billing(request: Request) -> Billing:
+    return _client(request).billing
 
 
 def _known_parameters(request: Request) -> None:
@@ -47,6 +52,7 @@ KnownParameters = Depends(_known_parameters)
 ClientOf = Annotated[Aegis, Depends(_client)]
 MemoryOf = Annotated[Memory, Depends(_memory)]
 KeysOf = Annotated[Keys, Depends(_keys)]
+BillingOf = Annotated[Billing, Depends(_billing)]
 
 
 def answer(value: Any, status: int = 200) -> Response:

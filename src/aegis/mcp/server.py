@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mcp.server import MCPServer
 
 from aegis import __version__
+from aegis.mcp.billing import billing_tools
 from aegis.mcp.consolidation import upkeep_tools
 from aegis.mcp.decisions import decision_tools
 from aegis.mcp.facts import fact_tools
@@ -22,6 +23,7 @@ from aegis.mcp.retention import retention_tools
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
+    from aegis.billing import Billing
     from aegis.keys import Keys
     from aegis.memory import Memory
 
@@ -36,8 +38,10 @@ INSTRUCTIONS = (
 )
 
 
-def create_server(memory: Memory, keys: Keys | None = None) -> MCPServer:
-    """Return the server whose tools, resources and prompts work on `memory`, and read `keys`."""
+def create_server(
+    memory: Memory, keys: Keys | None = None, billing: Billing | None = None
+) -> MCPServer:
+    """Return the server whose tools work on `memory`, and read `keys` and `billing`."""
     server = MCPServer(
         "aegis",
         title="Aegis",
@@ -52,6 +56,7 @@ def create_server(memory: Memory, keys: Keys | None = None) -> MCPServer:
             *upkeep_tools(memory),
             *model_tools(memory),
             *([] if keys is None else key_tools(keys)),
+            *([] if billing is None else billing_tools(billing)),
         ],
         log_level="WARNING",
         subscriptions=False,
@@ -72,6 +77,6 @@ def http_app(server: MCPServer, *, host: str) -> Starlette:
     )
 
 
-async def serve_stdio(memory: Memory, keys: Keys) -> None:
+async def serve_stdio(memory: Memory, keys: Keys, billing: Billing) -> None:
     """Serve on standard input and output until the input ends."""
-    await create_server(memory, keys).run_stdio_async()
+    await create_server(memory, keys, billing).run_stdio_async()

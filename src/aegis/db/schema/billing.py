@@ -137,9 +137,7 @@ billing_invoices = Table(
     Column("period", Date, nullable=False),
     Column("number", Text),
     Column("state", Text, nullable=False, server_default=text("'draft'::text")),
-    Column(
-        "currency", String(3), nullable=False, server_default=text("'USD'::character varying")
-    ),
+    Column("currency", String(3), nullable=False, server_default=text("'USD'::character varying")),
     Column("total_usd", Numeric(16, 2), nullable=False),
     Column("customer_name", Text),
     Column("customer_address", Text),
