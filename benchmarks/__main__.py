@@ -20,6 +20,7 @@ BENCHMARKS = {
     "ingest": "episodes a second, against a raw COPY",
     "start": "cold and warm start, memory, the whole command",
     "keys": "verified calls a second, and their limits, against plain SQL",
+    "billing": "a month of invoices for N customers and M events",
 }
 
 

@@ -221,9 +221,7 @@ def mcp_page() -> str:
     from aegis.mcp.server import create_server
 
     # Listing asks nothing of a memory, nor of keys.
-    server = create_server(
-        cast("Memory", None), cast("Keys", _NOTHING), cast("Billing", _NOTHING)
-    )
+    server = create_server(cast("Memory", None), cast("Keys", _NOTHING), cast("Billing", _NOTHING))
     tools = asyncio.run(server.list_tools())
     parts: list[str] = []
     for tool in sorted(tools, key=lambda t: t.name):

@@ -88,7 +88,7 @@ def test_credit_is_given_taken_and_taken_back(aegis: Shell, used: None) -> None:
     run = aegis("billing", "run", "--month", MONTH, "--finalize", "--json").json
     assert run["invoiced_usd"] == "0.00"
     shown = aegis("billing", "account", "acme", "--name", "Acme", "--address", "A|B", "--json").json
-    assert (shown["open_usd"], shown["address"]) == ("-3.50", "A\nB")
+    assert (shown["open_usd"], shown["address"]) == ("-6.00", "A\nB")
     assert "open_usd" in aegis("billing", "account", "acme").out
 
 

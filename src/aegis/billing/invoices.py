@@ -79,20 +79,11 @@ class Invoices:
             NotFound, Conflict: there is no such invoice; it is no draft.
         """
         invoice_id = validate.check_number("invoice", invoice_id)
-        now = datetime.now(UTC)
         async with self._db.transaction() as conn:
             found = await _locked(conn, invoice_id)
             if found.state != "draft":
                 raise Conflict(f"Invoice {invoice_id} is {found.state}; only a draft is finalized.")
-            # The counter of the year is locked last: it is what everybody waits for.
-            number = await store.next_number(conn, now.year)
-            await store.finalize(
-                conn,
-                invoice_id,
-                number=f"{now.year}-{number:06d}",
-                due_on=(now + timedelta(days=self._due_days)).date(),
-                now=now,
-            )
+            await self._finalize(conn, [found])
             return await _whole(conn, invoice_id)
 
     async def finalize_month(self, month: Any) -> int:
@@ -104,15 +95,11 @@ class Invoices:
                 drafts = await store.list_invoices(
                     conn, customer_id=None, period=period, state="draft", limit=500, offset=0
                 )
-            if not drafts:
-                return count
-            for draft in sorted(drafts, key=lambda d: d.customer_id):
-                try:
-                    await self.finalize(draft.id)
-                except Conflict:
-                    # Somebody else was faster.
-                    continue
-                count += 1
+                if not drafts:
+                    return count
+                await accounts.lock_accounts(conn, [draft.customer_id for draft in drafts])
+                # None that somebody else was faster with.
+                count += await self._finalize(conn, drafts)
 
     async def mark_sent(self, invoice_id: int) -> Invoice:
         """Note that a final invoice was sent (`NotFound`, `Conflict`)."""
@@ -160,6 +147,16 @@ class Invoices:
         from aegis.billing.documents import invoices_csv
 
         return invoices_csv(invoices)
+
+    async def _finalize(self, conn: Connection, drafts: Sequence[Invoice]) -> int:
+        now = datetime.now(UTC)
+        return await store.finalize(
+            conn,
+            [draft.customer_id for draft in drafts],
+            [draft.id for draft in drafts],
+            due_on=(now + timedelta(days=self._due_days)).date(),
+            now=now,
+        )
 
     async def _move(self, invoice_id: int, state: str) -> Invoice:
         invoice_id = validate.check_number("invoice", invoice_id)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,8 @@ class Rated:
     reason: str | None
     #: Whether the lines may be billed although there is a reason.
     priced: bool
+    #: Whether a run has priced it before.
+    known: bool
 
 
 class Plans:
@@ -105,7 +107,10 @@ async def price_months(
     }
     terms = _Terms()
     return [
-        _rated(place, everything.get(place, []), used[place], overage.get(place, 0), terms)
+        replace(
+            _rated(place, everything.get(place, []), used[place], overage.get(place, 0), terms),
+            known=place in kept,
+        )
         for place in order
     ]
 
@@ -237,6 +242,7 @@ def _rated(
         lines=lines if priced else [],
         reason=reason,
         priced=priced,
+        known=False,
     )
 
 

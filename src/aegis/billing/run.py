@@ -164,6 +164,7 @@ class _Chunk:
             rows = [
                 runs.Priced(customer_id=p.customer_id, period=p.period, segments=p.segments)
                 for p in priced
+                if not p.known
             ]
             await runs.insert_priced(self._conn, rows, run_period=self._month)
         self._sums.customers += sum(1 for p in priced if p.period == self._month)

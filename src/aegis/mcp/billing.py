@@ -59,7 +59,7 @@ def billing_tools(billing: Billing) -> list[Tool]:
         limit: Limit = 20,
         cursor: Cursor = None,
     ) -> CallToolResult:
-        """List the entries that invoices are made of (usage, subscription, credit), newest first."""
+        """List the entries that invoices are made of, newest first: usage, fees, credits."""
         with told():
             offset = after_offset(cursor)
             rows = await billing.entries(

@@ -25,7 +25,6 @@ __all__ = [
     "list_invoices",
     "list_lines",
     "lock_invoice",
-    "next_number",
     "set_state",
     "without_invoice",
 ]
@@ -205,43 +204,68 @@ async def list_lines(conn: Connection, invoice_id: int) -> list[InvoiceLine]:
     )
 
 
-async def next_number(conn: Connection, year: int) -> int:
-    """Return the next number of a year. It is given back if the transaction does not commit."""
-    return await fetch_value(
-        conn,
-        """
-        INSERT INTO billing_invoice_numbers AS n (year, last)
-        VALUES (%(year)s, 1)
-        ON CONFLICT (year) DO UPDATE SET last = n.last + 1
-        RETURNING last
-        """,
-        {"year": year},
-    )
-
-
 async def finalize(
-    conn: Connection, invoice_id: int, *, number: str, due_on: date, now: datetime
-) -> Invoice:
-    """Give a locked draft its number; one of nothing is paid at once."""
-    return await fetch_one(
+    conn: Connection,
+    customers: Sequence[str],
+    drafts: Sequence[int],
+    *,
+    due_on: date,
+    now: datetime,
+) -> int:
+    """Give drafts of customers whose accounts are locked their numbers; return how many were some.
+
+    Numbers are of the year of `now`, and given back if the transaction does not commit. An invoice
+    of nothing is paid at once.
+    """
+    return await execute(
         conn,
-        Invoice,
         """
+        WITH drafts AS MATERIALIZED (
+            SELECT i.id, i.customer_id
+            FROM billing_invoices i
+            WHERE i.id = ANY (%(ids)s)
+              AND i.customer_id = ANY (%(customers)s)
+              AND i.state = 'draft'
+            ORDER BY i.id
+            FOR NO KEY UPDATE
+        ),
+        -- The counter is locked last: it is what everybody waits for.
+        counter AS (
+            INSERT INTO billing_invoice_numbers AS n (year, last)
+            SELECT %(year)s, count(*)
+            FROM drafts
+            HAVING count(*) > 0
+            ON CONFLICT (year) DO UPDATE SET last = n.last + excluded.last
+            RETURNING last
+        ),
+        numbered AS (
+            SELECT
+                d.id,
+                c.last - count(*) OVER () + row_number() OVER (ORDER BY d.customer_id, d.id) AS number,
+                a.name,
+                a.address
+            FROM drafts d
+            CROSS JOIN counter c
+            JOIN billing_accounts a ON a.customer_id = d.customer_id
+        )
         UPDATE billing_invoices AS i
         SET state = CASE WHEN i.total_usd = 0 THEN 'paid' ELSE 'final' END,
-            number = %(number)s,
+            number = %(year)s || '-' || lpad(n.number::text, 6, '0'),
             due_on = %(due_on)s,
-            customer_name = a.name,
-            customer_address = a.address,
+            customer_name = n.name,
+            customer_address = n.address,
             finalized_at = %(now)s,
             paid_at = CASE WHEN i.total_usd = 0 THEN %(now)s END
-        FROM billing_accounts a
-        WHERE i.id = %(id)s
-          AND a.customer_id = i.customer_id
-        RETURNING """
-        + _COLUMNS,
-        {"id": invoice_id, "number": number, "due_on": due_on, "now": now},
-        missing=f"There is no invoice {invoice_id}.",
+        FROM numbered n
+        WHERE i.id = n.id
+        """,
+        {
+            "ids": [*drafts],
+            "customers": [*customers],
+            "year": now.year,
+            "due_on": due_on,
+            "now": now,
+        },
     )
 
 
