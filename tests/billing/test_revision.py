@@ -69,7 +69,8 @@ def test_going_back_and_forth_keeps_every_row(dsn: str) -> None:
     run(
         dsn,
         "UPDATE billing_events SET description = 'x' WHERE FALSE",
-        "INSERT INTO billing_events (customer_id, event_type, amount_usd) VALUES ('n', 'credit', 1)",
+        "INSERT INTO billing_events (customer_id, event_type, amount_usd) "
+        "VALUES ('n', 'credit', 1)",
         "DELETE FROM billing_events WHERE customer_id = 'n'",
     )
     migrate.upgrade(dsn)
