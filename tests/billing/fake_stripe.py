@@ -94,14 +94,15 @@ class Stripe:
         if kind == "invoiceitem" and self.objects[fields["invoice"]]["status"] != "draft":
             return refusal("invoice_not_editable", "The invoice is no draft.")
         prefix = {"customer": "cus", "invoice": "in", "invoiceitem": "ii"}[kind]
-        made = {
-            "id": f"{prefix}_{len(self.objects) + 1}",
+        number = f"{prefix}_{len(self.objects) + 1}"
+        made: dict[str, Any] = {
+            "id": number,
             "object": kind,
             "metadata": {},
             **fields,
             **({"status": "draft"} if kind == "invoice" else {}),
         }
-        self.objects[made["id"]] = made
+        self.objects[number] = made
         return 200, made
 
     def _meter(self, fields: dict[str, Any]) -> tuple[int, dict[str, Any]]:

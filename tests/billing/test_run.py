@@ -218,6 +218,42 @@ async def test_customer_without_a_plan_pays_their_tier_and_its_overage(
     ]
 
 
+async def test_key_that_could_not_be_used_costs_nothing(
+    billing: Billing, db: Database, settings: Settings
+) -> None:
+    keys = Keys(db, settings)
+    expired = (await keys.issue("a", tier="pro")).record.id
+    await keys.disable((await keys.issue("b", tier="pro")).record.id)
+    await keys.revoke((await keys.issue("c", tier="pro")).record.id)
+    await keys.issue("d", tier="developer")
+    await rows(
+        db,
+        "UPDATE api_keys SET created_at = '2026-01-01 00:00:00+00', revoked_at = "
+        "CASE WHEN revoked_at IS NULL THEN NULL ELSE '2026-09-30 23:59:59+00'::timestamptz END",
+    )
+    await rows(
+        db, "UPDATE api_keys SET expires_at = '2026-09-30 23:59:59+00' WHERE id = %s", expired
+    )
+    await billing.run("2026-10", now=LATER)
+    assert await told(db) == [("2026-10", "subscription", Decimal("29.00"), None)]
+    assert (await billing.preview("d", "2026-10")).plans == ["developer"]
+
+
+async def test_run_of_one_customer_bills_nobody_else_and_their_late_usage_too(
+    billing: Billing, db: Database
+) -> None:
+    for customer in ("one", "other"):
+        await subscribed(billing, customer)
+        await use(db, customer, "2026-09-10", 10)
+    await billing.run("2026-09", now=LATER, customers=["one"])
+    await use(db, "one", "2026-09-10", 5)
+    report = await billing.run("2026-10", now=LATER)
+    assert report.adjustments == 1
+    assert [row[3] for row in await told(db)] == [10, 5]
+    await billing.run("2026-09", now=LATER)
+    assert await told(db, "other") == [("2026-09", "api_usage", Decimal("0.10"), 10)]
+
+
 async def test_usage_that_nobody_pays_for_is_named(billing: Billing, db: Database) -> None:
     await use(db, "stray", "2026-10-05", 12)
     await subscribed(billing, "gap", starts_on="2026-10-10")

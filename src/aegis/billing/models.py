@@ -274,7 +274,7 @@ class Preview:
 
     customer_id: str
     period: date
-    #: Plans that count, in the order of their days: `pro v2`.
+    #: Plans that count, in the order of their days: `basic v2`, or the name of a tier.
     plans: Sequence[str]
     lines: Sequence[Line]
     total_usd: Decimal

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from aegis.billing.models import Line, Subscription, Terms
     from aegis.db import Connection
 
-__all__ = ["Plans", "Rated", "derived_plans", "price_months", "read_plans"]
+__all__ = ["Plans", "Rated", "derived_plans", "name_of", "price_months", "read_plans"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +219,7 @@ def _rated(
                 read,
                 inside[number],
                 key=f"{number}:",
-                plan=_name(part),
+                plan=name_of(part),
                 days=(ends - begins).days,
                 month_days=days_of(month),
                 part=None if part["part"] is None else Decimal(part["part"]),
@@ -266,6 +266,7 @@ def _days(part: dict[str, Any]) -> tuple[date, date]:
     return date.fromisoformat(part["begins_on"]), date.fromisoformat(part["ends_on"])
 
 
-def _name(part: dict[str, Any]) -> str:
+def name_of(part: dict[str, Any]) -> str:
+    """Return the plan of a segment as customers read it: `pro v2`, or a tier's name."""
     version = part["version"]
     return f"{part['plan']} v{version}" if version else str(part["plan"])

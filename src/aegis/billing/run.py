@@ -76,9 +76,10 @@ async def run_month(
     async with db.transaction() as conn:
         plans = await read_plans(conn)
         finished = await runs.list_finished(conn, begin=begin, end=month)
+        looked_at = sorted({*finished, *await runs.list_begun(conn, begin=begin, end=month)})
         found = await usage.list_customers(
             conn,
-            begin=finished[0] if finished else month,
+            begin=looked_at[0] if looked_at else month,
             end=next_month(month),
             customers=customers,
         )
@@ -88,7 +89,7 @@ async def run_month(
     for start in range(0, len(found), chunk):
         part = found[start : start + chunk]
         async with db.transaction() as conn:
-            work = _Chunk(conn, plans, month, finished, sums)
+            work = _Chunk(conn, plans, month, looked_at, finished, sums)
             await work.look(part) if dry_run else await work.bill(part)
         if on_progress is not None:
             on_progress(min(start + chunk, len(found)), len(found))
@@ -116,13 +117,15 @@ class _Chunk:
         conn: Connection,
         plans: Plans,
         month: date,
+        looked_at: Sequence[date],
         finished: Sequence[date],
         sums: _Sums,
     ) -> None:
         self._conn = conn
         self._plans = plans
         self._month = month
-        self._months = [*finished, month]
+        self._months = [*looked_at, month]
+        self._finished = {*finished, month}
         self._sums = sums
 
     async def look(self, customers: Sequence[str]) -> None:
@@ -151,6 +154,9 @@ class _Chunk:
         new: list[NewEntry] = []
         priced: list[Rated] = []
         for one in rated:
+            if not one.known and one.period not in self._finished:
+                # Its own month's run was cut off, or for others alone: that is to be repeated.
+                continue
             if one.reason is not None:
                 self._sums.unbilled.append(
                     Unbilled(customer_id=one.customer_id, period=one.period, reason=one.reason)

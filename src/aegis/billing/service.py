@@ -11,7 +11,7 @@ from aegis.billing.credits import Credits
 from aegis.billing.invoices import Invoices
 from aegis.billing.models import Preview
 from aegis.billing.months import next_month, read_month
-from aegis.billing.pricing import derived_plans, price_months, read_plans
+from aegis.billing.pricing import derived_plans, name_of, price_months, read_plans
 from aegis.billing.run import run_month
 from aegis.billing.store import accounts, entries, runs
 from aegis.billing.store import plans as plan_store
@@ -197,7 +197,7 @@ class Billing:
         return Preview(
             customer_id=customer_id,
             period=period,
-            plans=[f"{s['plan']} v{s['version']}" for s in rated.segments],
+            plans=[name_of(part) for part in rated.segments],
             lines=rated.lines,
             total_usd=sum((line.amount_usd for line in rated.lines), ZERO),
             billed_usd=sum((row.amount_usd for row in billed), ZERO),

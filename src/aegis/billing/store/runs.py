@@ -21,6 +21,7 @@ __all__ = [
     "begin_run",
     "finish_run",
     "insert_priced",
+    "list_begun",
     "list_finished",
     "list_priced",
     "list_runs",
@@ -92,6 +93,24 @@ async def list_finished(conn: Connection, *, begin: date, end: date) -> list[dat
           AND r.period < %(end)s
           AND r.finished_at IS NOT NULL
         ORDER BY r.period
+        """,
+        {"begin": begin, "end": end},
+    )
+    return [row.period for row in found]
+
+
+async def list_begun(conn: Connection, *, begin: date, end: date) -> list[date]:
+    """Return the months from `begin` to before `end` of which anybody's was priced, in order."""
+    found = await fetch_all(
+        conn,
+        _Period,
+        """
+        SELECT m.month::date AS period
+        FROM generate_series(
+            %(begin)s::timestamp, %(end)s::timestamp - interval '1 day', interval '1 month'
+        ) AS m (month)
+        WHERE EXISTS (SELECT FROM billing_periods p WHERE p.period = m.month::date)
+        ORDER BY m.month
         """,
         {"begin": begin, "end": end},
     )

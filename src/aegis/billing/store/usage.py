@@ -178,6 +178,15 @@ async def list_tiers_of(
                 k.revoked_at IS NULL
                 OR k.revoked_at >= p.period::timestamp AT TIME ZONE 'UTC'
             )
+            -- One that could not be used in that month costs nothing in it.
+            AND (
+                k.expires_at IS NULL
+                OR k.expires_at >= p.period::timestamp AT TIME ZONE 'UTC'
+            )
+            AND (
+                k.enabled IS TRUE
+                OR k.last_used_at >= p.period::timestamp AT TIME ZONE 'UTC'
+            )
         JOIN api_tiers t
             ON t.name = CASE
                 WHEN k.tier IN ('free', 'developer', 'pro', 'enterprise') THEN k.tier

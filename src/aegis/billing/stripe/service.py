@@ -74,7 +74,14 @@ class Stripe:
                 rows = await outbox.claim(conn, limit=_AT_ONCE, lease_s=_LEASE_S)
             if not rows:
                 break
-            states = await asyncio.gather(*(self._send(calls, row) for row in rows))
+            # All of them come to their end, whichever of them shows that there is no use going on.
+            done = await asyncio.gather(
+                *(self._send(calls, row) for row in rows), return_exceptions=True
+            )
+            for error in done:
+                if isinstance(error, BaseException):
+                    raise error
+            states = [str(state) for state in done]
             sent += states.count("sent")
             retried += states.count("retry")
             failed += states.count("failed")

@@ -234,6 +234,11 @@ billing_stripe_outbox = Table(
         "state IN ('pending', 'sent', 'failed')", name="ck_billing_stripe_outbox_state"
     ),
     Index(
+        "idx_billing_stripe_outbox_pending",
+        "id",
+        postgresql_where=text("state = 'pending'"),
+    ),
+    Index(
         "idx_billing_stripe_outbox_unsent",
         "customer_id",
         "id",

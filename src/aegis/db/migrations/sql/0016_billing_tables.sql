@@ -185,6 +185,11 @@ CREATE TABLE billing_stripe_outbox (
 )
 ;
 
+-- What was sent stays, and is not read to find what is next.
+CREATE INDEX idx_billing_stripe_outbox_pending ON billing_stripe_outbox (id)
+    WHERE state = 'pending'
+;
+
 CREATE INDEX idx_billing_stripe_outbox_unsent ON billing_stripe_outbox (customer_id, id)
     WHERE state <> 'sent'
 ;
