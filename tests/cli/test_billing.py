@@ -83,7 +83,7 @@ def test_credit_is_given_taken_and_taken_back(aegis: Shell, used: None) -> None:
     assert again.json["id"] == given.json["id"]
     number = str(given.json["id"])
     assert "2.50 USD" in aegis(
-        "billing", "take-back", number, "--amount", "2.50", "--reason", "Too much"
+        "billing", "takeback", number, "--amount", "2.50", "--reason", "Too much"
     ).out  # fmt: skip
     run = aegis("billing", "run", "--month", MONTH, "--finalize", "--json").json
     assert run["invoiced_usd"] == "0.00"
@@ -117,7 +117,7 @@ def test_stripe_without_a_key_says_so_and_the_rest_works(aegis: Shell) -> None:
         (("invoice", "finalize", "0"), 3, "There is no invoice 0"),
         (("credit", "acme", "-5", "--reason", "x"), 2, "No such option"),
         (("credit", "acme", "0.001", "--reason", "x"), 2, "amount_usd is '0.001'"),
-        (("take-back", "9", "--reason", "x"), 3, "There is no entry 9"),
+        (("takeback", "9", "--reason", "x"), 3, "There is no entry 9"),
         (("unsubscribe", "9"), 3, "There is no subscription 9"),
         (("account", "nobody"), 3, "There is no account"),
         (("account", "acme", "--email", "x"), 2, "email is 'x'"),

@@ -251,7 +251,7 @@ def account(
         pairs([*shown.items()])
 
 
-app.add_later("take-back", "aegis.cli.billing:take_back")
+app.add_later("takeback", "aegis.cli.billing:take_back")
 app.add_later("invoice", "aegis.cli.invoices:app")
 app.add_later("plans", "aegis.cli.plans:app")
 app.add_later("stripe", "aegis.cli.stripe:app")

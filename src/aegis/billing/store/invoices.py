@@ -241,7 +241,8 @@ async def finalize(
         numbered AS (
             SELECT
                 d.id,
-                c.last - count(*) OVER () + row_number() OVER (ORDER BY d.customer_id, d.id) AS number,
+                c.last - count(*) OVER () + row_number() OVER (ORDER BY d.customer_id, d.id)
+                    AS number,
                 a.name,
                 a.address
             FROM drafts d
