@@ -23,6 +23,7 @@ BENCHMARKS = {
     "keys": "verified calls a second, and their limits, against plain SQL",
     "hook": "a whole process of `aegis hook`, database up and down",
     "usage": "events written a second, what metering adds to a call, dropping a month",
+    "billing": "a month of invoices for N customers and M events",
 }
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from mcp.server import MCPServer
 
+    from aegis.billing import Billing
     from aegis.keys import Keys
     from aegis.memory import Memory
     from aegis.usage import Usage
@@ -223,7 +224,12 @@ def mcp_page() -> str:
     from aegis.mcp.server import create_server
 
     # Listing asks nothing of a memory, nor of keys.
-    server = create_server(cast("Memory", None), cast("Keys", _NOTHING), cast("Usage", _NOTHING))
+    server = create_server(
+        cast("Memory", None),
+        cast("Keys", _NOTHING),
+        cast("Usage", _NOTHING),
+        cast("Billing", _NOTHING),
+    )
     tools = asyncio.run(server.list_tools())
     parts: list[str] = []
     for tool in sorted(tools, key=lambda t: t.name):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from types import TracebackType
 
+    from aegis.billing import Billing
     from aegis.config import Settings
     from aegis.db import Database
     from aegis.keys import Keys
@@ -35,7 +36,7 @@ T = TypeVar("T")
 
 
 class Aegis:
-    """An open client: an agent's `memory` and `sessions`, an API's `keys` and `usage`."""
+    """An open client: an agent's `memory` and `sessions`; an API's `keys`, `usage`, `billing`."""
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class Aegis:
         reranker: Reranker | None = None,
         next_embedder: Embedder | None = None,
     ) -> None:
+        from aegis.billing import Billing
         from aegis.keys import Keys
         from aegis.memory import Memory
         from aegis.sessions.service import Sessions
@@ -67,6 +69,7 @@ class Aegis:
         self.keys: Keys = Keys(db, settings)
         self.sessions: Sessions = Sessions(self.memory)
         self.usage: Usage = Usage(db, settings)
+        self.billing: Billing = Billing(db, settings)
 
 
 class Connecting:

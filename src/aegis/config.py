@@ -8,7 +8,6 @@ pydantic: a command has 150 ms for its imports (docs/decisions/0002-settings-wit
 from __future__ import annotations
 
 import os
-import re
 import sys
 import types
 import typing
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from aegis.config_ranges import ENV_PREFIX, check_ranges
 from aegis.errors import ConfigError
 
 if typing.TYPE_CHECKING:
@@ -33,8 +33,6 @@ __all__ = [
     "load_settings",
     "silence_graphiti",
 ]
-
-ENV_PREFIX = "AEGIS_"
 
 EmbedderKind = Literal["minilm", "openai", "none"]
 RerankerKind = Literal["none", "http", "fastembed"]
@@ -238,6 +236,23 @@ class Settings:
     usage_months_ahead: int = _setting(
         "Months ahead for which partitions of usage events are made.", default=6
     )
+    invoice_from: str | None = _setting(
+        "Who bills, as invoices say it: name and address, lines set off by `|`.", default=None
+    )
+    invoice_due_days: int = _setting("Days until an invoice is due.", default=14)
+    stripe_api_key: str | None = _setting(
+        "Secret key of Stripe; without it nothing is sent there.", secret=True, default=None
+    )
+    stripe_webhook_secret: str | None = _setting(
+        "Secret of Stripe's webhook endpoint, `whsec_…`.", secret=True, default=None
+    )
+    stripe_meters: str | None = _setting(
+        "Meters of Stripe that usage is sent to: `calls=EVENT_NAME,tokens=EVENT_NAME`.",
+        default=None,
+    )
+    stripe_api_base: str | None = _setting(
+        "Address to use instead of Stripe's, for tests.", default=None
+    )
 
 
 def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
@@ -257,7 +272,7 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
             values[f.name] = _parse(variable, raw, hints[f.name])
     values.update({name: value for name, value in overrides.items() if value is not None})
     settings = Settings(**values)
-    _check(settings)
+    check_ranges(settings)
     return settings
 
 
@@ -306,95 +321,3 @@ def _refuse_misspelt(env: Mapping[str, str], known: Mapping[str, Any]) -> None:
             # Another program's variable is none of our business; a slip of the pen is.
             if near:
                 raise ConfigError(f"{variable} is no setting; did you mean {near[0]}?")
-
-
-def _check(settings: Settings) -> None:
-    place = settings.namespace
-    if not place.strip() or place != place.strip() or not place.isprintable() or len(place) > 200:
-        raise ConfigError(
-            f"AEGIS_NAMESPACE is {place!r}; use 1 to 200 printable characters, no blank ends."
-        )
-    for name in (
-        *("pool_max_idle_s", "pool_timeout_s", "connect_timeout_s"),
-        *("embedding_timeout_s", "llm_timeout_s", "keys_timeout_s"),
-    ):
-        value = getattr(settings, name)
-        if not 0 < value < float("inf"):
-            raise ConfigError(f"{ENV_PREFIX}{name.upper()} is {value}; it must be above 0.")
-    if not 0 <= settings.pool_min_size <= settings.pool_max_size or settings.pool_max_size < 1:
-        raise ConfigError(
-            f"AEGIS_POOL_MIN_SIZE is {settings.pool_min_size} and AEGIS_POOL_MAX_SIZE is "
-            f"{settings.pool_max_size}; they must satisfy 0 <= min <= max and max >= 1."
-        )
-    for name in ("statement_timeout_ms", "lock_timeout_ms"):
-        if getattr(settings, name) < 0:
-            raise ConfigError(f"{ENV_PREFIX}{name.upper()} must be 0 or more.")
-    _check_ranges(settings)
-
-
-def _check_ranges(settings: Settings) -> None:
-    if settings.hnsw_ef_search != 0 and not 10 <= settings.hnsw_ef_search <= 1000:
-        raise ConfigError(
-            f"AEGIS_HNSW_EF_SEARCH is {settings.hnsw_ef_search}; use 10 to 1000, or 0 for the "
-            "built-in widths."
-        )
-    if not 0 <= settings.hook_budget_tokens <= 100_000:
-        raise ConfigError(
-            f"AEGIS_HOOK_BUDGET_TOKENS is {settings.hook_budget_tokens}; use 0 to 100000."
-        )
-    if not 1 <= settings.session_idle_minutes <= 525_600:
-        raise ConfigError(
-            f"AEGIS_SESSION_IDLE_MINUTES is {settings.session_idle_minutes}; use 1 to 525600."
-        )
-    if not 0 <= settings.api_port <= 65535:
-        raise ConfigError(f"AEGIS_API_PORT is {settings.api_port}; use 0 to 65535.")
-    _check_usage(settings)
-    _check_consolidation(settings)
-    _check_second_stage(settings)
-    _check_embedders(settings)
-
-
-def _check_usage(settings: Settings) -> None:
-    for name, least, most in (("usage_keep_months", 3, 1_200), ("usage_months_ahead", 1, 60)):
-        value = getattr(settings, name)
-        if not least <= value <= most:
-            raise ConfigError(f"{ENV_PREFIX}{name.upper()} is {value}; use {least} to {most}.")
-
-
-def _check_embedders(settings: Settings) -> None:
-    for name in ("embedding_dimensions", "next_embedding_dimensions"):
-        value = getattr(settings, name)
-        if not 1 <= value <= 16_000:
-            raise ConfigError(f"{ENV_PREFIX}{name.upper()} is {value}; use 1 to 16000.")
-    for name in ("embedding_", "next_embedding_"):
-        for what in ("requests_per_minute", "tokens_per_minute", "usd_per_million_tokens"):
-            value = getattr(settings, name + what)
-            if value is not None and not 0 <= value < float("inf"):
-                raise ConfigError(f"{ENV_PREFIX}{(name + what).upper()} is {value}; use 0 or more.")
-    if settings.next_embedder != "none" and settings.embedder == "none":
-        raise ConfigError(
-            "AEGIS_NEXT_EMBEDDER needs AEGIS_EMBEDDER, the one to change from; without vectors "
-            "so far, set AEGIS_EMBEDDER to the new one."
-        )
-
-
-def _check_consolidation(settings: Settings) -> None:
-    at = settings.consolidate_at
-    if at != "off" and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", at):
-        raise ConfigError(f"AEGIS_CONSOLIDATE_AT is {at!r}; use a time such as 03:30, or off.")
-    if not 0 <= settings.consolidate_accept_from <= 1:
-        raise ConfigError(
-            f"AEGIS_CONSOLIDATE_ACCEPT_FROM is {settings.consolidate_accept_from}; use 0 to 1."
-        )
-
-
-def _check_second_stage(settings: Settings) -> None:
-    for name, least, most in (
-        ("embedding_budget_ms", 1, 600_000),
-        ("reranker_budget_ms", 1, 600_000),
-        ("reranker_top", 2, 1_000),
-        ("reranker_weight", 0, 100),
-    ):
-        value = getattr(settings, name)
-        if not least <= value <= most:
-            raise ConfigError(f"{ENV_PREFIX}{name.upper()} is {value:g}; use {least} to {most:,}.")

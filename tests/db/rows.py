@@ -75,6 +75,26 @@ FROM claude_sessions WHERE session_id = 'modern';
 INSERT INTO model_prices (model, valid_from, input_usd, output_usd, cache_write_5m_usd,
                           cache_write_1h_usd, cache_read_usd)
 VALUES ('my-model', '2026-01-01 00:00:00+00', 1, 2, 3, 4, 5);
+INSERT INTO billing_plans (name, version, valid_from, terms)
+VALUES ('basic', 1, '2026-06-01', '{"flat_usd": "5.00"}');
+INSERT INTO billing_accounts (customer_id, name) VALUES ('modern', 'Modern');
+INSERT INTO billing_subscriptions (customer_id, plan, starts_on, proration)
+VALUES ('modern', 'basic', '2026-06-01', 'daily');
+INSERT INTO billing_runs (period) VALUES ('2026-06-01');
+INSERT INTO billing_periods (customer_id, period, run_period, segments)
+VALUES ('modern', '2026-06-01', '2026-06-01', '[]');
+INSERT INTO billing_events (id, customer_id, event_type, amount_usd, period, line, quantity,
+                            entry_key)
+VALUES (1001, 'modern', 'subscription', 5.00, '2026-06-01', '0:flat', NULL, 'a');
+INSERT INTO billing_invoices (customer_id, period, number, state, total_usd)
+VALUES ('modern', '2026-06-01', '2026-000001', 'final', 5.00);
+INSERT INTO billing_invoice_lines (invoice_id, position, event_id, kind, description, amount_usd)
+SELECT id, 1, 1001, 'subscription', 'basic', 5.00 FROM billing_invoices;
+INSERT INTO billing_invoice_numbers (year, last) VALUES (2026, 1);
+INSERT INTO billing_stripe_outbox (kind, customer_id, subject, payload, idempotency_key)
+VALUES ('customer', 'modern', 'customer:modern', '{}', 'k');
+INSERT INTO billing_stripe_events (event_id, event_type, happened_at, outcome)
+VALUES ('evt_1', 'invoice.paid', '2026-06-01 00:00:00+00', 'ignored');
 """
 
 #: Its events are of the last 440 days; older revisions have no partitions.

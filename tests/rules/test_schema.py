@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from aegis.billing import models as billing_models
 from aegis.keys import models as key_models
 from aegis.memory import change, models
 from aegis.memory.audit import report
@@ -67,6 +68,12 @@ async def test_importance_equals_the_enum(conn: Connection) -> None:
         ("api_quota_ledger", "kind", key_models.LedgerKind),
         ("claude_sessions", "turn", sessions.Turn),
         ("claude_sessions", "source", sessions.Source),
+        ("billing_subscriptions", "proration", billing_models.Proration),
+        ("billing_accounts", "stripe_mode", billing_models.StripeMode),
+        ("billing_invoices", "state", billing_models.InvoiceState),
+        ("billing_invoice_lines", "kind", billing_models.LineKind),
+        ("billing_stripe_outbox", "kind", billing_models.OutboxKind),
+        ("billing_stripe_outbox", "state", billing_models.OutboxState),
     ],
 )
 async def test_literal_equals_the_check(
@@ -112,6 +119,14 @@ async def test_literal_equals_the_check(
         (sessions.STATUSES, sessions.Status),
         (sessions.TURNS, sessions.Turn),
         (sessions.SOURCES, sessions.Source),
+        (billing_models.METERS, billing_models.Meter),
+        (billing_models.MODELS, billing_models.Model),
+        (billing_models.PRORATIONS, billing_models.Proration),
+        (billing_models.LINE_KINDS, billing_models.LineKind),
+        (billing_models.INVOICE_STATES, billing_models.InvoiceState),
+        (billing_models.STRIPE_MODES, billing_models.StripeMode),
+        (billing_models.OUTBOX_KINDS, billing_models.OutboxKind),
+        (billing_models.OUTBOX_STATES, billing_models.OutboxState),
     ],
 )
 def test_tuple_of_choices_equals_its_literal(names: tuple[str, ...], literal: Any) -> None:

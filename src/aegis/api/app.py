@@ -10,6 +10,7 @@ from aegis import __version__
 from aegis.api import (
     answers,
     audit,
+    billing,
     consolidation,
     decisions,
     facts,
@@ -79,6 +80,7 @@ def create_routes() -> FastAPI:
         keys.router,
         sessions.router,
         usage.router,
+        billing.router,
         memory.router,
         health.router,
     ):

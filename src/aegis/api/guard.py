@@ -36,7 +36,8 @@ __all__ = ["BATCH_BYTES", "BODY_BYTES", "Guard"]
 BODY_BYTES = 4 * 2**20
 #: For the routes that take many at once.
 BATCH_BYTES = 64 * 2**20
-_PUBLIC = frozenset({"/healthz", "/readyz", "/openapi.json"})
+#: Stripe has no key of ours: the signature of its webhook is checked by the route.
+_PUBLIC = frozenset({"/healthz", "/readyz", "/openapi.json", "/v1/billing/stripe/webhook"})
 _log = logging.getLogger("aegis.api")
 
 

@@ -27,6 +27,8 @@ _AREAS: Final[Sequence[tuple[str, str, str]]] = (
     ("/v1/usage/events", "usage:read", "usage:write"),
     # Beyond these, of the caller's own customer: `api/usage.py` sees to it.
     ("/v1/usage", "usage:read", _OPERATOR_ONLY),
+    # What customers owe, and what they are told of it, is the operator's to change.
+    ("/v1/billing", "billing:read", _OPERATOR_ONLY),
     ("/v1/memory", "memory:read", "memory:write"),
     ("/v1/status", "status:read", _OPERATOR_ONLY),
 )

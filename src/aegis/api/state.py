@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 
+from aegis.billing import Billing
 from aegis.client import Aegis
 from aegis.errors import InvalidInput
 from aegis.keys import Keys
@@ -15,7 +16,15 @@ from aegis.memory import Memory
 from aegis.sessions.service import Sessions
 from aegis.wire.plain import plain
 
-__all__ = ["ClientOf", "KeysOf", "KnownParameters", "MemoryOf", "SessionsOf", "answer"]
+__all__ = [
+    "BillingOf",
+    "ClientOf",
+    "KeysOf",
+    "KnownParameters",
+    "MemoryOf",
+    "SessionsOf",
+    "answer",
+]
 
 
 def _client(request: Request) -> Aegis:
@@ -36,6 +45,10 @@ def _sessions(request: Request) -> Sessions:
     return _client(request).sessions
 
 
+def _billing(request: Request) -> Billing:
+    return _client(request).billing
+
+
 def _known_parameters(request: Request) -> None:
     route = request.scope.get("route")
     assert isinstance(route, APIRoute)
@@ -53,6 +66,7 @@ ClientOf = Annotated[Aegis, Depends(_client)]
 MemoryOf = Annotated[Memory, Depends(_memory)]
 KeysOf = Annotated[Keys, Depends(_keys)]
 SessionsOf = Annotated[Sessions, Depends(_sessions)]
+BillingOf = Annotated[Billing, Depends(_billing)]
 
 
 def answer(value: Any, status: int = 200) -> Response:

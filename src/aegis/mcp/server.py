@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mcp.server import MCPServer
 
 from aegis import __version__
+from aegis.mcp.billing import billing_tools
 from aegis.mcp.consolidation import upkeep_tools
 from aegis.mcp.decisions import decision_tools
 from aegis.mcp.facts import fact_tools
@@ -24,6 +25,7 @@ from aegis.mcp.usage import usage_tools
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
+    from aegis.billing import Billing
     from aegis.keys import Keys
     from aegis.memory import Memory
     from aegis.usage import Usage
@@ -40,9 +42,12 @@ INSTRUCTIONS = (
 
 
 def create_server(
-    memory: Memory, keys: Keys | None = None, usage: Usage | None = None
+    memory: Memory,
+    keys: Keys | None = None,
+    usage: Usage | None = None,
+    billing: Billing | None = None,
 ) -> MCPServer:
-    """Return the server whose tools and prompts work on `memory`, and read `keys` and `usage`."""
+    """Return the server whose tools work on `memory`, and read `keys`, `usage` and `billing`."""
     server = MCPServer(
         "aegis",
         title="Aegis",
@@ -59,6 +64,7 @@ def create_server(
             *([] if keys is None else key_tools(keys)),
             *session_tools(memory),
             *([] if usage is None else usage_tools(usage)),
+            *([] if billing is None else billing_tools(billing)),
         ],
         log_level="WARNING",
         subscriptions=False,
@@ -79,6 +85,6 @@ def http_app(server: MCPServer, *, host: str) -> Starlette:
     )
 
 
-async def serve_stdio(memory: Memory, keys: Keys, usage: Usage) -> None:
+async def serve_stdio(memory: Memory, keys: Keys, usage: Usage, billing: Billing) -> None:
     """Serve on standard input and output until the input ends."""
-    await create_server(memory, keys, usage).run_stdio_async()
+    await create_server(memory, keys, usage, billing).run_stdio_async()

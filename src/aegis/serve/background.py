@@ -119,7 +119,7 @@ async def serve_mcp(client: Aegis, late: LateApp, *, host: str) -> None:
 def _load_mcp(client: Aegis, host: str) -> tuple[Any, ASGIApp]:
     from aegis.mcp.server import create_server, http_app
 
-    server = create_server(client.memory, client.keys, client.usage)
+    server = create_server(client.memory, client.keys, client.usage, client.billing)
     return server, http_app(server, host=host)
 
 

@@ -223,6 +223,7 @@ class _Process:
             watch_sessions,
             work_on_models,
         )
+        from aegis.serve.billing import tell_stripe
         from aegis.serve.nightly import consolidate_nightly
 
         async def load() -> None:
@@ -242,6 +243,7 @@ class _Process:
             group.create_task(read_for_graph(client))
             group.create_task(consolidate_nightly(client))
             group.create_task(watch_sessions(client))
+            group.create_task(tell_stripe(client))
             if self._settings.database_url is None:
                 group.create_task(keep_database(self._settings, self._restarted))
 

@@ -9,6 +9,7 @@ One module a group of tables; each adds its tables to the one `metadata`.
 """
 
 from aegis.db.schema import (
+    billing,
     business,
     graph,
     infra,
@@ -25,6 +26,7 @@ from aegis.db.schema import (
 from aegis.db.schema.types import metadata
 
 __all__ = [
+    "billing",
     "business",
     "graph",
     "infra",

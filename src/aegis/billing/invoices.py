@@ -1,0 +1,187 @@
+"""Invoices: read, made final, sent, paid, taken back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from aegis.billing import validate
+from aegis.billing.months import read_month
+from aegis.billing.store import accounts
+from aegis.billing.store import invoices as store
+from aegis.errors import Conflict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aegis.billing.models import Invoice
+    from aegis.config import Settings
+    from aegis.db import Connection, Database
+
+__all__ = ["WAYS", "Invoices", "move"]
+
+#: From which states an invoice may come to another.
+WAYS: Final[dict[str, tuple[str, ...]]] = {
+    "sent": ("final",),
+    "paid": ("final", "sent"),
+    "void": ("draft", "final", "sent"),
+}
+
+
+class Invoices:
+    """The invoices of one database."""
+
+    def __init__(self, db: Database, settings: Settings) -> None:
+        self._db = db
+        self._due_days = settings.invoice_due_days
+        self._seller = settings.invoice_from
+
+    async def get(self, invoice_id: int) -> Invoice:
+        """Return an invoice with its lines (`NotFound`)."""
+        invoice_id = validate.check_number("invoice", invoice_id)
+        async with self._db.transaction() as conn:
+            return await _whole(conn, invoice_id)
+
+    async def list(
+        self,
+        *,
+        customer_id: str | None = None,
+        month: Any = None,
+        state: str | None = None,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> Sequence[Invoice]:
+        """Return invoices without their lines, newest first (`InvalidInput`)."""
+        if customer_id is not None:
+            validate.check_customer(customer_id)
+        if state is not None:
+            validate.check_state(state)
+        validate.check_page(limit, offset)
+        period = None if month is None else read_month(month)
+        async with self._db.transaction() as conn:
+            return await store.list_invoices(
+                conn,
+                customer_id=customer_id,
+                period=period,
+                state=state,
+                limit=limit,
+                offset=offset,
+            )
+
+    async def finalize(self, invoice_id: int) -> Invoice:
+        """Give a draft its number and the day it is due.
+
+        Numbers have no gaps a year (UTC): one that is given is kept, whatever becomes of the
+        invoice. An invoice of nothing is paid at once.
+
+        Raises:
+            NotFound, Conflict: there is no such invoice; it is no draft.
+        """
+        invoice_id = validate.check_number("invoice", invoice_id)
+        async with self._db.transaction() as conn:
+            found = await _locked(conn, invoice_id)
+            if found.state != "draft":
+                raise Conflict(f"Invoice {invoice_id} is {found.state}; only a draft is finalized.")
+            await self._finalize(conn, [found])
+            return await _whole(conn, invoice_id)
+
+    async def finalize_month(self, month: Any) -> int:
+        """Finalize every draft of a month and return how many there were; safe to repeat."""
+        period = read_month(month)
+        count = 0
+        while True:
+            async with self._db.transaction() as conn:
+                drafts = await store.list_invoices(
+                    conn, customer_id=None, period=period, state="draft", limit=500, offset=0
+                )
+                if not drafts:
+                    return count
+                await accounts.lock_accounts(conn, [draft.customer_id for draft in drafts])
+                # None that somebody else was faster with.
+                count += await self._finalize(conn, drafts)
+
+    async def mark_sent(self, invoice_id: int) -> Invoice:
+        """Note that a final invoice was sent (`NotFound`, `Conflict`)."""
+        return await self._move(invoice_id, "sent")
+
+    async def mark_paid(self, invoice_id: int) -> Invoice:
+        """Note that an invoice was paid (`NotFound`, `Conflict`)."""
+        return await self._move(invoice_id, "paid")
+
+    async def void(self, invoice_id: int) -> Invoice:
+        """Take an invoice back: what it charged and credited is open again.
+
+        The month's run, repeated, puts it on another invoice, or the next month's does. To waive
+        it, give a credit.
+
+        Raises:
+            NotFound, Conflict: there is no such invoice; it is paid or void, or Stripe has it.
+        """
+        invoice_id = validate.check_number("invoice", invoice_id)
+        async with self._db.transaction() as conn:
+            found = await _locked(conn, invoice_id)
+            if found.stripe_invoice_id is not None:
+                raise Conflict(
+                    f"Invoice {invoice_id} is {found.stripe_invoice_id} at Stripe; void it there, "
+                    "and it becomes void here.",
+                    code="invoice_at_stripe",
+                )
+            if await store.is_queued(conn, invoice_id):
+                raise Conflict(
+                    f"Invoice {invoice_id} is being handed to Stripe; void it there as soon as "
+                    "`aegis billing stripe status` shows it as sent.",
+                    code="invoice_at_stripe",
+                )
+            await move(conn, found, "void")
+            return await _whole(conn, invoice_id)
+
+    def html(self, invoice: Invoice) -> str:
+        """Return an invoice, with its lines, as a page of HTML."""
+        from aegis.billing.documents import invoice_html
+
+        return invoice_html(invoice, seller=self._seller)
+
+    def csv(self, invoices: Sequence[Invoice]) -> str:
+        """Return the lines of invoices, which have them, as CSV."""
+        from aegis.billing.documents import invoices_csv
+
+        return invoices_csv(invoices)
+
+    async def _finalize(self, conn: Connection, drafts: Sequence[Invoice]) -> int:
+        now = datetime.now(UTC)
+        return await store.finalize(
+            conn,
+            [draft.customer_id for draft in drafts],
+            [draft.id for draft in drafts],
+            due_on=(now + timedelta(days=self._due_days)).date(),
+            now=now,
+        )
+
+    async def _move(self, invoice_id: int, state: str) -> Invoice:
+        invoice_id = validate.check_number("invoice", invoice_id)
+        async with self._db.transaction() as conn:
+            await move(conn, await _locked(conn, invoice_id), state)
+            return await _whole(conn, invoice_id)
+
+
+async def move(conn: Connection, invoice: Invoice, state: str) -> None:
+    """Bring a locked invoice to a state (`Conflict`: not from the one it is in)."""
+    if invoice.state not in WAYS[state]:
+        raise Conflict(
+            f"Invoice {invoice.id} is {invoice.state}; only one that is "
+            f"{' or '.join(WAYS[state])} becomes {state}."
+        )
+    await store.set_state(conn, invoice.id, state, now=datetime.now(UTC))
+
+
+async def _locked(conn: Connection, invoice_id: int) -> Invoice:
+    """Return an invoice, locked after its customer's account, as a run does."""
+    found = await store.get_invoice(conn, invoice_id)
+    await accounts.lock_accounts(conn, [found.customer_id])
+    return await store.lock_invoice(conn, invoice_id)
+
+
+async def _whole(conn: Connection, invoice_id: int) -> Invoice:
+    found = await store.get_invoice(conn, invoice_id)
+    return replace(found, lines=await store.list_lines(conn, invoice_id))

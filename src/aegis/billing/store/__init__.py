@@ -1,0 +1,1 @@
+"""SQL of billing; `usage` alone reads what was metered."""

@@ -1,0 +1,255 @@
+"""Stripe, for the operator and the background: `client.billing.stripe`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from aegis.billing import validate
+from aegis.billing.invoices import WAYS, move
+from aegis.billing.models import OUTBOX_STATES, Synced
+from aegis.billing.store import accounts, outbox, queueing, webhooks
+from aegis.billing.store import invoices as invoice_store
+from aegis.billing.stripe.calls import open_calls, pause_s
+from aegis.billing.stripe.events import is_newer, read_event, state_of
+from aegis.billing.stripe.signature import check_signature
+from aegis.errors import AegisError, ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from aegis.billing.models import OutboxRow
+    from aegis.billing.store.outbox import Counts
+    from aegis.billing.stripe.calls import Calls
+    from aegis.billing.stripe.events import Happened
+    from aegis.config import Settings
+    from aegis.db import Connection, Database
+
+__all__ = ["Stripe"]
+
+_log = logging.getLogger("aegis.billing")
+
+#: Calls at once; Stripe allows 100 a second.
+_AT_ONCE: Final = 8
+#: Stripe takes meter events of the last 35 days.
+_METER_DAYS: Final = 34
+_TIMEOUT_S: Final = 30.0
+#: Longer than a call may take: then another process may make it.
+_LEASE_S: Final = 120
+
+
+class Stripe:
+    """What one database has to tell Stripe, and hears from it."""
+
+    def __init__(self, db: Database, settings: Settings) -> None:
+        self._db = db
+        self._settings = settings
+        self._calls: Calls | None = None
+        #: Seconds that a call may take.
+        self.timeout_s = _TIMEOUT_S
+
+    @property
+    def configured(self) -> bool:
+        """Whether there is a key."""
+        return self._settings.stripe_api_key is not None
+
+    async def sync(
+        self, *, limit: int = 10_000, on_progress: Callable[[int, int], object] | None = None
+    ) -> Synced:
+        """Tell Stripe what it has to know: customers, final invoices, usage of its meters.
+
+        What cannot be sent now waits in the outbox, and is tried again at a later round.
+
+        Raises:
+            ConfigError: there is no key, or Stripe refuses it; the extra is not installed.
+        """
+        calls = await self._open()
+        queued = await self.queue()
+        sent = retried = failed = 0
+        while sent + retried + failed < limit:
+            async with self._db.transaction() as conn:
+                rows = await outbox.claim(conn, limit=_AT_ONCE, lease_s=_LEASE_S)
+            if not rows:
+                break
+            # All of them come to their end, whichever of them shows that there is no use going on.
+            done = await asyncio.gather(
+                *(self._send(calls, row) for row in rows), return_exceptions=True
+            )
+            for error in done:
+                if isinstance(error, BaseException):
+                    raise error
+            states = [str(state) for state in done]
+            sent += states.count("sent")
+            retried += states.count("retry")
+            failed += states.count("failed")
+            if on_progress is not None:
+                on_progress(sent + retried + failed, sent + retried + failed)
+        async with self._db.transaction() as conn:
+            left = await outbox.waiting(conn)
+        return Synced(queued=queued, sent=sent, retried=retried, failed=failed, waiting=left)
+
+    async def queue(self) -> int:
+        """Add to the outbox what is missing there and return how many rows; needs no key."""
+        today = datetime.now(UTC).date()
+        meters = read_meters(self._settings.stripe_meters)
+        async with self._db.transaction() as conn:
+            queued = await queueing.queue_customers(conn)
+            queued += await queueing.queue_invoices(conn)
+            if meters:
+                queued += await queueing.queue_meters(
+                    conn, meters, begin=today - timedelta(days=_METER_DAYS), end=today
+                )
+        return queued
+
+    async def counts(self) -> Counts:
+        """Return how many rows of the outbox wait, were sent and were refused."""
+        async with self._db.transaction() as conn:
+            return await outbox.count_rows(conn)
+
+    async def rows(
+        self, *, state: str | None = None, limit: int = 50, offset: int = 0
+    ) -> Sequence[OutboxRow]:
+        """Return rows of the outbox, newest first (`InvalidInput`)."""
+        if state is not None:
+            validate.check_choice("state", state, OUTBOX_STATES)
+        validate.check_page(limit, offset)
+        states = OUTBOX_STATES if state is None else (state,)
+        async with self._db.transaction() as conn:
+            return await outbox.list_rows(conn, states=states, limit=limit, offset=offset)
+
+    async def retry(self, row_id: int | None = None) -> int:
+        """Let what Stripe refused be tried again, one row or all, and return how many."""
+        if row_id is not None:
+            row_id = validate.check_number("row", row_id)
+        async with self._db.transaction() as conn:
+            return await outbox.retry_failed(conn, row_id)
+
+    async def receive(self, body: bytes, signature: str | None, *, now: float | None = None) -> str:
+        """Take in an event as it came, its raw body, and return what became of it.
+
+        `applied`, `stale` (something later was known), `ignored` (not about an invoice of ours) or
+        `repeated`. The event and what it changes are one transaction.
+
+        Raises:
+            ConfigError: there is no secret to check it by.
+            Unauthenticated, InvalidInput: its signature does not fit; it is no event.
+            Unavailable: not now; Stripe sends it again.
+        """
+        secret = self._settings.stripe_webhook_secret
+        if secret is None:
+            raise ConfigError(
+                "Webhooks need AEGIS_STRIPE_WEBHOOK_SECRET, the endpoint's `whsec_…`.",
+                code="stripe_not_configured",
+            )
+        check_signature(body, signature, secret=secret, now=time.time() if now is None else now)
+        happened = read_event(body)
+        async with self._db.transaction() as conn:
+            new = await webhooks.insert_event(
+                conn,
+                event_id=happened.event_id,
+                event_type=happened.event_type,
+                object_id=happened.object_id,
+                at=happened.at,
+            )
+            if not new:
+                return "repeated"
+            outcome, invoice_id = await _apply(conn, happened)
+            await webhooks.set_outcome(conn, happened.event_id, outcome, invoice_id)
+        return outcome
+
+    async def _open(self) -> Calls:
+        key = self._settings.stripe_api_key
+        if key is None:
+            raise ConfigError(
+                "Stripe needs AEGIS_STRIPE_API_KEY; without it everything else works.",
+                code="stripe_not_configured",
+            )
+        if self._calls is None:
+            # Its import takes half a second.
+            self._calls = await asyncio.to_thread(
+                open_calls, key, base=self._settings.stripe_api_base, timeout_s=self.timeout_s
+            )
+        return self._calls
+
+    async def _send(self, calls: Calls, row: OutboxRow) -> str:
+        async with self._db.transaction() as conn:
+            place = await outbox.get_place(conn, row)
+        try:
+            outcome = await asyncio.to_thread(calls.make, row, place, now=datetime.now(UTC))
+        except AegisError as error:
+            async with self._db.transaction() as conn:
+                await outbox.record_failure(
+                    conn, row, state="pending", error=error.message,
+                    pause_s=pause_s(row.attempts), spent=False,
+                )  # fmt: skip
+            if isinstance(error, ConfigError):
+                raise
+            return "retry"
+        async with self._db.transaction() as conn:
+            if outcome.state == "sent":
+                await outbox.record_sent(conn, row, outcome.stripe_id)
+                return "sent"
+            extra = {"subject": row.subject, "why": outcome.error, "attempts": row.attempts}
+            _log.warning("billing.stripe_refused", extra=extra)
+            await outbox.record_failure(
+                conn,
+                row,
+                state="failed" if outcome.state == "failed" else "pending",
+                error=outcome.error or "",
+                pause_s=max(pause_s(row.attempts), outcome.retry_after_s or 0.0),
+                spent=outcome.spent,
+            )
+        return outcome.state
+
+
+def read_meters(text: str | None) -> Mapping[str, str]:
+    """Return our meters with Stripe's event names: `calls=api_calls,tokens=api_tokens`."""
+    found: dict[str, str] = {}
+    for part in (text or "").split(","):
+        if part.strip():
+            meter, _, name = part.strip().partition("=")
+            found[meter] = name
+    return found
+
+
+async def _apply(conn: Connection, happened: Happened) -> tuple[str, int | None]:
+    if happened.status is None or happened.object_id is None:
+        return "ignored", None
+    found: Any = await webhooks.find_invoice(
+        conn,
+        stripe_invoice_id=happened.object_id,
+        ours=happened.invoice_id,
+        stripe_customer=happened.customer,
+    )
+    if found is None:
+        return "ignored", None
+    await accounts.lock_accounts(conn, [found.customer_id])
+    invoice = await invoice_store.lock_invoice(conn, found.id)
+    # Read again: until the lock was there, another event may have come.
+    found = await webhooks.find_invoice(
+        conn,
+        stripe_invoice_id=happened.object_id,
+        ours=happened.invoice_id,
+        stripe_customer=happened.customer,
+    )
+    if found is None or not is_newer(
+        happened.status,
+        happened.at,
+        known_status=found.stripe_status,
+        known_at=found.stripe_event_at,
+    ):
+        return "stale", invoice.id
+    await webhooks.set_status(
+        conn,
+        invoice.id,
+        stripe_invoice_id=happened.object_id,
+        status=happened.status,
+        at=happened.at,
+    )
+    state = state_of(happened.status)
+    if state is not None and invoice.state in WAYS[state]:
+        await move(conn, invoice, state)
+    return "applied", invoice.id

@@ -1,0 +1,117 @@
+"""Which values settings may have; each refusal names the variable, the value and the range."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from aegis.errors import ConfigError
+
+__all__ = ["ENV_PREFIX", "check_ranges"]
+
+ENV_PREFIX = "AEGIS_"
+
+
+def check_ranges(settings: Any) -> None:
+    """Refuse values that no `Settings` may have (`ConfigError`)."""
+    place = settings.namespace
+    if not place.strip() or place != place.strip() or not place.isprintable() or len(place) > 200:
+        raise ConfigError(
+            f"AEGIS_NAMESPACE is {place!r}; use 1 to 200 printable characters, no blank ends."
+        )
+    for name in (
+        *("pool_max_idle_s", "pool_timeout_s", "connect_timeout_s"),
+        *("embedding_timeout_s", "llm_timeout_s", "keys_timeout_s"),
+    ):
+        value = getattr(settings, name)
+        if not 0 < value < float("inf"):
+            raise ConfigError(f"{ENV_PREFIX}{name.upper()} is {value}; it must be above 0.")
+    if not 0 <= settings.pool_min_size <= settings.pool_max_size or settings.pool_max_size < 1:
+        raise ConfigError(
+            f"AEGIS_POOL_MIN_SIZE is {settings.pool_min_size} and AEGIS_POOL_MAX_SIZE is "
+            f"{settings.pool_max_size}; they must satisfy 0 <= min <= max and max >= 1."
+        )
+    for name in ("statement_timeout_ms", "lock_timeout_ms"):
+        if getattr(settings, name) < 0:
+            raise ConfigError(f"{ENV_PREFIX}{name.upper()} must be 0 or more.")
+    _check_numbers(settings)
+
+
+def _check_numbers(settings: Any) -> None:
+    if settings.hnsw_ef_search != 0 and not 10 <= settings.hnsw_ef_search <= 1000:
+        raise ConfigError(
+            f"AEGIS_HNSW_EF_SEARCH is {settings.hnsw_ef_search}; use 10 to 1000, or 0 for the "
+            "built-in widths."
+        )
+    if not 0 <= settings.hook_budget_tokens <= 100_000:
+        raise ConfigError(
+            f"AEGIS_HOOK_BUDGET_TOKENS is {settings.hook_budget_tokens}; use 0 to 100000."
+        )
+    if not 1 <= settings.session_idle_minutes <= 525_600:
+        raise ConfigError(
+            f"AEGIS_SESSION_IDLE_MINUTES is {settings.session_idle_minutes}; use 1 to 525600."
+        )
+    if not 0 <= settings.api_port <= 65535:
+        raise ConfigError(f"AEGIS_API_PORT is {settings.api_port}; use 0 to 65535.")
+    _check_usage(settings)
+    _check_consolidation(settings)
+    _check_second_stage(settings)
+    _check_embedders(settings)
+    _check_billing(settings)
+
+
+def _check_usage(settings: Any) -> None:
+    for name, least, most in (("usage_keep_months", 3, 1_200), ("usage_months_ahead", 1, 60)):
+        value = getattr(settings, name)
+        if not least <= value <= most:
+            raise ConfigError(f"{ENV_PREFIX}{name.upper()} is {value}; use {least} to {most}.")
+
+
+def _check_embedders(settings: Any) -> None:
+    for name in ("embedding_dimensions", "next_embedding_dimensions"):
+        value = getattr(settings, name)
+        if not 1 <= value <= 16_000:
+            raise ConfigError(f"{ENV_PREFIX}{name.upper()} is {value}; use 1 to 16000.")
+    for name in ("embedding_", "next_embedding_"):
+        for what in ("requests_per_minute", "tokens_per_minute", "usd_per_million_tokens"):
+            value = getattr(settings, name + what)
+            if value is not None and not 0 <= value < float("inf"):
+                raise ConfigError(f"{ENV_PREFIX}{(name + what).upper()} is {value}; use 0 or more.")
+    if settings.next_embedder != "none" and settings.embedder == "none":
+        raise ConfigError(
+            "AEGIS_NEXT_EMBEDDER needs AEGIS_EMBEDDER, the one to change from; without vectors "
+            "so far, set AEGIS_EMBEDDER to the new one."
+        )
+
+
+def _check_billing(settings: Any) -> None:
+    if not 0 <= settings.invoice_due_days <= 365:
+        raise ConfigError(f"AEGIS_INVOICE_DUE_DAYS is {settings.invoice_due_days}; use 0 to 365.")
+    meters = settings.stripe_meters
+    one = r"(calls|tokens)=[A-Za-z0-9_.-]{1,100}"
+    if meters and not re.fullmatch(rf"{one}(,(?!\1=){one})?", meters):
+        raise ConfigError(
+            f"AEGIS_STRIPE_METERS is {meters!r}; write calls=EVENT_NAME,tokens=EVENT_NAME."
+        )
+
+
+def _check_consolidation(settings: Any) -> None:
+    at = settings.consolidate_at
+    if at != "off" and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", at):
+        raise ConfigError(f"AEGIS_CONSOLIDATE_AT is {at!r}; use a time such as 03:30, or off.")
+    if not 0 <= settings.consolidate_accept_from <= 1:
+        raise ConfigError(
+            f"AEGIS_CONSOLIDATE_ACCEPT_FROM is {settings.consolidate_accept_from}; use 0 to 1."
+        )
+
+
+def _check_second_stage(settings: Any) -> None:
+    for name, least, most in (
+        ("embedding_budget_ms", 1, 600_000),
+        ("reranker_budget_ms", 1, 600_000),
+        ("reranker_top", 2, 1_000),
+        ("reranker_weight", 0, 100),
+    ):
+        value = getattr(settings, name)
+        if not least <= value <= most:
+            raise ConfigError(f"{ENV_PREFIX}{name.upper()} is {value:g}; use {least} to {most:,}.")
