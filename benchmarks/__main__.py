@@ -18,6 +18,7 @@ BENCHMARKS = {
     "retrieval": "recall@k and MRR on labelled conversations",
     "recall": "latency of hybrid, vector and text recall at N episodes",
     "ingest": "episodes a second, against a raw COPY",
+    "nab": "anomaly detection on labelled series, scored as NAB does; points a second",
     "start": "cold and warm start, memory, the whole command",
 }
 

@@ -15,6 +15,7 @@ __all__ = ["app", "main", "run", "version"]
 app = App(help="Aegis: the database of an autonomous AI agent.")
 app.add_later("up", "aegis.cli.up:up")
 app.add_later("memory", "aegis.cli.memory:app")
+app.add_later("metrics", "aegis.cli.metrics:app")
 app.add_later("db", "aegis.cli.db:app")
 app.add_later("mcp", "aegis.cli.mcp:mcp")
 app.add_later("version", "aegis.cli.main:version")
