@@ -114,6 +114,7 @@ _TABLES = """
     FROM pg_class c
     WHERE c.relnamespace = 'public'::regnamespace
       AND c.relkind IN ('r', 'p')
+      AND NOT c.relispartition
       AND c.relname <> 'alembic_version'
     ORDER BY c.relname
 """

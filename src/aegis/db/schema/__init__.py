@@ -8,7 +8,7 @@ and nowhere twice.
 One module a group of tables; each adds its tables to the one `metadata`.
 """
 
-from aegis.db.schema import business, infra, items, memory, work
+from aegis.db.schema import business, infra, items, memory, metrics, work
 from aegis.db.schema.types import metadata
 
-__all__ = ["business", "infra", "items", "memory", "metadata", "work"]
+__all__ = ["business", "infra", "items", "memory", "metadata", "metrics", "work"]

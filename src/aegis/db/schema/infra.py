@@ -1,4 +1,4 @@
-"""Agent sessions, containers and what is unusual about them."""
+"""Agent sessions, and what is unusual about containers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from aegis.db.schema.types import TIMESTAMPTZ, bigserial_id, metadata, timestamp_now, uuid_id
 
-__all__ = ["claude_sessions", "container_metrics", "infra_anomaly_alerts"]
+__all__ = ["claude_sessions", "infra_anomaly_alerts"]
 
 claude_sessions = Table(
     "claude_sessions",
@@ -21,20 +21,6 @@ claude_sessions = Table(
     Column("ended_at", TIMESTAMPTZ),
     Column("metadata", JSONB),
     UniqueConstraint("session_id", name="claude_sessions_session_id_key"),
-)
-
-container_metrics = Table(
-    "container_metrics",
-    metadata,
-    bigserial_id(),
-    Column("container_name", String(100), nullable=False),
-    Column("cpu_percent", Double),
-    Column("mem_usage_mb", Double),
-    Column("mem_percent", Double),
-    Column("net_io_mb", Double),
-    Column("block_io_mb", Double),
-    timestamp_now("timestamp"),
-    Index("idx_container_metrics_name_timestamp", "container_name", text("timestamp DESC")),
 )
 
 infra_anomaly_alerts = Table(

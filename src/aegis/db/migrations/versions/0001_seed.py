@@ -359,6 +359,7 @@ def downgrade() -> None:
     # What a later revision set aside on its way down belongs to rows that are gone now.
     op.execute("DROP TABLE IF EXISTS aegis_kept_0003, aegis_kept_0007")
     op.execute("DROP TABLE IF EXISTS aegis_kept_0013_items, aegis_kept_0013_vectors")
+    op.execute("DROP TABLE IF EXISTS aegis_kept_0018_15m, aegis_kept_0018_1h")
     for name in reversed(TABLES):
         op.execute(f"DROP TABLE {name}")
     op.execute("DROP TYPE memory_importance")
