@@ -31,10 +31,12 @@ T = TypeVar("T")
 
 
 class Aegis:
-    """An open client. `memory` is the agent's memory, `db` the pool beneath."""
+    """An open client. `memory` is the agent's memory, `metrics` what containers use; `db` the pool
+    beneath."""
 
     def __init__(self, db: Database, embedder: Embedder | None, settings: Settings) -> None:
         from aegis.memory import Memory
+        from aegis.metrics.service import Metrics
 
         #: Into the event loop in which this was opened.
         self.bridge = Bridge()
@@ -42,6 +44,7 @@ class Aegis:
         self.embedder = embedder
         self.settings = settings
         self.memory: Memory = Memory(db, embedder, namespace=settings.namespace)
+        self.metrics: Metrics = Metrics(db, keep_days=settings.metrics_keep_days)
 
 
 class Connecting:

@@ -73,6 +73,10 @@ class Settings:
         "measures it); 0 for the built-in widths.",
         default=0,
     )
+    metrics_keep_days: int = _setting(
+        "Days that samples of containers are kept, 1 to 400; their roll-ups stay longer.",
+        default=30,
+    )
     application_name: str = _setting("Name shown in `pg_stat_activity`.", default="aegis")
     api_host: str = _setting("Address that the HTTP API listens on.", default="127.0.0.1")
     api_port: int = _setting("Port of the HTTP API and the MCP server.", default=8734)
@@ -156,6 +160,7 @@ def _check(settings: Settings) -> None:
         value = getattr(settings, name)
         if not 0 < value < float("inf"):
             raise ConfigError(f"{ENV_PREFIX}{name.upper()} is {value}; it must be above 0.")
+    _check_ranges(settings)
     if not 0 <= settings.pool_min_size <= settings.pool_max_size or settings.pool_max_size < 1:
         raise ConfigError(
             f"AEGIS_POOL_MIN_SIZE is {settings.pool_min_size} and AEGIS_POOL_MAX_SIZE is "
@@ -169,6 +174,11 @@ def _check(settings: Settings) -> None:
             f"AEGIS_HNSW_EF_SEARCH is {settings.hnsw_ef_search}; use 10 to 1000, or 0 for the "
             "built-in widths."
         )
+
+
+def _check_ranges(settings: Settings) -> None:
+    if not 1 <= settings.metrics_keep_days <= 400:
+        raise ConfigError(f"AEGIS_METRICS_KEEP_DAYS is {settings.metrics_keep_days}; use 1 to 400.")
     if not 0 <= settings.api_port <= 65535:
         raise ConfigError(f"AEGIS_API_PORT is {settings.api_port}; use 0 to 65535.")
     if not 1 <= settings.embedding_dimensions <= 16_000:

@@ -18,8 +18,6 @@ __all__ = ["app"]
 app = App(help="What containers use, and what is unusual about it.")
 
 
-
-
 @app.add
 def detect(
     file: Annotated[Path, Argument(metavar="FILE", help="CSV: a time and a value a line.")],

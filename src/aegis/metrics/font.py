@@ -53,7 +53,7 @@ _DRAWN: Final = {
     "d": "01 01 0f 11 11 11 0f",
     "e": "00 00 0e 11 1f 10 0e",
     "f": "06 09 08 1c 08 08 08",
-    "g": "00 0f 11 11 0f 01 0e",
+    "g": "00 00 0f 11 0f 01 0e",
     "h": "10 10 1e 11 11 11 11",
     "i": "04 00 0c 04 04 04 0e",
     "j": "02 00 06 02 02 12 0c",
@@ -62,8 +62,8 @@ _DRAWN: Final = {
     "m": "00 00 1a 15 15 11 11",
     "n": "00 00 1e 11 11 11 11",
     "o": "00 00 0e 11 11 11 0e",
-    "p": "00 1e 11 11 1e 10 10",
-    "q": "00 0f 11 11 0f 01 01",
+    "p": "00 00 1e 11 1e 10 10",
+    "q": "00 00 0f 11 0f 01 01",
     "r": "00 00 16 19 10 10 10",
     "s": "00 00 0f 10 0e 01 1e",
     "t": "08 08 1c 08 08 09 06",
@@ -71,7 +71,7 @@ _DRAWN: Final = {
     "v": "00 00 11 11 11 0a 04",
     "w": "00 00 11 11 15 15 0a",
     "x": "00 00 11 0a 04 0a 11",
-    "y": "00 11 11 11 0f 01 0e",
+    "y": "00 00 11 11 0f 01 0e",
     "z": "00 00 1f 02 04 08 1f",
     "-": "00 00 00 1f 00 00 00",
     "+": "00 04 04 1f 04 04 00",
@@ -88,6 +88,4 @@ _DRAWN: Final = {
 }
 
 #: Sign to its rows from the top, a bit a dot, the leftmost the highest.
-GLYPHS: Final = {
-    sign: tuple(int(row, 16) for row in rows.split()) for sign, rows in _DRAWN.items()
-}
+GLYPHS: Final = {sign: tuple(int(row, 16) for row in rows.split()) for sign, rows in _DRAWN.items()}

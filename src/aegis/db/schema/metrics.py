@@ -14,7 +14,6 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     String,
     Table,
-    UniqueConstraint,
     text,
 )
 
@@ -46,7 +45,7 @@ container_metrics = Table(
     Column("net_io_mb", Double),
     Column("block_io_mb", Double),
     timestamp_now("timestamp"),
-    UniqueConstraint("id", "timestamp", name="uq_container_metrics_id"),
+    Index("uq_container_metrics_id", "id", "timestamp", unique=True),
     Index("idx_container_metrics_name_timestamp", "container_name", text("timestamp DESC")),
     Index(
         "idx_container_metrics_timestamp",
@@ -73,18 +72,25 @@ def _rollup(name: str, *more: Any, **options: Any) -> Table:
         Column("mem_percent_max", Double),
         Column("net_io_mb", Double),
         Column("block_io_mb", Double),
-        PrimaryKeyConstraint("container_name", "bucket", name=f"{name}_pkey"),
         *more,
         **options,
     )
 
 
-container_metrics_1m = _rollup("container_metrics_1m", postgresql_partition_by="RANGE (bucket)")
+container_metrics_1m = _rollup(
+    "container_metrics_1m",
+    Index("uq_container_metrics_1m_bucket", "container_name", "bucket", unique=True),
+    postgresql_partition_by="RANGE (bucket)",
+)
 container_metrics_15m = _rollup(
-    "container_metrics_15m", Index("idx_container_metrics_15m_bucket", "bucket")
+    "container_metrics_15m",
+    PrimaryKeyConstraint("container_name", "bucket", name="container_metrics_15m_pkey"),
+    Index("idx_container_metrics_15m_bucket", "bucket"),
 )
 container_metrics_1h = _rollup(
-    "container_metrics_1h", Index("idx_container_metrics_1h_bucket", "bucket")
+    "container_metrics_1h",
+    PrimaryKeyConstraint("container_name", "bucket", name="container_metrics_1h_pkey"),
+    Index("idx_container_metrics_1h_bucket", "bucket"),
 )
 
 metric_rollups = Table(

@@ -111,7 +111,8 @@ INDEXES = (
     CREATE INDEX idx_container_metrics_timestamp
         ON container_metrics USING brin (timestamp) WITH (pages_per_range = 16)
     """,
-    "ALTER TABLE container_metrics ADD CONSTRAINT uq_container_metrics_id UNIQUE (id, timestamp)",
+    # An index and no constraint: `pg_restore --clean` cannot drop a partition's constraint.
+    "CREATE UNIQUE INDEX uq_container_metrics_id ON container_metrics (id, timestamp)",
 )
 
 _ROLLUP_COLUMNS = """
@@ -133,9 +134,12 @@ ROLLUPS = {"container_metrics_1m": "minute", "container_metrics_15m": "15 minute
 TABLES = (
     f"""
     CREATE TABLE container_metrics_1m (
-        {_ROLLUP_COLUMNS},
-        CONSTRAINT container_metrics_1m_pkey PRIMARY KEY (container_name, bucket)
+        {_ROLLUP_COLUMNS}
     ) PARTITION BY RANGE (bucket)
+    """,
+    """
+    CREATE UNIQUE INDEX uq_container_metrics_1m_bucket
+        ON container_metrics_1m (container_name, bucket)
     """,
     "CREATE TABLE container_metrics_1m_default PARTITION OF container_metrics_1m DEFAULT",
     f"""
