@@ -15,8 +15,8 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from aegis.metrics.models import Sample
+from aegis.metrics.rendering import render
 from aegis.metrics.service import Metrics
-from aegis.metrics.store.samples import render
 from benchmarks.database import migrated_database
 from benchmarks.report import percentile, progress
 
@@ -86,7 +86,8 @@ def _samples(names: list[str], begin: datetime, count: int) -> list[Sample]:
 
 async def _take_in(db: Database, names: list[str], now: datetime, rounds: int) -> dict[str, float]:
     given = _samples(names, now - timedelta(hours=4), _BATCH)
-    lines = [render(sample) for sample in given]
+    rendered = render(given, now=now, keep_days=30)
+    lines = [line for day in sorted(rendered.days) for line in rendered.days[day]]
     async with db.connection() as conn:
         await conn.execute(
             """

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mcp.server import MCPServer
 
     from aegis.memory import Memory
+    from aegis.metrics.service import Metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs" / "reference"
@@ -219,7 +220,7 @@ def mcp_page() -> str:
     from aegis.mcp.server import create_server
 
     # Listing asks nothing of a memory.
-    server = create_server(cast("Memory", None))
+    server = create_server(cast("Memory", None), cast("Metrics", object()))
     tools = asyncio.run(server.list_tools())
     parts: list[str] = []
     for tool in sorted(tools, key=lambda t: t.name):

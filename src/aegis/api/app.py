@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from aegis import __version__
-from aegis.api import answers, decisions, facts, health, memory
+from aegis.api import answers, decisions, facts, health, memory, metrics
 from aegis.api.errors import Outermost, install
 from aegis.api.guard import Guard
 
@@ -52,6 +52,12 @@ def create_routes() -> FastAPI:
     )
     install(app)
     # Before `/v1/memory/...` of episodes, which has no part to be mistaken for these.
-    for routes in (facts.router, decisions.router, memory.router, health.router):
+    for routes in (
+        facts.router,
+        decisions.router,
+        memory.router,
+        metrics.router,
+        health.router,
+    ):
         app.include_router(routes)
     return app

@@ -11,6 +11,7 @@ from aegis import __version__
 from aegis.mcp.decisions import decision_tools
 from aegis.mcp.facts import fact_tools
 from aegis.mcp.memory import memory_tools
+from aegis.mcp.metrics import metric_tools
 from aegis.mcp.prompts import add_prompts
 from aegis.mcp.resources import add_resources
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from aegis.memory import Memory
+    from aegis.metrics.service import Metrics
 
 __all__ = ["INSTRUCTIONS", "PATH", "create_server", "http_app", "serve_stdio"]
 
@@ -30,14 +32,19 @@ INSTRUCTIONS = (
 )
 
 
-def create_server(memory: Memory) -> MCPServer:
-    """Return the server whose tools, resources and prompts work on `memory`."""
+def create_server(memory: Memory, metrics: Metrics | None = None) -> MCPServer:
+    """Return the server whose tools, resources and prompts work on `memory`, and on `metrics`."""
     server = MCPServer(
         "aegis",
         title="Aegis",
         version=__version__,
         instructions=INSTRUCTIONS,
-        tools=[*memory_tools(memory), *fact_tools(memory), *decision_tools(memory)],
+        tools=[
+            *memory_tools(memory),
+            *fact_tools(memory),
+            *decision_tools(memory),
+            *([] if metrics is None else metric_tools(metrics)),
+        ],
         log_level="WARNING",
         subscriptions=False,
     )
@@ -57,6 +64,6 @@ def http_app(server: MCPServer, *, host: str) -> Starlette:
     )
 
 
-async def serve_stdio(memory: Memory) -> None:
+async def serve_stdio(memory: Memory, metrics: Metrics | None = None) -> None:
     """Serve on standard input and output until the input ends."""
-    await create_server(memory).run_stdio_async()
+    await create_server(memory, metrics).run_stdio_async()

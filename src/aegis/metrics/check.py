@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, get_args
 
 from aegis.errors import InvalidInput
-from aegis.metrics.models import METRICS, Metric, Sample
+from aegis.metrics.models import METRICS, Metric
 
 __all__ = [
     "AHEAD",
     "MOST_SAMPLES",
+    "check_figure",
     "check_metric",
     "check_name",
     "check_points",
-    "check_sample",
     "check_span",
+    "check_time",
 ]
 
 #: Samples of one call.
@@ -52,38 +52,34 @@ def check_metric(name: str) -> Metric:
     raise InvalidInput(f"metric is {name[:40]!r}; use one of {', '.join(METRICS)}.")
 
 
-def check_sample(sample: Sample, *, now: datetime, keep_days: int) -> Sample:
-    """Return a sample as it is stored; a figure that is not finite is one that was not measured.
-
-    Raises:
-        InvalidInput: the name, the time or a figure cannot be.
-    """
-    check_name(sample.container_name)
-    at = sample.timestamp
+def check_time(at: datetime, name: str, *, now: datetime, keep_days: int) -> None:
+    """Return if samples of this time are taken (`InvalidInput`)."""
     if not isinstance(at, datetime) or at.tzinfo is None:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidInput(f"timestamp is {at!r}; give a time with a zone.")
+        raise InvalidInput(f"timestamp of {name!r} is {at!r}; give a time with a zone.")
     if at > now + AHEAD:
         raise InvalidInput(
-            f"timestamp {at.isoformat()} of {sample.container_name!r} lies ahead of "
+            f"timestamp {at.isoformat()} of {name!r} lies ahead of "
             f"{now.isoformat(timespec='seconds')}; set the clock of the machine that sends it."
         )
     if at < now - timedelta(days=keep_days):
         raise InvalidInput(
-            f"timestamp {at.isoformat()} of {sample.container_name!r} is older than the "
-            f"{keep_days} days that are kept."
+            f"timestamp {at.isoformat()} of {name!r} is older than the {keep_days} days that are "
+            "kept."
         )
-    unknown: dict[str, None] = {}
-    for metric in METRICS:
-        value = getattr(sample, metric)
-        if value is None:
-            continue
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            raise InvalidInput(f"{metric} is {value!r}; give a number, or leave it out.")
-        if not math.isfinite(value):
-            unknown[metric] = None
-        elif not 0 <= value <= _MOST:
-            raise InvalidInput(f"{metric} is {value:g}; it is 0 or more, and below {_MOST:g}.")
-    return replace(sample, **unknown) if unknown else sample
+
+
+def check_figure(metric: str, value: object) -> float | None:
+    """Return a figure as it is stored; one that is not finite was not measured (`InvalidInput`)."""
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise InvalidInput(f"{metric} is {value!r}; give a number, or leave it out.")
+    # Compared first: a whole number may be too large to be a float at all.
+    if 0 <= value <= _MOST:
+        return float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    raise InvalidInput(f"{metric} is {str(value)[:40]}; it is 0 or more, and up to {_MOST:g}.")
 
 
 def check_span(

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from aegis.errors import InvalidInput
 from aegis.metrics import check, keeping, steps
 from aegis.metrics.models import Chart
+from aegis.metrics.rendering import render
 from aegis.metrics.store import charts, partitions, samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import date
 
     from aegis.db import Database
     from aegis.metrics.models import Kept, Latest, Sample
@@ -21,8 +21,6 @@ __all__ = ["Metrics"]
 
 #: Samples of one COPY; one transaction takes as many as it is given.
 _BATCH = 5_000
-#: Samples older than this are late: the roll-up of their minute may have been made.
-_LATE = timedelta(minutes=4)
 
 
 def _clock() -> datetime:
@@ -53,25 +51,18 @@ class Metrics:
                 f"{len(given):,} samples in one call; up to {check.MOST_SAMPLES:,} are taken, "
                 "send parts."
             )
-        now = self._now()
-        days: dict[date, list[str]] = {}
-        late: set[datetime] = set()
-        for sample in given:
-            checked = check.check_sample(sample, now=now, keep_days=self._keep_days)
-            at = checked.timestamp.astimezone(UTC)
-            days.setdefault(at.date(), []).append(samples.render(checked))
-            if at < now - _LATE:
-                late.add(at.replace(minute=0, second=0, microsecond=0))
-        if not days:
+        rendered = render(given, now=self._now(), keep_days=self._keep_days)
+        if not rendered.days:
             return 0
-        places = await keeping.ensure_days(self._db, "container_metrics", sorted(days))
+        days = sorted(rendered.days)
+        places = await keeping.ensure_days(self._db, "container_metrics", days)
         async with self._db.transaction() as conn:
-            for day in sorted(days):
-                lines = days[day]
+            for day in days:
+                lines = rendered.days[day]
                 for at in range(0, len(lines), _BATCH):
                     await samples.copy_samples(conn, places[day], lines[at : at + _BATCH])
-            if late:
-                await samples.note_late(conn, sorted(late))
+            if rendered.late_hours:
+                await samples.note_late(conn, rendered.late_hours)
         return len(given)
 
     async def latest(self, *, hours: float = 24.0, limit: int = 1_000) -> Sequence[Latest]:

@@ -72,10 +72,14 @@ class Incident:
             "level_shift": "moved to",
             "unseasonal": "is unusual for this time at",
         }[self.kind]
+        # A burst of values may be unusual where none of them is by itself.
+        outside = not self.low <= self.observed <= self.high
+        usual = f" ({_short(self.low)} to {_short(self.high)})" if outside else ""
+        whom = "" if outside else ", it and those before it,"
         return (
-            f"The value {what} {_short(self.observed)}, expected about {_short(self.expected)} "
-            f"({_short(self.low)} to {_short(self.high)}): {self.score:.1f} times as far from "
-            f"{_AGAINST.get(self.feature, 'the usual')} as ever in the last weeks."
+            f"The value {what} {_short(self.observed)}, expected about {_short(self.expected)}"
+            f"{usual}:{whom} {self.score:.1f} times as far from "
+            f"{_AGAINST.get(self.feature, 'the usual')} as ever before."
         )
 
 
@@ -115,10 +119,10 @@ class Watch:
         self._calm_at = math.nan
         #: Values left in which a new anomaly belongs to the last incident.
         self._quiet = 0
-        self._last = math.nan
+        self._last: float = math.nan
         self._run = self._longest = 0
         self._flat_at = math.nan
-        self._changes = 0.0
+        self._changes: float = 0.0
 
     @property
     def incident(self) -> Incident | None:

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
     from aegis.client import Aegis
     from aegis.config import Settings
-    from aegis.memory import Memory
 
 __all__ = [
     "LateApp",
     "PostOnly",
     "fill_in_vectors",
     "keep_database",
+    "keep_metrics",
     "load_model",
     "release_memory",
     "serve_mcp",
@@ -39,6 +39,8 @@ _LONGEST_PAUSE_S = 300.0
 _BATCH = 512
 #: Seconds between looks for items that have expired.
 _SWEEP_S = 60.0
+#: Seconds between rounds of upkeep of metrics: how old the end of a chart may be.
+_METRICS_S = 30.0
 #: Seconds between looks at the embedded server; doubled, up to the other, while it does not start.
 _LOOK_S = 1.0
 _LONGEST_LOOK_S = 60.0
@@ -92,10 +94,10 @@ class PostOnly:
         await self._app(scope, receive, send)
 
 
-async def serve_mcp(memory: Memory, late: LateApp, *, host: str) -> None:
+async def serve_mcp(client: Aegis, late: LateApp, *, host: str) -> None:
     """Load the MCP server, hand it to `late`, and keep it running until cancelled."""
     try:
-        server, app = await asyncio.to_thread(_load_mcp, memory, host)
+        server, app = await asyncio.to_thread(_load_mcp, client, host)
         async with server.session_manager.run():
             late.use(app)
             await asyncio.Event().wait()
@@ -103,10 +105,10 @@ async def serve_mcp(memory: Memory, late: LateApp, *, host: str) -> None:
         late.fail(Unavailable("Aegis is stopping; try again when it is back."))
 
 
-def _load_mcp(memory: Memory, host: str) -> tuple[Any, ASGIApp]:
+def _load_mcp(client: Aegis, host: str) -> tuple[Any, ASGIApp]:
     from aegis.mcp.server import create_server, http_app
 
-    server = create_server(memory)
+    server = create_server(client.memory, client.metrics)
     return server, http_app(server, host=host)
 
 
@@ -150,6 +152,20 @@ async def sweep_items(client: Aegis) -> None:
         else:
             if swept:
                 _log.info("serve.swept", extra={"items": swept})
+
+
+async def keep_metrics(client: Aegis) -> None:
+    """Roll metrics up and drop what is old, for ever; what fails is tried again later."""
+    while True:
+        await asyncio.sleep(_METRICS_S)
+        try:
+            kept = await client.metrics.keep()
+        except AegisError as error:
+            _log.warning("serve.metrics_failed", extra={"code": error.code, "why": error.message})
+        else:
+            if kept.created or kept.dropped:
+                told = {"created": list(kept.created), "dropped": list(kept.dropped)}
+                _log.info("serve.metrics_kept", extra=told)
 
 
 async def keep_database(settings: Settings, on_start: Callable[[], object]) -> None:

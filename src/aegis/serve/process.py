@@ -202,6 +202,7 @@ class _Process:
         from aegis.serve.background import (
             fill_in_vectors,
             keep_database,
+            keep_metrics,
             load_model,
             release_memory,
             serve_mcp,
@@ -216,9 +217,10 @@ class _Process:
 
         host = "127.0.0.1" if is_loopback(self._sock) else self._settings.api_host
         async with asyncio.TaskGroup() as group:
-            group.create_task(serve_mcp(client.memory, late, host=host))
+            group.create_task(serve_mcp(client, late, host=host))
             group.create_task(load())
             group.create_task(sweep_items(client))
+            group.create_task(keep_metrics(client))
             if self._settings.database_url is None:
                 group.create_task(keep_database(self._settings, self._restarted))
 

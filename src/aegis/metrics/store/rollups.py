@@ -92,9 +92,10 @@ async def find_late_hour(conn: Connection) -> datetime | None:
 
 async def take_late_hour(conn: Connection, hour: datetime) -> bool:
     """Take an hour off the list, waiting for those who note it now; False where it is gone."""
-    return await execute(
-        conn, "DELETE FROM metric_late_hours WHERE hour = %(hour)s", {"hour": hour}
-    ) > 0
+    return (
+        await execute(conn, "DELETE FROM metric_late_hours WHERE hour = %(hour)s", {"hour": hour})
+        > 0
+    )
 
 
 async def roll_minutes(conn: Connection, *, since: datetime, until: datetime) -> int:

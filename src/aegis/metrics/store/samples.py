@@ -18,28 +18,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from aegis.db import Connection
-    from aegis.metrics.models import Sample
 
-__all__ = ["copy_samples", "list_latest", "note_late", "render"]
+__all__ = ["copy_samples", "list_latest", "note_late"]
 
-_NULL: Final = r"\N"
 _COLUMNS: Final[LiteralString] = (
     "container_name, timestamp, cpu_percent, mem_usage_mb, mem_percent, net_io_mb, block_io_mb"
 )
-
-
-def render(sample: Sample) -> str:
-    """Return a sample as a line of COPY's text format, of the columns behind `id`."""
-    name = sample.container_name.replace("\\", "\\\\")
-    figures = (
-        sample.cpu_percent,
-        sample.mem_usage_mb,
-        sample.mem_percent,
-        sample.net_io_mb,
-        sample.block_io_mb,
-    )
-    told = "\t".join([_NULL if figure is None else repr(float(figure)) for figure in figures])
-    return f"{name}\t{sample.timestamp.isoformat()}\t{told}\n"
 
 
 async def copy_samples(conn: Connection, partition: str, lines: Sequence[str]) -> None:
