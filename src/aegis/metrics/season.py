@@ -94,7 +94,15 @@ class _Profile:
             return None
         # A slot holds several samples of one period: about three are worth one.
         self._means[slot] = mean + max(_LEAST_WEIGHT, 1 / (3 * (seen + 1))) * (value - mean)
-        return mean if seen >= _LEAST_SEEN else None
+        if seen < _LEAST_SEEN:
+            return None
+        # What begins at ten may begin a little before or after: the nearest of three slots counts.
+        best, off = mean, abs(value - mean)
+        for near in (slot - 1, slot + 1 - self._slots):
+            if self._seen[near] >= _LEAST_SEEN and abs(value - self._means[near]) < off:
+                best = self._means[near]
+                off = abs(value - best)
+        return best
 
     @property
     def size(self) -> int:

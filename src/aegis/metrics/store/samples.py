@@ -88,10 +88,12 @@ async def list_latest(conn: Connection, *, since: datetime, limit: int) -> list[
             FROM names
             WHERE container_name IS NOT NULL
             UNION
-            -- Those that came since the last roll-up.
+            -- Those that came since the last roll-up, or a little late for it.
             SELECT container_name
             FROM container_metrics
-            WHERE timestamp >= coalesce((SELECT done_until FROM metric_rollups), %(since)s)
+            WHERE timestamp >= coalesce(
+                  (SELECT done_until - INTERVAL '15 minutes' FROM metric_rollups), %(since)s
+              )
               AND timestamp >= %(since)s
         )
         SELECT newest.*
