@@ -21,7 +21,7 @@ TOKEN = "aegis_op_" + "t" * 43
 
 
 @pytest.fixture
-def client(db: Database, settings: Settings) -> Aegis:
+async def client(db: Database, settings: Settings) -> Aegis:
     return Aegis(db, None, replace(settings, embedder="none"))
 
 
