@@ -14,6 +14,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from aegis.mcp.server import create_server
 from aegis.memory import Memory
+from aegis.metrics.service import Metrics
 from tests.serving import environment, serving
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from aegis.db import Database
 
 TOOLS = {
+    "metrics_latest",
+    "metrics_chart",
     *(
         [
             "memory_record",
@@ -61,6 +64,7 @@ TOOLS = {
 READING = (
     *("recall", "context", "get", "list", "history", "sources"),
     *("advise", "calibration", "due"),
+    *("latest", "chart"),
 )
 READS = {name for name in TOOLS if name.rpartition("_")[2] in READING}
 DESTROYS = {name for name in TOOLS if name.rpartition("_")[2] in ("update", "delete", "undo")}
@@ -69,7 +73,7 @@ DESTROYS = {name for name in TOOLS if name.rpartition("_")[2] in ("update", "del
 @pytest.fixture
 async def agent(db: Database) -> AsyncIterator[Client]:
     """A client of a server in this process."""
-    async with Client(create_server(Memory(db, None, namespace="default"))) as client:
+    async with Client(create_server(Memory(db, None, namespace="default"), Metrics(db))) as client:
         yield client
 
 
