@@ -68,14 +68,17 @@ async def keep(db: Database, *, now: datetime, keep_days: int) -> Kept:
     """Do one round of upkeep; `now` is taken as the time throughout."""
     today = now.astimezone(UTC).date()
     ahead = [today + timedelta(days=number) for number in range(_AHEAD_DAYS + 1)]
+    oldest = datetime.combine(today, datetime.min.time(), UTC) - timedelta(days=keep_days)
+    async with db.transaction() as conn:
+        strays = await partitions.list_stray_days(conn, since=oldest, until=now)
     created: list[str] = []
     tables: tuple[Parted, ...] = ("container_metrics", "container_metrics_1m")
     for table in tables:
         async with db.transaction() as conn:
             before = await partitions.list_partitions(conn, table)
-        places = await ensure_days(db, table, ahead)
+        days = {*ahead, *strays} if table == "container_metrics" else ahead
+        places = await ensure_days(db, table, sorted(days))
         created += sorted(set(places.values()) - set(before))
-    oldest = datetime.combine(today, datetime.min.time(), UTC) - timedelta(days=keep_days)
     dropped = await _drop_old(db, oldest=oldest, now=now)
     minutes = await _roll_forward(db, oldest=oldest, now=now)
     minutes += await _roll_late(db, oldest=oldest, now=now)

@@ -17,7 +17,16 @@ from aegis.db import execute
 if TYPE_CHECKING:
     from aegis.db import Connection
 
-__all__ = ["Parted", "attach_day", "delete_strays", "drop", "list_partitions", "lock", "name_of"]
+__all__ = [
+    "Parted",
+    "attach_day",
+    "delete_strays",
+    "drop",
+    "list_partitions",
+    "list_stray_days",
+    "lock",
+    "name_of",
+]
 
 #: The partitioned tables, and the column of their time.
 Parted = Literal["container_metrics", "container_metrics_1m"]
@@ -110,6 +119,21 @@ async def attach_day(conn: Connection, table: Parted, day: date) -> str:
 async def drop(conn: Connection, partition: str) -> None:
     """Drop a partition with its rows; waits for whoever reads the table, as `lock_timeout` says."""
     await conn.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(partition)))
+
+
+async def list_stray_days(conn: Connection, *, since: datetime, until: datetime) -> list[date]:
+    """Return days of samples that lie in the default partition: written before their day's."""
+    cursor = await conn.execute(
+        """
+        SELECT DISTINCT (timestamp AT TIME ZONE 'UTC')::date
+        FROM container_metrics_default
+        WHERE timestamp >= %(since)s
+          AND timestamp < %(until)s
+        ORDER BY 1
+        """,
+        {"since": since, "until": until},
+    )
+    return [day for (day,) in await cursor.fetchall()]
 
 
 async def delete_strays(conn: Connection, *, before: datetime) -> int:

@@ -1,9 +1,9 @@
 """Container metrics by day, roll-ups of a minute, a quarter of an hour and an hour.
 
 `container_metrics` becomes a partitioned table with the same columns. The table that was there
-becomes its first partition as it is, up to the end of today (UTC); rows without a time, or of a
-later time, move to the default partition. A partitioned table has no key without its partition
-column, and that may be NULL: `id` is unique together with `timestamp`.
+becomes its first partition as it is, up to the end of today (UTC), unless it is empty; rows
+without a time, or of a later time, move to the default partition. A partitioned table has no key
+without its partition column, and that may be NULL: `id` is unique together with `timestamp`.
 
 A statement trigger notes the hours of samples that come late, so that roll-ups are right whoever
 writes them. Samples that Aegis takes in by COPY go to their day's partition and note it there.
@@ -54,6 +54,7 @@ DECLARE
     ids TEXT := pg_get_serial_sequence('container_metrics', 'id');
     about TEXT := obj_description('container_metrics'::regclass, 'pg_class');
     grants RECORD;
+    filled BOOLEAN;
 BEGIN
     LOCK TABLE container_metrics IN ACCESS EXCLUSIVE MODE;
     EXECUTE format('ALTER TABLE container_metrics RENAME TO %I', before);
@@ -92,11 +93,16 @@ BEGIN
         before,
         bound
     );
-    EXECUTE format(
-        'ALTER TABLE container_metrics ATTACH PARTITION %I FOR VALUES FROM (MINVALUE) TO (%L)',
-        before,
-        bound
-    );
+    EXECUTE format('SELECT EXISTS (SELECT FROM %I)', before) INTO filled;
+    IF filled THEN
+        EXECUTE format(
+            'ALTER TABLE container_metrics ATTACH PARTITION %I FOR VALUES FROM (MINVALUE) TO (%L)',
+            before,
+            bound
+        );
+    ELSE
+        EXECUTE format('DROP TABLE %I', before);
+    END IF;
 END
 $$
 """
