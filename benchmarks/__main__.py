@@ -19,6 +19,8 @@ BENCHMARKS = {
     "retrieval": "recall@k and MRR on labelled conversations",
     "recall": "latency of hybrid, vector and text recall at N episodes",
     "ingest": "episodes a second, against a raw COPY",
+    "nab": "anomaly detection on labelled series, scored as NAB does; points a second",
+    "metrics": "samples of containers in, roll-ups, charts, retention at N rows",
     "start": "cold and warm start, memory, the whole command",
     "keys": "verified calls a second, and their limits, against plain SQL",
     "hook": "a whole process of `aegis hook`, database up and down",

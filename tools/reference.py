@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from aegis.billing import Billing
     from aegis.keys import Keys
     from aegis.memory import Memory
+    from aegis.metrics.service import Metrics
     from aegis.usage import Usage
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -223,12 +224,13 @@ def mcp_page() -> str:
     """Return the page of MCP tools, resources and prompts."""
     from aegis.mcp.server import create_server
 
-    # Listing asks nothing of a memory, nor of keys.
+    # Listing asks nothing of a memory, nor of the rest.
     server = create_server(
         cast("Memory", None),
         cast("Keys", _NOTHING),
         cast("Usage", _NOTHING),
         cast("Billing", _NOTHING),
+        cast("Metrics", _NOTHING),
     )
     tools = asyncio.run(server.list_tools())
     parts: list[str] = []

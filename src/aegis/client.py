@@ -36,7 +36,9 @@ T = TypeVar("T")
 
 
 class Aegis:
-    """An open client: an agent's `memory` and `sessions`; an API's `keys`, `usage`, `billing`."""
+    """An open client: an agent's `memory` and `sessions`, the `metrics` of its containers; an
+    API's `keys`, `usage` and `billing`. `db` is the pool beneath.
+    """
 
     def __init__(
         self,
@@ -50,6 +52,7 @@ class Aegis:
         from aegis.billing import Billing
         from aegis.keys import Keys
         from aegis.memory import Memory
+        from aegis.metrics.service import Metrics
         from aegis.sessions.service import Sessions
         from aegis.usage import Usage
 
@@ -70,6 +73,7 @@ class Aegis:
         self.sessions: Sessions = Sessions(self.memory)
         self.usage: Usage = Usage(db, settings)
         self.billing: Billing = Billing(db, settings)
+        self.metrics: Metrics = Metrics(db, keep_days=settings.metrics_keep_days)
 
 
 class Connecting:

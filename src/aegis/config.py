@@ -109,6 +109,10 @@ class Settings:
     session_idle_minutes: int = _setting(
         "Minutes of silence after which a session that did not end is closed.", default=60
     )
+    metrics_keep_days: int = _setting(
+        "Days that samples of containers are kept, 1 to 400; their roll-ups stay longer.",
+        default=30,
+    )
     application_name: str = _setting("Name shown in `pg_stat_activity`.", default="aegis")
     api_host: str = _setting("Address that the HTTP API listens on.", default="127.0.0.1")
     api_port: int = _setting("Port of the HTTP API and the MCP server.", default=8734)

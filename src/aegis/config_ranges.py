@@ -51,6 +51,8 @@ def _check_numbers(settings: Any) -> None:
         raise ConfigError(
             f"AEGIS_SESSION_IDLE_MINUTES is {settings.session_idle_minutes}; use 1 to 525600."
         )
+    if not 1 <= settings.metrics_keep_days <= 400:
+        raise ConfigError(f"AEGIS_METRICS_KEEP_DAYS is {settings.metrics_keep_days}; use 1 to 400.")
     if not 0 <= settings.api_port <= 65535:
         raise ConfigError(f"AEGIS_API_PORT is {settings.api_port}; use 0 to 65535.")
     _check_usage(settings)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from mcp import Client
 
 from aegis.billing import Billing
-from aegis.keys import Keys
 from aegis.mcp.server import create_server
 from aegis.memory import Memory
 from tests.billing.conftest import LATER, subscribed, use
@@ -23,7 +22,7 @@ async def test_tools_read_what_customers_pay(db: Database, settings: Settings) -
     await use(db, "acme", "2026-10-05", 250)
     await billing.run("2026-10", now=LATER)
     memory = Memory(db, None, namespace="default")
-    async with Client(create_server(memory, Keys(db, settings), billing)) as client:
+    async with Client(create_server(memory, billing=billing)) as client:
 
         async def call(name: str, **arguments: Any) -> Any:
             done = await client.call_tool(name, arguments)

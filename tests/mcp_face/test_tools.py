@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from aegis.db import Database
 
-KEY_TOOLS = {
+OTHER_TOOLS = {
     "key_list",
     "key_get",
     "key_ledger",
@@ -27,6 +27,9 @@ KEY_TOOLS = {
     "usage_top",
     "usage_events",
     "usage_partitions",
+    "metrics_latest",
+    "metrics_chart",
+    *(f"billing_{what}" for what in ("preview", "invoices", "invoice_get", "entries", "plans")),
 }
 TOOLS = {
     *("session_list", "session_get", "session_events"),
@@ -84,7 +87,7 @@ async def test_agent_records_and_recalls_over_both_transports(
     tmp_path: Path, dsn: str, connect: Any, mode: str
 ) -> None:
     async with connect(tmp_path / "data", dsn, mode) as client:
-        assert {tool.name for tool in (await client.list_tools()).tools} == TOOLS | KEY_TOOLS
+        assert {tool.name for tool in (await client.list_tools()).tools} == TOOLS | OTHER_TOOLS
         made = await call(client, "memory_record", event_type="note", summary="The cat sat.")
         found = await call(client, "memory_recall", query="where is the cat?")
         assert [hit["id"] for hit in found["results"]] == [made["id"]]

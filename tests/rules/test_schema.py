@@ -36,6 +36,8 @@ async def test_every_table_and_column_has_a_comment(conn: Connection) -> None:
         WHERE c.relnamespace = 'public'::regnamespace
           AND c.relkind IN ('r', 'p', 'v', 'm')
           AND c.relname <> 'alembic_version'
+          -- A partition means what its table means.
+          AND NOT c.relispartition
           -- What an extension brings along is its own.
           AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')
           AND col_description(c.oid, a.attnum) IS NULL

@@ -18,6 +18,7 @@ from aegis.api import (
     health,
     keys,
     memory,
+    metrics,
     models,
     retention,
     sessions,
@@ -81,6 +82,7 @@ def create_routes() -> FastAPI:
         sessions.router,
         usage.router,
         billing.router,
+        metrics.router,
         memory.router,
         health.router,
     ):

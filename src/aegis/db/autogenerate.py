@@ -40,7 +40,10 @@ def _include_object(
     if kind == "column":
         # Alembic takes a number with a sequence of its own for SERIAL and forgets its default, and
         # a partitioned table's has to be written out; `drift` compares it.
-        return (item.table.name, item.name) != ("api_usage_events", "id")
+        return (item.table.name, item.name) not in (
+            ("api_usage_events", "id"),
+            ("container_metrics", "id"),
+        )
     if kind == "index":
         options = item.dialect_options["postgresql"]
         # Alembic cannot read expressions with an operator class back; `drift` compares these.

@@ -15,6 +15,7 @@ from aegis.mcp.facts import fact_tools
 from aegis.mcp.graph import graph_tools
 from aegis.mcp.keys import key_tools
 from aegis.mcp.memory import memory_tools
+from aegis.mcp.metrics import metric_tools
 from aegis.mcp.models import model_tools
 from aegis.mcp.prompts import add_prompts
 from aegis.mcp.resources import add_resources
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from aegis.billing import Billing
     from aegis.keys import Keys
     from aegis.memory import Memory
+    from aegis.metrics.service import Metrics
     from aegis.usage import Usage
 
 __all__ = ["INSTRUCTIONS", "PATH", "create_server", "http_app", "serve_stdio"]
@@ -46,8 +48,9 @@ def create_server(
     keys: Keys | None = None,
     usage: Usage | None = None,
     billing: Billing | None = None,
+    metrics: Metrics | None = None,
 ) -> MCPServer:
-    """Return the server whose tools work on `memory`, and read `keys`, `usage` and `billing`."""
+    """Return the server whose tools work on `memory`, and read what else is given."""
     server = MCPServer(
         "aegis",
         title="Aegis",
@@ -65,6 +68,7 @@ def create_server(
             *session_tools(memory),
             *([] if usage is None else usage_tools(usage)),
             *([] if billing is None else billing_tools(billing)),
+            *([] if metrics is None else metric_tools(metrics)),
         ],
         log_level="WARNING",
         subscriptions=False,
@@ -85,6 +89,8 @@ def http_app(server: MCPServer, *, host: str) -> Starlette:
     )
 
 
-async def serve_stdio(memory: Memory, keys: Keys, usage: Usage, billing: Billing) -> None:
+async def serve_stdio(
+    memory: Memory, keys: Keys, usage: Usage, billing: Billing, metrics: Metrics
+) -> None:
     """Serve on standard input and output until the input ends."""
-    await create_server(memory, keys, usage, billing).run_stdio_async()
+    await create_server(memory, keys, usage, billing, metrics).run_stdio_async()

@@ -25,6 +25,7 @@ __all__ = [
     "PostOnly",
     "fill_in_vectors",
     "keep_database",
+    "keep_metrics",
     "keep_usage",
     "load_model",
     "read_for_graph",
@@ -52,6 +53,8 @@ _CHANGE_BUSY_S, _CHANGE_IDLE_S, _CHANGE_AGAIN_S = 0.3, 15.0, 300.0
 #: Seconds between looks into the spool of hooks, and between sweeps of sessions.
 _SPOOL_S = 1.0
 _SESSIONS_S = 60.0
+#: Seconds between rounds of upkeep of metrics: how old the end of a chart may be.
+_METRICS_S = 30.0
 #: Seconds between looks at the embedded server; doubled, up to the other, while it does not start.
 _LOOK_S = 1.0
 _LONGEST_LOOK_S = 60.0
@@ -119,7 +122,7 @@ async def serve_mcp(client: Aegis, late: LateApp, *, host: str) -> None:
 def _load_mcp(client: Aegis, host: str) -> tuple[Any, ASGIApp]:
     from aegis.mcp.server import create_server, http_app
 
-    server = create_server(client.memory, client.keys, client.usage, client.billing)
+    server = create_server(client.memory, client.keys, client.usage, client.billing, client.metrics)
     return server, http_app(server, host=host)
 
 
@@ -243,6 +246,20 @@ async def watch_sessions(client: Aegis) -> None:
         except AegisError as error:
             pause = min(pause * 2, _LONGEST_LOOK_S)
             _log.warning("serve.sessions_failed", extra={"code": error.code, "why": error.message})
+
+
+async def keep_metrics(client: Aegis) -> None:
+    """Roll metrics up and drop what is old, for ever; what fails is tried again later."""
+    while True:
+        await asyncio.sleep(_METRICS_S)
+        try:
+            kept = await client.metrics.keep()
+        except AegisError as error:
+            _log.warning("serve.metrics_failed", extra={"code": error.code, "why": error.message})
+        else:
+            if kept.created or kept.dropped:
+                told = {"created": list(kept.created), "dropped": list(kept.dropped)}
+                _log.info("serve.metrics_kept", extra=told)
 
 
 async def keep_database(settings: Settings, on_start: Callable[[], object]) -> None:

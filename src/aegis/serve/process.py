@@ -214,6 +214,7 @@ class _Process:
         from aegis.serve.background import (
             fill_in_vectors,
             keep_database,
+            keep_metrics,
             keep_usage,
             load_model,
             read_for_graph,
@@ -244,6 +245,7 @@ class _Process:
             group.create_task(consolidate_nightly(client))
             group.create_task(watch_sessions(client))
             group.create_task(tell_stripe(client))
+            group.create_task(keep_metrics(client))
             if self._settings.database_url is None:
                 group.create_task(keep_database(self._settings, self._restarted))
 

@@ -1,4 +1,4 @@
-"""Containers and what is unusual about them."""
+"""What is unusual about containers."""
 
 from __future__ import annotations
 
@@ -7,21 +7,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from aegis.db.schema.types import TIMESTAMPTZ, bigserial_id, metadata, timestamp_now
 
-__all__ = ["container_metrics", "infra_anomaly_alerts"]
-
-container_metrics = Table(
-    "container_metrics",
-    metadata,
-    bigserial_id(),
-    Column("container_name", String(100), nullable=False),
-    Column("cpu_percent", Double),
-    Column("mem_usage_mb", Double),
-    Column("mem_percent", Double),
-    Column("net_io_mb", Double),
-    Column("block_io_mb", Double),
-    timestamp_now("timestamp"),
-    Index("idx_container_metrics_name_timestamp", "container_name", text("timestamp DESC")),
-)
+__all__ = ["infra_anomaly_alerts"]
 
 infra_anomaly_alerts = Table(
     "infra_anomaly_alerts",

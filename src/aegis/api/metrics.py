@@ -1,0 +1,135 @@
+"""`/v1/metrics`: samples of containers in, the newest of each, and charts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from aegis.api.schemas import OptionalTime
+from aegis.api.state import ClientOf, KnownParameters, answer
+from aegis.metrics.models import METRICS, Sample, Source
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1/metrics", tags=["metrics"], dependencies=[KnownParameters])
+MetricText = Annotated[str, Query(json_schema_extra={"enum": list(METRICS)})]
+
+
+class SampleBody(BaseModel):
+    """One measurement of one container; a figure that was not measured is left out."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    container_name: str
+    timestamp: OptionalTime = Field(None, description="When it was measured; now if left out.")
+    cpu_percent: float | None = Field(None, description="100 is one whole core.")
+    mem_usage_mb: float | None = None
+    mem_percent: float | None = Field(None, description="Of the container's limit.")
+    net_io_mb: float | None = Field(None, description="Since the container started.")
+    block_io_mb: float | None = Field(None, description="Since the container started.")
+
+
+class SamplesBody(BaseModel):
+    """Samples to store, all or none."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    samples: list[SampleBody]
+
+
+class RecordedSamples(BaseModel):
+    """How many samples were stored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    recorded: int
+
+
+class LatestSample(BaseModel):
+    """The newest sample of a container."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    container_name: str
+    timestamp: datetime
+    cpu_percent: float | None
+    mem_usage_mb: float | None
+    mem_percent: float | None
+    net_io_mb: float | None
+    block_io_mb: float | None
+
+
+class LatestSamples(BaseModel):
+    """The newest sample of each container, by name."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    items: list[LatestSample]
+
+
+class ChartPoint(BaseModel):
+    """One interval of a chart."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    at: datetime
+    samples: int
+    value: float | None
+    highest: float | None
+
+
+class ChartAnswer(BaseModel):
+    """One metric of one container over time; an interval without samples has no point."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    container_name: str
+    metric: str
+    since: datetime
+    until: datetime
+    step_s: int
+    source: Source
+    points: list[ChartPoint]
+
+
+@router.post("", status_code=201, response_model=RecordedSamples)
+async def record_metrics(client: ClientOf, body: SamplesBody) -> Any:
+    """Store samples, all or none; they may come late and in any order."""
+    now = datetime.now(UTC)
+    given = [
+        Sample(
+            container_name=sample.container_name,
+            timestamp=sample.timestamp or now,
+            cpu_percent=sample.cpu_percent,
+            mem_usage_mb=sample.mem_usage_mb,
+            mem_percent=sample.mem_percent,
+            net_io_mb=sample.net_io_mb,
+            block_io_mb=sample.block_io_mb,
+        )
+        for sample in body.samples
+    ]
+    return answer({"recorded": await client.metrics.record(given)}, 201)
+
+
+@router.get("", response_model=LatestSamples)
+async def latest_metrics(client: ClientOf, hours: float = 24.0, limit: int = 1_000) -> Any:
+    """Return the newest sample of each container seen in the last `hours`."""
+    return answer({"items": await client.metrics.latest(hours=hours, limit=limit)})
+
+
+@router.get("/chart", response_model=ChartAnswer)
+async def chart_metrics(
+    client: ClientOf,
+    container_name: str,
+    metric: MetricText = "cpu_percent",
+    since: Annotated[OptionalTime, Query()] = None,
+    until: Annotated[OptionalTime, Query()] = None,
+    points: int = 500,
+) -> Any:
+    """Return one metric of a container, the last day by default, in about `points` points."""
+    return answer(
+        await client.metrics.chart(container_name, metric, since=since, until=until, points=points)
+    )

@@ -1,0 +1,56 @@
+"""`/v1/metrics`: samples in, the newest of each, charts; what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aegis.api import metrics as routes
+from aegis.metrics import models
+
+if TYPE_CHECKING:
+    import httpx2
+
+
+async def test_samples_are_stored_and_shown(http: httpx2.AsyncClient) -> None:
+    body = {"samples": [{"container_name": "web", "cpu_percent": 12, "net_io_mb": 3.5}]}
+    posted = await http.post("/v1/metrics", json=body)
+    assert (posted.status_code, posted.json()) == (201, {"recorded": 1})
+    (item,) = (await http.get("/v1/metrics")).json()["items"]
+    assert (item["container_name"], item["cpu_percent"], item["mem_percent"]) == ("web", 12, None)
+    found = await http.get("/v1/metrics/chart", params={"container_name": "web", "points": 5000})
+    assert found.status_code == 200
+    shown = routes.ChartAnswer.model_validate_json(found.content)
+    assert shown.container_name == "web"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"samples": [{"container_name": "web", "cpu": 1}]}, 422),
+        ({"samples": [{"container_name": "web", "cpu_percent": "1"}]}, 422),
+        ({"samples": [{"container_name": "web", "cpu_percent": -1}]}, 422),
+        ({"samples": [{"container_name": "web", "timestamp": "soon"}]}, 422),
+        ({"samples": [{}]}, 422),
+        ([], 422),
+    ],
+)
+async def test_what_is_no_sample_is_a_problem(
+    http: httpx2.AsyncClient, body: Any, status: int
+) -> None:
+    response = await http.post("/v1/metrics", json=body)
+    assert response.status_code in (status, 400), response.text
+    assert response.json()["code"] == "invalid_input"
+    assert (await http.get("/v1/metrics")).json() == {"items": []}
+
+
+def test_the_answers_have_the_fields_of_the_models() -> None:
+    for answer, model in (
+        (routes.LatestSample, models.Latest),
+        (routes.ChartPoint, models.Point),
+        (routes.ChartAnswer, models.Chart),
+        (routes.SampleBody, models.Sample),
+    ):
+        assert set(answer.model_fields) == {field.name for field in fields(model)}
