@@ -60,6 +60,10 @@ WORDLESS: dict[str, str] = {
 }
 
 _KEYS = "Belongs to the keys of the API, a contract with its holder that no memory goes into."
+_BILLS = "Bills and what they rest on, which the law wants kept."
+_CALLS = "What calls of the API came to: ids, endpoints and numbers; bills rest on them."
+_FIGURES = "Figures of containers and when they were rolled up; no memory goes into them."
+_SESSIONS = "What was asked and done in a session; told of, not deleted: delete the session's row."
 _OTHERS = "Written by other programs, which have to erase it themselves; told of, not deleted."
 
 #: What is no memory: an erasure tells how many rows speak of the subject, and leaves them.
@@ -71,15 +75,37 @@ OUTSIDE: dict[str, str] = {
     "api_keys": _KEYS,
     "api_quota_ledger": _KEYS,
     "api_tiers": _KEYS,
-    "api_usage_events": _KEYS,
-    "billing_events": "Bills, which the law wants kept.",
-    "claude_sessions": _OTHERS,
+    "api_usage_events": _CALLS,
+    "billing_accounts": _BILLS,
+    "billing_events": _BILLS,
+    "billing_invoice_lines": _BILLS,
+    "billing_invoice_numbers": _BILLS,
+    "billing_invoices": _BILLS,
+    "billing_periods": _BILLS,
+    "billing_plans": _BILLS,
+    "billing_runs": _BILLS,
+    "billing_stripe_events": _BILLS,
+    "billing_stripe_outbox": _BILLS,
+    "billing_subscriptions": _BILLS,
+    "claude_sessions": _SESSIONS,
     "competitor_changes": _OTHERS,
     "competitor_pages": _OTHERS,
     "competitors": _OTHERS,
-    "container_metrics": _OTHERS,
+    "container_metrics": _FIGURES,
+    "container_metrics_15m": _FIGURES,
+    "container_metrics_1h": _FIGURES,
+    "container_metrics_1m": _FIGURES,
     "deep_briefing_jobs": _OTHERS,
     "infra_anomaly_alerts": _OTHERS,
+    "metric_late_hours": _FIGURES,
+    "metric_rollups": _FIGURES,
+    "model_prices": "Prices of language models.",
+    "session_events": _SESSIONS,
+    "session_usage": _SESSIONS,
+    "usage_archives": _CALLS,
+    "usage_daily": _CALLS,
+    "usage_event_ids": _CALLS,
+    "usage_hourly": _CALLS,
     "workflow_executions": _OTHERS,
     "workflows": _OTHERS,
 }
