@@ -1,7 +1,9 @@
 # Everything a person types: `make up` to serve, `make test` to check. See CONTRIBUTING.md.
 VENV ?= .venv
-# The tests start servers of their own, one set a worker; -n 0 runs them one by one.
-PYTEST_ARGS ?= -n auto
+# The tests start servers of their own, one set a worker, and wait for them half of the time: two
+# workers a processor. -n 0 runs them one by one.
+WORKERS := $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
+PYTEST_ARGS ?= -n $(WORKERS)
 PY := $(VENV)/bin/python
 BASE_PYTHON ?= python3
 # uv is used where it is (much faster); a plain venv with pip does the same.

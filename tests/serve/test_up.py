@@ -69,7 +69,11 @@ def test_request_under_way_is_finished_before_the_end(data_dir: Path, dsn: str) 
     ):
         conn.execute("LOCK TABLE episodic_memory IN ACCESS EXCLUSIVE MODE")
         asked = pool.submit(http.get, "/v1/memory/episodes")
-        waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        # What goes on beside the requests may wait as well.
+        waits = (
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+            "AND query LIKE 'SELECT%e.id,%e.namespace,%'"
+        )
         while watch.execute(waits).fetchone() == (0,):
             watch.execute("SELECT pg_sleep(0.02)")
         served.process.terminate()
@@ -111,7 +115,11 @@ def test_server_killed_under_a_question_is_said_and_survived(embedded_dir: Path)
         conn.execute("LOCK TABLE episodic_memory IN ACCESS EXCLUSIVE MODE")
         asked = pool.submit(http.get, "/v1/memory/episodes")
         typed = pool.submit(aegis, embedded_dir, "memory", "list", embedder="none")
-        waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        # What goes on beside the requests may wait as well.
+        waits = (
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+            "AND query LIKE 'SELECT%e.id,%e.namespace,%'"
+        )
         while watch.execute(waits).fetchone() != (2,):
             watch.execute("SELECT pg_sleep(0.02)")
         embedded.stop(settings, "immediate")

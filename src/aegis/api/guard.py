@@ -45,7 +45,7 @@ class Guard:
     """ASGI middleware; `names` are the host names that this server answers to.
 
     What was found out about the caller's key is in `scope["aegis.key"]`. A call whose key was
-    accepted is metered from there on, whatever becomes of it.
+    accepted is metered from there on, whatever becomes of it; one with the operator token is not.
     """
 
     def __init__(
@@ -83,7 +83,8 @@ class Guard:
             else:
                 scope["aegis.key"] = found
                 send = with_headers(send, self._gate.headers(found))
-                if found.customer_id is not None:
+                # The operator is nobody's customer; and asks while the database takes no writes.
+                if found.key_id is not None:
                     send = Call(scope, send, self._usage, source="v1").send
         if refusal is None:
             refusal = _refuse_size(headers, limit)
