@@ -224,11 +224,11 @@ def test_ledger_never_goes_below_nothing_without_a_row_of_overage(
         elif what == "overage":
             plain.execute("UPDATE api_tiers SET overage_allowed = %s WHERE name = 'pro'", (value,))
         else:
-            for table in ("api_quota_ledger", "api_key_meters"):
-                plain.execute(
-                    f"UPDATE {table} SET period = period - make_interval(months => %s)".encode(),
-                    (value,),
-                )
+            # Far away and back: row by row, one month would meet the next.
+            for months in (value + 1_200, -1_200):
+                for table in ("api_quota_ledger", "api_key_meters"):
+                    shift = f"UPDATE {table} SET period = period - make_interval(months => %s)"
+                    plain.execute(shift.encode(), (months,))
     _check_books(plain, accepted)
 
 
