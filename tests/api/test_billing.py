@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -18,7 +19,7 @@ from aegis.api.scopes import scope_of
 from aegis.billing.months import before
 from aegis.client import Aegis
 from tests.api.conftest import TOKEN
-from tests.billing.conftest import use
+from tests.billing.conftest import subscribed, use
 
 if TYPE_CHECKING:
     from aegis.config import Settings
@@ -153,3 +154,31 @@ async def test_stripe_needs_no_key_of_ours_but_its_signature(
 )
 def test_each_route_has_its_scope(method: str, path: str, scope: str) -> None:
     assert scope_of(method, path) == scope
+
+
+async def test_accepted_calls_and_reported_events_are_what_is_billed(
+    http: httpx2.AsyncClient, client: Aegis
+) -> None:
+    await subscribed(client.billing, "metered")
+    made = await http.post("/v1/keys", json={"customer_id": "metered", "scopes": ["keys:read"]})
+    key = {"Authorization": f"Bearer {made.json()['key']}"}
+    for _ in range(3):
+        assert (await http.get("/v1/keys", headers=key)).status_code == 200
+    # Refused, and so nobody's call.
+    assert (await http.get("/v1/memory/episodes", headers=key)).status_code == 403
+    told = {
+        "event_id": "e1",
+        "customer_id": "metered",
+        "endpoint": "/things",
+        "method": "GET",
+        "status_code": 200,
+    }
+    for _ in range(2):
+        assert (await http.post("/v1/usage/events", json=told)).status_code == 200
+    preview = await client.billing.preview("metered")
+    assert [(line.quantity, line.amount_usd) for line in preview.lines] == [(4, Decimal("0.04"))]
+    later = datetime.now(UTC) + timedelta(days=40)
+    for _ in range(2):
+        await client.billing.run(f"{preview.period:%Y-%m}", now=later)
+    (invoice,) = await client.billing.invoices.list(customer_id="metered")
+    assert invoice.total_usd == Decimal("0.04")
