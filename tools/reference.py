@@ -227,10 +227,10 @@ def mcp_page() -> str:
     # Listing asks nothing of a memory, nor of the rest.
     server = create_server(
         cast("Memory", None),
-        cast("Keys", _NOTHING),
-        cast("Usage", _NOTHING),
-        cast("Billing", _NOTHING),
-        cast("Metrics", _NOTHING),
+        keys=cast("Keys", _NOTHING),
+        usage=cast("Usage", _NOTHING),
+        billing=cast("Billing", _NOTHING),
+        metrics=cast("Metrics", _NOTHING),
     )
     tools = asyncio.run(server.list_tools())
     parts: list[str] = []

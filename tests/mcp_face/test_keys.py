@@ -20,7 +20,7 @@ async def test_tools_read_keys_and_never_show_one(db: Database, settings: Settin
     issued = await keys.issue("acme", name="Reports", scopes=["a:b"])
     await keys.verify(issued.key, cost=3)
     key_id = issued.record.id
-    async with Client(create_server(Memory(db, None, namespace="default"), keys)) as client:
+    async with Client(create_server(Memory(db, None, namespace="default"), keys=keys)) as client:
 
         async def call(name: str, **arguments: Any) -> Any:
             done = await client.call_tool(name, arguments)

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 async def test_tools_read_usage(db: Database, settings: Settings) -> None:
     usage = Usage(db, settings)
     await usage.record([event("a"), event("b", status_code=500), event("c", customer_id="other")])
-    server = create_server(Memory(db, None, namespace="default"), Keys(db, settings), usage)
+    server = create_server(
+        Memory(db, None, namespace="default"), keys=Keys(db, settings), usage=usage
+    )
     async with Client(server) as client:
 
         async def call(name: str, **arguments: Any) -> Any:

@@ -23,6 +23,6 @@ def mcp(namespace: Namespace = None) -> None:
     async def work(client: Aegis) -> None:
         from aegis.mcp.server import serve_stdio
 
-        await serve_stdio(client.memory, client.keys, client.usage, client.billing, client.metrics)
+        await serve_stdio(client)
 
     with_client(work, namespace=namespace)

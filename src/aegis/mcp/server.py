@@ -27,12 +27,13 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from aegis.billing import Billing
+    from aegis.client import Aegis
     from aegis.keys import Keys
     from aegis.memory import Memory
     from aegis.metrics.service import Metrics
     from aegis.usage import Usage
 
-__all__ = ["INSTRUCTIONS", "PATH", "create_server", "http_app", "serve_stdio"]
+__all__ = ["INSTRUCTIONS", "PATH", "create_server", "http_app", "serve_stdio", "server_of"]
 
 PATH = "/mcp"
 INSTRUCTIONS = (
@@ -45,6 +46,7 @@ INSTRUCTIONS = (
 
 def create_server(
     memory: Memory,
+    *,
     keys: Keys | None = None,
     usage: Usage | None = None,
     billing: Billing | None = None,
@@ -89,8 +91,17 @@ def http_app(server: MCPServer, *, host: str) -> Starlette:
     )
 
 
-async def serve_stdio(
-    memory: Memory, keys: Keys, usage: Usage, billing: Billing, metrics: Metrics
-) -> None:
+def server_of(client: Aegis) -> MCPServer:
+    """Return the server of everything that `client` offers an agent."""
+    return create_server(
+        client.memory,
+        keys=client.keys,
+        usage=client.usage,
+        billing=client.billing,
+        metrics=client.metrics,
+    )
+
+
+async def serve_stdio(client: Aegis) -> None:
     """Serve on standard input and output until the input ends."""
-    await create_server(memory, keys, usage, billing, metrics).run_stdio_async()
+    await server_of(client).run_stdio_async()

@@ -120,9 +120,9 @@ async def serve_mcp(client: Aegis, late: LateApp, *, host: str) -> None:
 
 
 def _load_mcp(client: Aegis, host: str) -> tuple[Any, ASGIApp]:
-    from aegis.mcp.server import create_server, http_app
+    from aegis.mcp.server import http_app, server_of
 
-    server = create_server(client.memory, client.keys, client.usage, client.billing, client.metrics)
+    server = server_of(client)
     return server, http_app(server, host=host)
 
 
