@@ -210,13 +210,14 @@ async def _try_again(pool: AsyncConnectionPool[Connection]) -> None:
 def connection_arguments(settings: Settings, dsn: str = "") -> dict[str, Any]:
     """Return what every connection of ours is opened with, psycopg's keyword arguments.
 
-    Options in `dsn` stay, and win: a keyword argument would replace them.
+    Options in `dsn` stay, and win: a keyword argument would replace them. Compiling our statements
+    (`jit`) takes longer than running them.
     """
     given = conninfo_to_dict(dsn).get("options") or ""
     options = (
         f"-c statement_timeout={settings.statement_timeout_ms} "
         f"-c lock_timeout={settings.lock_timeout_ms} "
-        f"-c TimeZone=UTC {given}"
+        f"-c jit=off -c TimeZone=UTC {given}"
     )
     return {
         "application_name": settings.application_name,

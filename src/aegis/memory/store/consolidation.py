@@ -265,8 +265,7 @@ async def list_near(
     """
     await conn.execute(
         """
-        SELECT set_config('jit', 'off', true),
-               set_config('hnsw.ef_search', '40', true),
+        SELECT set_config('hnsw.ef_search', '40', true),
                set_config('hnsw.iterative_scan', 'relaxed_order', true)
         """
     )

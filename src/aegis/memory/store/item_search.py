@@ -67,7 +67,7 @@ class Plan:
 async def measure(
     conn: Connection, prefixes: Sequence[tuple[str, ...]], *, namespace: str, ef_search: int
 ) -> Sizes:
-    """Count the items below each prefix; sets `hnsw.*` and `jit` for the rest of the transaction.
+    """Count the items below each prefix; sets `hnsw.*` for the rest of the transaction.
 
     An empty prefix is everything.
     """
@@ -81,7 +81,6 @@ async def measure(
         ),
         applied AS MATERIALIZED (
             SELECT iterative,
-                   set_config('jit', 'off', true) AS jit,
                    CASE WHEN iterative
                         THEN set_config('hnsw.ef_search', %(ef_search)s, true)
                              || set_config('hnsw.iterative_scan', 'relaxed_order', true)

@@ -2,7 +2,7 @@
 
 Plans depend on sizes: under a filter `find_candidates`, and `find_nearest` always, are planned anew
 each time with the values in sight (`prepare=False`); `describe` looks up keys, and one plan serves.
-They run in the transaction of `read_question`, which sets how HNSW is searched.
+They run after `read_question` on its connection, which sets how HNSW is searched.
 """
 
 from __future__ import annotations
@@ -99,9 +99,9 @@ async def read_question(
 ) -> QuestionFacts:
     """Return the words of `query` and what is known about the namespace.
 
-    Sets `hnsw.*` and `jit` for the rest of the transaction. Values are queries
-    of their own, which no planner looks into: one plan serves all, and making it takes longer than
-    running it.
+    Sets `hnsw.*` for what the connection runs next, in a transaction or without one. Values are
+    queries of their own, which no planner looks into: one plan serves all, and making it takes
+    longer than running it.
     """
     cursor = await conn.execute(
         """
@@ -112,10 +112,9 @@ async def read_question(
         ),
         applied AS MATERIALIZED (
             SELECT iterative,
-                   set_config('jit', 'off', true) AS jit,
                    CASE WHEN iterative
-                        THEN set_config('hnsw.ef_search', %(ef_search)s, true)
-                             || set_config('hnsw.iterative_scan', 'relaxed_order', true)
+                        THEN set_config('hnsw.ef_search', %(ef_search)s, false)
+                             || set_config('hnsw.iterative_scan', 'relaxed_order', false)
                    END AS hnsw
             FROM settings
         ),
