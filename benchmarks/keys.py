@@ -3,8 +3,9 @@
 `verify` looks at a key and counts nothing; `limit` counts the call against the key's rate; `quota`
 also against its month, which waits for the disk. `plain` is what people write by hand for the same
 work, one SELECT of the key and one INSERT of the call in a transaction: it limits nothing. It is
-measured in turns with the others, with and without waiting for the disk. Clients are tasks of one
-process: each asks again as soon as it has its answer.
+measured in turns with the others, with and without waiting for the disk. `redis` is the key and its
+limit in Redis, where that is installed (`redis_limits.py`). Clients are tasks of one process: each
+asks again as soon as it has its answer.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from aegis.keys import Keys
 from aegis.keys.secret import make_key, prefix_of
 from aegis.keys.vault import Vault
 from benchmarks.database import server
+from benchmarks.redis_limits import installed, redis_server
 from benchmarks.report import percentile, progress
 
 if TYPE_CHECKING:
@@ -82,8 +84,23 @@ async def _measure(args: argparse.Namespace) -> dict[str, float]:
                     figures[f"sql.{work}_vs_{base}.{name}.ratio"] = (
                         figures[f"sql.{work}.{name}.per_s"] / figures[f"sql.{base}.{name}.per_s"]
                     )
+            if installed():
+                figures |= await _redis(settings, free, args)
             if not args.no_http:
                 figures |= await _over_http(dsn, folder, free, args)
+    return figures
+
+
+async def _redis(
+    settings: Settings, keys: Sequence[str], args: argparse.Namespace
+) -> dict[str, float]:
+    figures: dict[str, float] = {}
+    (secret,) = Vault(settings).secrets()
+    async with redis_server([secret.hash(key) for key in keys]) as over:
+        for clients in progress(args.clients, "Redis"):
+            for name, count in (("1_key", 1), (f"{args.keys}_keys", args.keys)):
+                found = await _clients(over(count), clients, args.seconds)
+                figures |= {f"redis.{name}.{clients}_clients.{k}": v for k, v in found.items()}
     return figures
 
 
