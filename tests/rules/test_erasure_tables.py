@@ -45,6 +45,8 @@ FIXED = {
     "memory_erasures.files",
     "memory_erasures.verification",
     "memory_erasures.signature",
+    "session_usage.message_key",
+    "session_usage.model",
 }
 
 

@@ -26,7 +26,7 @@ FAILED = {
     "provider": "openai",
 }
 #: Tables without words of their own, whose rows go with those that have them.
-BESIDE = ("episodic_vectors", "semantic_vectors", "graph_queue", "memory_usage")
+BESIDE = ("episodic_vectors", "semantic_vectors", "graph_queue", "memory_usage", "session_usage")
 
 
 async def fill_everywhere(
@@ -56,6 +56,7 @@ async def fill_everywhere(
     run = await memory.consolidation.run()
     assert run.proposed
     await _items(memory, db, embedder, name)
+    await _sessions(db, name)
     async with db.transaction() as conn:
         await graphiti.mark_failed(conn, bob.id, attempts=3, error=f"ValueError: {name}?")
         await registry.add_usage(
@@ -81,6 +82,42 @@ async def _graph(memory: Memory, name: str) -> None:
     file = await memory.record("note", "a folder")
     word = name.split()[-1].lower()
     await memory.graph.relate(file.id, f"file:/home/{name}/x.txt", word)
+
+
+async def _sessions(db: Database, name: str) -> None:
+    """Let one session be about somebody, another hear of them, and a third bear the name."""
+    async with db.transaction() as conn:
+        await conn.execute(
+            """
+            INSERT INTO claude_sessions
+                (session_id, source, title, command, metadata, transcript_path, cost_usd)
+            VALUES
+                ('about', 'hook', %(name)s, %(name)s, jsonb_build_object('for', %(name)s::text),
+                 '/home/' || %(name)s || '/about.jsonl', 0.5),
+                ('hears', 'hook', 'Bread', NULL, NULL, NULL, 0.25),
+                ('of ' || %(name)s, 'hook', NULL, NULL, NULL, NULL, 0.1)
+            """,
+            {"name": name},
+        )
+        await conn.execute(
+            """
+            INSERT INTO session_events (session_id, key, event, at, text)
+            SELECT s.id, e.key, 'UserPromptSubmit', now(), e.text
+            FROM claude_sessions s
+            CROSS JOIN (VALUES ('1', 'write to ' || %(name)s), ('2', 'buy bread')) AS e (key, text)
+            WHERE s.session_id = 'hears'
+            """,
+            {"name": name},
+        )
+        await conn.execute(
+            """
+            INSERT INTO session_usage
+                (session_id, message_key, at, model, input_tokens, output_tokens,
+                 cache_write_5m_tokens, cache_write_1h_tokens, cache_read_tokens)
+            SELECT id, 'm', now(), 'claude-sonnet-4-5', 1, 1, 0, 0, 0
+            FROM claude_sessions
+            """
+        )
 
 
 async def _items(memory: Memory, db: Database, embedder: Embedder, name: str) -> None:

@@ -137,6 +137,9 @@ async def test_no_trace_is_left_in_any_table_that_memory_has(
         "SELECT count(*) FROM episodic_vectors WHERE id NOT IN (SELECT id FROM episodic_memory)",
     )
     assert gone == [(0,)]
+    kept = await rows_of(db, "SELECT session_id, cost_usd FROM claude_sessions ORDER BY 2 DESC")
+    assert [(name, float(cost)) for name, cost in kept] == [("about", 0.5), ("hears", 0.25)]
+    assert await rows_of(db, "SELECT text FROM session_events") == [("buy bread",)]
     left = [hit.item.key for hit in await memory.items.search(["people"])]
     assert left == ["4"]
     names = {e.name: e.aliases for e in await memory.graph.entities(limit=100)}

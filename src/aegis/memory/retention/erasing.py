@@ -111,8 +111,8 @@ async def _erase_rows(
                 async with db.transaction() as conn:
                     echoes = await store.list_echoes(conn, keys, namespace=namespace)
                 keys = sorted({*keys, *echoes})
-            if table == "graph_entities":
-                keys = await _rename(db, subject, job, found)
+            if table in _PARTLY:
+                keys = await _PARTLY[table](db, subject, job, found)
             for start in range(0, len(keys), _BATCH):
                 places |= await _delete(db, job, key, table, keys[start : start + _BATCH])
     async with db.transaction() as conn:
@@ -155,6 +155,25 @@ async def _rename(
             changed = await references.blank_aliases(conn, kept)
             await jobs.add_to_job(conn, job.id, "graph_entities.aliases", rows=changed)
     return sorted(gone)
+
+
+async def _unsay(
+    db: Database, subject: Subject, job: Erasure, found: Sequence[tuple[Any, str]]
+) -> list[Any]:
+    """Return the sessions whose very name is the subject's; the others keep their numbers alone."""
+    rows: list[tuple[Any, Any]] = [(row_id, json.loads(document)) for row_id, document in found]
+    gone = [i for i, row in rows if subject.is_in([row["namespace"], row["session_id"]])]
+    kept = [i for i, _ in rows if i not in gone]
+    if kept:
+        async with db.transaction() as conn:
+            blanked = await references.blank_sessions(conn, kept)
+            await jobs.add_to_job(conn, job.id, "claude_sessions.said", rows=blanked)
+    return sorted(gone)
+
+
+#: What is deleted only where its very name is the subject's: the function says which, and takes
+#: what else speaks of the subject away.
+_PARTLY = {"graph_entities": _rename, "claude_sessions": _unsay}
 
 
 async def _delete(

@@ -31,6 +31,9 @@ MEMORY_TABLES: dict[str, LiteralString] = {
     "graph_merges": "id",
     "graph_entities": "id",
     "memory_consolidation": "namespace",
+    # What was asked and done: events go, of a session its numbers stay.
+    "session_events": "id",
+    "claude_sessions": "id",
 }
 
 #: Tables without a namespace of their own: whose it is, and the column that says which row.
@@ -38,6 +41,7 @@ OWNERS: dict[str, tuple[LiteralString, LiteralString]] = {
     "memory_holds": ("episodic_memory", "episode_id"),
     "graphiti_failures": ("episodic_memory", "episode_id"),
     "store_vectors": ("store_items", "item_id"),
+    "session_events": ("claude_sessions", "session_id"),
 }
 
 #: What is cleared of the subject's words in a way of its own, after the rows.
@@ -56,6 +60,7 @@ WORDLESS: dict[str, str] = {
     "graph_queue": "Ids of what is to be read; deleted with the episode or fact.",
     "memory_usage": "How often an episode was recalled; goes with it.",
     "memory_archives": "Ids and paths; the files themselves are searched and rewritten.",
+    "session_usage": "Tokens of a session's messages; go with the session, by a foreign key.",
     "memory_erasures": "The proofs: keyed digests, and nothing that names anybody.",
 }
 
@@ -63,7 +68,6 @@ _KEYS = "Belongs to the keys of the API, a contract with its holder that no memo
 _BILLS = "Bills and what they rest on, which the law wants kept."
 _CALLS = "What calls of the API came to: ids, endpoints and numbers; bills rest on them."
 _FIGURES = "Figures of containers and when they were rolled up; no memory goes into them."
-_SESSIONS = "What was asked and done in a session; told of, not deleted: delete the session's row."
 _OTHERS = "Written by other programs, which have to erase it themselves; told of, not deleted."
 
 #: What is no memory: an erasure tells how many rows speak of the subject, and leaves them.
@@ -87,7 +91,6 @@ OUTSIDE: dict[str, str] = {
     "billing_stripe_events": _BILLS,
     "billing_stripe_outbox": _BILLS,
     "billing_subscriptions": _BILLS,
-    "claude_sessions": _SESSIONS,
     "competitor_changes": _OTHERS,
     "competitor_pages": _OTHERS,
     "competitors": _OTHERS,
@@ -100,8 +103,6 @@ OUTSIDE: dict[str, str] = {
     "metric_late_hours": _FIGURES,
     "metric_rollups": _FIGURES,
     "model_prices": "Prices of language models.",
-    "session_events": _SESSIONS,
-    "session_usage": _SESSIONS,
     "usage_archives": _CALLS,
     "usage_daily": _CALLS,
     "usage_event_ids": _CALLS,

@@ -15,6 +15,7 @@ __all__ = [
     "blank_aliases",
     "blank_holds",
     "blank_model_errors",
+    "blank_sessions",
     "clear_references",
     "list_copies",
     "list_dependents",
@@ -222,6 +223,31 @@ async def blank_model_errors(conn: Connection, models: Sequence[str]) -> int:
         conn,
         "UPDATE embedding_models SET last_error = NULL WHERE model = ANY(%(models)s)",
         {"models": list(models)},
+    )
+
+
+async def blank_sessions(conn: Connection, sessions: Sequence[Any]) -> int:
+    """Take what was said away from sessions, and leave what they cost; return how many.
+
+    Their transcripts are not read again: they say it still.
+    """
+    return await execute(
+        conn,
+        """
+        UPDATE claude_sessions
+        SET user_id = NULL,
+            command = NULL,
+            metadata = NULL,
+            title = NULL,
+            cwd = NULL,
+            end_reason = NULL,
+            agent_type = NULL,
+            model = NULL,
+            transcript_path = NULL,
+            transcript_due = false
+        WHERE id = ANY(%(ids)s::uuid[])
+        """,
+        {"ids": list(sessions)},
     )
 
 
