@@ -1,9 +1,10 @@
 """Exporting a namespace's memory as JSONL or Parquet, which `aegis.memory.importing` reads back.
 
-The first row is a header, then episodes, facts, what is left of deleted facts, and decisions, each
-by id, all of one moment. Every field is written, a fact's history and sources included, so that an
-import elsewhere gives the same memories under new ids. Vectors are left out unless asked for: they
-are large, and an embedder makes them again.
+The first row is a header, then episodes, facts, what is left of deleted facts, decisions, items of
+stores, merges of entities and relations written by hand, each by id, all of one moment. Every field
+is written, a fact's history and sources included, so that an import elsewhere gives the same
+memories under new ids. Vectors are left out unless asked for: they are large, and an embedder makes
+them again; those of items are always there, since the texts that they are of are kept nowhere.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from aegis.memory.importing.jsonl import FORMAT, VERSION
 from aegis.memory.models import DecisionEpisode
 from aegis.memory.parquet import put_in_place
 from aegis.memory.parquet_rows import ParquetRows
-from aegis.memory.store import decisions, fact_transfer, facts, transfer
+from aegis.memory.store import beside_transfer, decisions, fact_transfer, facts, transfer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
@@ -51,7 +52,7 @@ class ExportReport:
 
     path: str
     namespace: str
-    #: Episodes, facts and decisions, together.
+    #: Episodes, facts, decisions and what stands beside them, together.
     items: int
     size_bytes: int
 
@@ -144,6 +145,7 @@ async def export_rows(
         await transfer.start_snapshot(conn)
         total = await transfer.count_all(conn, namespace)
         total += await fact_transfer.count_deleted(conn, namespace)
+        total += await beside_transfer.count_beside(conn, namespace)
         yield [
             {
                 "kind": "header",
@@ -186,6 +188,25 @@ async def _pages(
     while made := await decisions.page_decisions(conn, namespace, after_id=after, limit=_PAGE):
         after = made[-1].id
         yield [{"kind": "decision", **_fields(decision)} for decision in made]
+    async for page in _beside(conn, namespace):
+        yield page
+
+
+async def _beside(conn: Connection, namespace: str) -> AsyncIterator[list[dict[str, Any]]]:
+    after = 0
+    while items := await beside_transfer.page_items(conn, namespace, after_id=after, limit=_PAGE):
+        after = items[-1][0]
+        yield [{"kind": "item", **item} for _, item in items]
+    after = 0
+    while merges := await beside_transfer.page_merges(conn, namespace, after_id=after, limit=_PAGE):
+        after = merges[-1].id
+        yield [{"kind": "merge", **asdict(merge)} for merge in merges]
+    after = 0
+    while known := await beside_transfer.page_relations(
+        conn, namespace, after_id=after, limit=_PAGE
+    ):
+        after = known[-1].id
+        yield [{"kind": "relation", **asdict(relation)} for relation in known]
 
 
 def _episode_row(episode: Episode, vector: str | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from aegis.errors import InvalidInput
 from aegis.memory.models import Decision, DecisionEpisode, Episode, Fact
@@ -24,17 +24,22 @@ METADATA_KEY = b"aegis"
 _TEXT = (
     "kind", "session_id", "event_type", "summary", "importance", "decision", "source_id",
     "embedding_model", "concept", "content", "category", "source", "task_context", "chosen_option",
-    "reasoning", "outcome_status", "lessons_learned", "user_feedback",
+    "reasoning", "outcome_status", "lessons_learned", "user_feedback", "key", "type",
 )  # fmt: skip
 _TIMES = (
     "timestamp", "created_at", "updated_at", "expires_at", "valid_from", "valid_to", "review_at",
-    "resolved_at",
+    "resolved_at", "recorded_at",
 )  # fmt: skip
 _JSON = (
     "details", "context", "metadata", "alternatives", "outcome_details", "episodes", "sources",
-    "history",
+    "history", "value", "found_by", "start", "end", "kept", "merged",
 )  # fmt: skip
 _INTEGERS = ("id", "superseded_by", "episode_id")
+#: What files of version 2 and before have not.
+_NEW = frozenset(
+    {"key", "type", "recorded_at", "value", "found_by", "start", "end", "kept", "merged", "path",
+     "weight", "ttl_minutes"}
+)  # fmt: skip
 _BESIDE = ("kind", "embedding", "embedding_model")
 #: What a row of each kind consists of.
 _OF_KIND: dict[str, frozenset[str]] = {
@@ -42,6 +47,23 @@ _OF_KIND: dict[str, frozenset[str]] = {
     "fact": frozenset({*_BESIDE, "sources", "history", *(f.name for f in fields(Fact))}),
     "deleted_fact": frozenset({"kind", "id", "history"}),
     "decision": frozenset({"kind", *(f.name for f in fields(Decision))}),
+    "item": frozenset(
+        {
+            "kind",
+            "path",
+            "key",
+            "value",
+            "created_at",
+            "updated_at",
+            "ttl_minutes",
+            "expires_at",
+            "found_by",
+        }
+    ),
+    "merge": frozenset({"kind", "id", "kept", "merged", "recorded_at"}),
+    "relation": frozenset(
+        {"kind", "id", "type", "start", "end", "weight", "valid_from", "valid_to", "recorded_at"}
+    ),
 }
 
 
@@ -92,6 +114,9 @@ def schema() -> Any:
         **dict.fromkeys(_JSON, pa.string()),
         **dict.fromkeys(_INTEGERS, pa.int64()),
         "confidence": pa.float64(),
+        "weight": pa.float64(),
+        "ttl_minutes": pa.float64(),
+        "path": pa.list_(pa.string()),
         "tags": pa.list_(pa.string()),
         "related_memories": pa.list_(pa.int64()),
         "embedding": pa.list_(pa.float32()),
@@ -111,7 +136,11 @@ def check_schema(found: Any) -> dict[str, Any]:
         header = None
     if not isinstance(header, dict):
         raise InvalidInput("it is no export of Aegis: its header is broken")
+    told = cast("dict[str, Any]", header)
+    old = told.get("version") in (1, 2)
     for field in schema():
+        if old and field.name in _NEW:
+            continue
         at = found.get_field_index(field.name)
         if at < 0:
             raise InvalidInput(f"it has no column {field.name}, or more than one")
@@ -119,7 +148,7 @@ def check_schema(found: Any) -> dict[str, Any]:
             raise InvalidInput(
                 f"its column {field.name} is {found.field(at).type!s:.60}, expected {field.type}"
             )
-    return header  # pyright: ignore[reportUnknownVariableType]
+    return told
 
 
 def as_line(row: Mapping[str, Any]) -> dict[str, Any]:

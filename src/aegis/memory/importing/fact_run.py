@@ -54,6 +54,10 @@ class FactRun:
                     self._ids.add(item.old_id, new)
         return recorded, len(items) - recorded
 
+    def find(self, old: int) -> int | None:
+        """Return what an id of the file became, or None."""
+        return self._ids.find(old)
+
     async def link(self) -> int:
         """Say which facts others end with; return how many are not in the file."""
         async with self._memory.database.transaction() as conn:

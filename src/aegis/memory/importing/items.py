@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from aegis.memory.importing.beside import Beside
     from aegis.memory.importing.exported_facts import ExportedFact
     from aegis.memory.models import DecisionEpisode, Feedback, NewEpisode, NewFact, Outcome
 
@@ -70,7 +71,7 @@ class ImportedDecision:
 class Item:
     """One thing to record."""
 
-    value: NewEpisode | NewFact | ExportedFact | ImportedDecision
+    value: NewEpisode | NewFact | ExportedFact | ImportedDecision | Beside
     place: Place
     #: How far the source has been read when this was found, in the source's unit.
     position: int
@@ -143,5 +144,5 @@ class ImportReport:
     broken: list[BrokenItem] = field(default_factory=list[BrokenItem])
     #: What holds no memory and was passed over, by kind.
     passed_over: dict[str, int] = field(default_factory=dict[str, int])
-    #: References to episodes that the file does not hold; they were left out.
+    #: References to what the file does not hold; they were left out.
     dangling: int = 0

@@ -1,6 +1,7 @@
 """JSONL: the format of `aegis.memory.exporting`, and anyone's objects with a text in them.
 
-A line with `kind` episode, fact or decision is ours, field for field. Any other object is an
+A line with `kind` episode, fact or decision (or what stands beside them, `beside`) is ours, field
+for field. Any other object is an
 episode if it has a text: well-known names are understood (`text`, `time`, `tags` …), and what is
 left goes to `metadata`, so that nothing is lost. An item without a `source_id` gets one made of
 its origin (id and creation time) or of its content, so that importing it twice records it once.
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from aegis.errors import InvalidInput
 from aegis.memory import validate
+from aegis.memory.importing.beside import read_beside
 from aegis.memory.importing.exported_facts import read_exported
 from aegis.memory.importing.fields import content_key, read_time
 from aegis.memory.importing.items import (
@@ -37,9 +39,10 @@ __all__ = ["FORMAT", "VERSION", "open_source", "read_event"]
 
 #: Header of an export.
 FORMAT = "aegis-memory"
-VERSION = 2
-#: Version 1 had neither the history nor the sources of facts.
-_READ = (1, 2)
+VERSION = 3
+#: Version 1 had neither the history nor the sources of facts, version 2 no relations, merges and
+#: items.
+_READ = (1, 2, 3)
 
 #: What a foreign object may call its fields, the first one that is there wins.
 _TEXT = ("summary", "text", "content", "message", "body")
@@ -84,6 +87,8 @@ def read_event(line: dict[str, Any], place: Place, position: int, size: int) -> 
             value = read_exported(line, None)
         case "decision":
             value = _decision(line)
+        case "item" | "relation" | "merge" if _is_beside(line):
+            value = read_beside(line)
         case _:
             value = _foreign(line)
     ours = line.get("kind") in ("episode", "fact")
@@ -102,6 +107,11 @@ def read_event(line: dict[str, Any], place: Place, position: int, size: int) -> 
         old_created_at=created_at,
         related_old_ids=_related(line) if isinstance(value, NewEpisode) and ours else (),
     )
+
+
+def _is_beside(line: dict[str, Any]) -> bool:
+    """Tell our rows from other people's objects, whose kind may be called the same."""
+    return {"item": "path", "relation": "start", "merge": "kept"}[line["kind"]] in line
 
 
 def _is_id(value: Any) -> bool:

@@ -13,6 +13,7 @@ import anyio.to_thread
 
 from aegis.errors import InvalidInput
 from aegis.memory import bulk, validate
+from aegis.memory.importing.beside import Beside, BesideRun
 from aegis.memory.importing.exported_facts import ExportedFact, check_exported
 from aegis.memory.importing.fact_run import FactRun
 from aegis.memory.importing.id_map import IdMap
@@ -122,6 +123,8 @@ def _checked(item: Item, memory: Memory) -> Item | BrokenItem:
                 check_exported(exported)
             case ImportedDecision() as decision:
                 _check_decision(decision)
+            case Beside():
+                pass  # checked when it was read
     except InvalidInput as error:
         return BrokenItem(place=item.place, reason=str(error), position=item.position)
     return item
@@ -158,10 +161,12 @@ class _Run:
         self._skip_broken = skip_broken
         self._ids = IdMap()
         self._fact_run = FactRun(memory, namespace, embed=embed)
+        self._beside_run = BesideRun(memory, namespace)
         self._forward: list[tuple[int, tuple[int, ...]]] = []
         self._episodes: list[Item] = []
         self._facts: list[Item] = []
         self._decisions: list[ImportedDecision] = []
+        self._beside: list[Beside] = []
         self.namespaces: set[str] = set()
         self.position = 0
         self.recorded = self.skipped = self.broken_count = self.dangling = 0
@@ -191,7 +196,7 @@ class _Run:
 
     def sort(self, chunk: Sequence[Event]) -> BrokenItem | None:
         """Sort a chunk by what is to be done; return the broken item that ends the import."""
-        self._episodes, self._facts, self._decisions = [], [], []
+        self._episodes, self._facts, self._decisions, self._beside = [], [], [], []
         for event in chunk:
             match event:
                 case Item(value=NewEpisode()):
@@ -200,6 +205,8 @@ class _Run:
                     self._facts.append(event)
                 case Item(value=ImportedDecision() as decision):
                     self._decisions.append(decision)
+                case Item(value=Beside() as beside):
+                    self._beside.append(beside)
                 case PassedOver(what=what):
                     self.passed_over[what] = self.passed_over.get(what, 0) + 1
                 case BrokenItem():
@@ -225,7 +232,11 @@ class _Run:
             self.skipped += skipped
         for decision in self._decisions:
             await self._record_decision(decision)
-        if self._facts or self._decisions:
+        if self._beside:
+            recorded, skipped = await self._beside_run.record(self._beside)
+            self.recorded += recorded
+            self.skipped += skipped
+        if self._facts or self._decisions or self._beside:
             self.namespaces.add(self._namespace)
 
     async def _record_episodes(self) -> None:
@@ -317,6 +328,10 @@ class _Run:
                 for row_id, related in links:
                     await transfer.set_related(conn, row_id, related)
         self.dangling += await self._fact_run.link()
+        new, there, nowhere = await self._beside_run.finish(self._ids.find, self._fact_run.find)
+        self.recorded += new
+        self.skipped += there
+        self.dangling += nowhere
 
     async def _record_decision(self, decision: ImportedDecision) -> None:
         episode_id = None
