@@ -22,6 +22,9 @@ def graphiti(
     retry: Annotated[bool, Option("--retry", help="Try again what was not taken.")] = False,
     limit: Annotated[int | None, Option(help="At most so many episodes.")] = None,
     status: Annotated[bool, Option("--status", help="Only say how far it is.")] = False,
+    erased: Annotated[
+        int | None, Option(help="Only take the copies out that this erasure named.")
+    ] = None,
     namespace: Namespace = None,
     as_json: AsJson = False,
 ) -> None:
@@ -29,6 +32,13 @@ def graphiti(
     from aegis.cli.progress import counting
     from aegis.cli.render import line, show_json
 
+    if erased is not None:
+        gone = with_client(lambda a: a.memory.graphiti.forget(erased), namespace=namespace)
+        if as_json:
+            show_json(gone)
+        else:
+            line(f"Removed {gone.removed:,} copies; {gone.absent:,} were not there.")
+        return
     done: Any = None
     if not status:
         with counting("Pushing") as seen:

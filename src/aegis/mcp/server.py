@@ -13,6 +13,7 @@ from aegis.mcp.consolidation import upkeep_tools
 from aegis.mcp.decisions import decision_tools
 from aegis.mcp.facts import fact_tools
 from aegis.mcp.graph import graph_tools
+from aegis.mcp.graphiti import graphiti_tools
 from aegis.mcp.keys import key_tools
 from aegis.mcp.memory import memory_tools
 from aegis.mcp.metrics import metric_tools
@@ -64,6 +65,7 @@ def create_server(
             *decision_tools(memory),
             *retention_tools(memory),
             *graph_tools(memory),
+            *graphiti_tools(memory),
             *upkeep_tools(memory),
             *model_tools(memory),
             *([] if keys is None else key_tools(keys)),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aegis.db import Database
-from aegis.errors import ConfigError, Conflict, Unavailable
+from aegis.errors import ConfigError, Conflict, NotFound, Unavailable
 from aegis.memory import Memory
 from aegis.memory.embedding import open_embedder
 from aegis.memory.graphiti.client import episode_uuid, group_of
@@ -165,6 +165,23 @@ async def test_a_repeat_changes_nothing_and_a_change_replaces(
     assert (await memory.graphiti.sync()).pushed == 1
     assert graph(tmp_path, "MATCH (e:Episodic) RETURN e.content") == ["Alice left Rocket"]
     assert counts(tmp_path) == before
+
+
+async def test_copies_of_what_was_erased_are_taken_out(memory: Memory, tmp_path: Path) -> None:
+    gone = await note(memory, "Alice works on Rocket")
+    await note(memory, "the weather", MAY + timedelta(days=1))
+    await memory.graphiti.sync()
+    proof = await memory.erasures.run("Alice")
+    with pytest.raises(NotFound):
+        await memory.get(gone)
+    assert len(graph(tmp_path, "MATCH (e:Episodic) RETURN e.content")) == 2
+    done = await memory.graphiti.forget(proof.id)
+    assert (done.removed, done.absent) == (1, 0)
+    assert graph(tmp_path, "MATCH (e:Episodic) RETURN e.content") == ["the weather"]
+    again = await memory.graphiti.forget(proof.id)
+    assert (again.removed, again.absent) == (0, 1)
+    with pytest.raises(NotFound):
+        await memory.graphiti.forget(proof.id + 1)
 
 
 async def test_change_by_plain_sql_is_pushed_again(memory: Memory) -> None:

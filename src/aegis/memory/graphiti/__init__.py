@@ -4,6 +4,6 @@ Owns `graphiti_failures` and `episodic_memory.graphiti_synced_at`. Invariant: th
 after Graphiti took the episode as it is now; a repeat replaces what it made before.
 """
 
-from aegis.memory.graphiti.models import Failure, Synced, SyncState
+from aegis.memory.graphiti.models import Failure, Forgotten, Synced, SyncState
 
-__all__ = ["Failure", "SyncState", "Synced"]
+__all__ = ["Failure", "Forgotten", "SyncState", "Synced"]

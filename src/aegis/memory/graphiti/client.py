@@ -8,7 +8,6 @@ embedder, so that Graphiti needs no other endpoint than the language model's.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib
 import logging
@@ -138,12 +137,10 @@ class GraphitiClient:
 
     async def push(self, episode: Pending) -> None:
         """Put an episode into the graph as it is now, in place of what it was (`failures()`)."""
-        from graphiti_core.errors import NodeNotFoundError
         from graphiti_core.nodes import EpisodeType, EpisodicNode
 
         name = episode_uuid(self.namespace, episode.id)
-        with contextlib.suppress(NodeNotFoundError):
-            await self._graphiti.remove_episode(name)
+        await self.remove(name)
         node = EpisodicNode(
             uuid=name,
             name=f"{episode.event_type} {episode.id}",
@@ -165,6 +162,16 @@ class GraphitiClient:
             group_id=self.group,
             uuid=name,
         )
+
+    async def remove(self, uuid: str) -> bool:
+        """Take an episode and what it alone made out of the graph; False where it is not there."""
+        from graphiti_core.errors import NodeNotFoundError
+
+        try:
+            await self._graphiti.remove_episode(uuid)
+        except NodeNotFoundError:
+            return False
+        return True
 
     async def aclose(self) -> None:
         """Close the connections."""

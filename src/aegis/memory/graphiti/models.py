@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["Failure", "Pending", "SyncState", "Synced"]
+__all__ = ["Failure", "Forgotten", "Pending", "SyncState", "Synced"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,3 +52,12 @@ class Synced:
     pushed: int
     #: Episodes that Graphiti did not take this time; `retry` tries them again.
     failed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten:
+    """What became of the copies that an erasure named."""
+
+    removed: int
+    #: Not in the graph, or not any more.
+    absent: int

@@ -13,8 +13,10 @@ import anyio
 
 from aegis.errors import Conflict, Unavailable
 from aegis.memory import validate
-from aegis.memory.graphiti.models import Synced
+from aegis.memory.graphiti.models import Forgotten, Synced
+from aegis.memory.retention.erasing import COPIES
 from aegis.memory.store import graphiti as store
+from aegis.memory.store.erasure_jobs import get_erasure
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -84,6 +86,35 @@ class GraphitiSync:
                     await store.unlock(lock, place)
         finally:
             await client.aclose()
+
+    async def forget(self, erasure_id: int, *, namespace: str | None = None) -> Forgotten:
+        """Take the copies that an erasure named out of the graph; may be repeated.
+
+        Raises:
+            NotFound: there is no such erasure.
+            ConfigError: a setting or a package is missing.
+            Unavailable: the graph does not answer; what was removed so far stays so.
+        """
+        from aegis.memory.graphiti.client import failures, open_graphiti
+
+        validate.check_limit("erasure", erasure_id, most=2**63 - 1)
+        place = validate.namespace_of(namespace, self.namespace)
+        async with self._db.transaction() as conn:
+            copies = (await get_erasure(conn, erasure_id)).digests.get(COPIES, ())
+        removed = 0
+        client = await open_graphiti(self._db.settings, self._embedder, namespace=place)
+        try:
+            for uuid in copies:
+                removed += await client.remove(uuid)
+        except failures() as error:
+            raise Unavailable(
+                f"The graph of AEGIS_GRAPHITI_URL does not answer ({type(error).__name__}); "
+                f"{removed} of {len(copies)} copies are removed, run it again later.",
+                code="graphiti_unavailable",
+            ) from None
+        finally:
+            await client.aclose()
+        return Forgotten(removed=removed, absent=len(copies) - removed)
 
     async def state(self, *, namespace: str | None = None) -> SyncState:
         """Return how many episodes Graphiti has, waits for and did not take."""
