@@ -24,7 +24,6 @@ _FUNCTIONS: Final[dict[str, str]] = {
     "jobs.forget": "40 * * * *",
     "memory.sweep": "* * * * *",
     "metrics.keep": "* * * * *",
-    "sessions.sweep": "* * * * *",
     "usage.keep": "10 * * * *",
 }
 
@@ -38,9 +37,8 @@ def default_schedules(settings: Settings) -> tuple[list[NewSchedule], list[str]]
     else:
         hour, minute = map(int, settings.consolidate_at.split(":"))
         whens["memory.consolidate"] = f"{minute} {hour} * * *"
-    if settings.stripe_api_key is None:
-        off.append("billing.stripe")
-    else:
+    # Another process may have the key: what it made is not taken away here.
+    if settings.stripe_api_key is not None:
         whens["billing.stripe"] = "* * * * *"
     made = [
         NewSchedule(name=name, cron=when, function=name, created_by=CREATED_BY)

@@ -44,7 +44,6 @@ BUILTIN: Final[dict[str, str]] = {
     "memory.consolidate": "aegis.worker.upkeep:consolidate",
     "memory.sweep": "aegis.worker.upkeep:sweep_memory",
     "metrics.keep": "aegis.worker.upkeep:keep_metrics",
-    "sessions.sweep": "aegis.worker.upkeep:sweep_sessions",
     "usage.keep": "aegis.worker.upkeep:keep_usage",
 }
 

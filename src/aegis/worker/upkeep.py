@@ -22,7 +22,6 @@ __all__ = [
     "keep_metrics",
     "keep_usage",
     "sweep_memory",
-    "sweep_sessions",
     "tell_stripe",
 ]
 
@@ -61,16 +60,12 @@ async def keep_metrics(client: Client, arguments: dict[str, Any]) -> dict[str, A
     }
 
 
-async def sweep_sessions(client: Client, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
-    """Close sessions that went silent and read what their transcripts have to add."""
-    swept = await client.sessions.sweep()
-    return {"closed": len(swept.closed)}
-
-
 async def tell_stripe(client: Client, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
-    """Send what Stripe does not know yet; nothing without a key of Stripe's."""
-    if not client.billing.stripe.configured:
-        return {"sent": 0}
+    """Send what Stripe does not know yet.
+
+    Raises:
+        ConfigError: this worker has no key of Stripe's.
+    """
     done = await client.billing.stripe.sync()
     return {"sent": done.sent, "failed": done.failed, "waiting": done.waiting}
 

@@ -228,10 +228,10 @@ async def finish(conn: Connection, outcomes: Sequence[Outcome]) -> set[int]:
 
 async def seconds_to_next(conn: Connection, functions: Collection[str]) -> float | None:
     """Return seconds until a job is due or a lease runs out, 0 for now, None for never."""
-    return await fetch_value(
+    seconds = await fetch_value(
         conn,
         """
-        SELECT greatest(extract(epoch FROM least(next.due_at, next.lease_until) - now()), 0)::float8
+        SELECT extract(epoch FROM least(next.due_at, next.lease_until) - now())::float8
         FROM (
             SELECT (
                 SELECT min(found.due_at)
@@ -251,3 +251,4 @@ async def seconds_to_next(conn: Connection, functions: Collection[str]) -> float
         """,
         {"functions": list(functions)},
     )
+    return None if seconds is None else max(seconds, 0.0)

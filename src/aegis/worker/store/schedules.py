@@ -176,15 +176,16 @@ async def put_next(conn: Connection, schedule_id: int, next_at: datetime | None)
 
 async def seconds_to_next(conn: Connection) -> float | None:
     """Return seconds until the next time of any schedule, 0 for now, None for never."""
-    return await fetch_value(
+    seconds = await fetch_value(
         conn,
         """
-        SELECT greatest(extract(epoch FROM min(next_at) - now()), 0)::float8
+        SELECT extract(epoch FROM min(next_at) - now())::float8
         FROM schedules
         WHERE NOT paused
           AND removed_at IS NULL
         """,
     )
+    return None if seconds is None else max(seconds, 0.0)
 
 
 _VALUES: LiteralString = """
