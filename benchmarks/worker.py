@@ -262,7 +262,8 @@ async def _procrastinate(dsn: str, jobs: int, concurrency: int) -> float:
             there = conn.execute("SELECT to_regclass('procrastinate_jobs')").fetchone()
         if there == (None,):
             await app.schema_manager.apply_schema_async()
-        await task.batch_defer_async(*({"n": n} for n in range(jobs)))
+        given: list[Any] = [{"n": n} for n in range(jobs)]
+        await task.batch_defer_async(*given)
         began = time.perf_counter()
         worker = asyncio.create_task(
             app.run_worker_async(
