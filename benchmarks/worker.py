@@ -4,7 +4,8 @@ Single jobs, that is, each enqueued job is one call of a function that does noth
 does the same number on the same server in the same run, with the same concurrency; both in turns.
 Latency is from just before the commit that enqueues a job to the function's first line, on an idle
 worker. Idle cost is counted by the server (transactions of the database) and by the process
-(processor time). History is a million finished jobs beside the same work.
+(processor time). History is a million finished jobs beside the same work, against a database
+without them on the same server, in turns.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from aegis.client import Aegis
 from aegis.config import load_settings
@@ -71,18 +74,7 @@ async def _measure(args: argparse.Namespace) -> Outcome:
                 figures["vs_procrastinate_ratio"] = median(ours) / median(theirs)
             figures |= await _latency(client, counter, args.wakes)
             figures |= await _idle(client, args.idle_s)
-            before = await _claim_ms(client)
-            figures["claim_ms"] = before
-            if args.run_history:
-                done = await counter.throughput(args.history, args.concurrency)
-                figures["history.jobs_per_s"] = done
-            else:
-                await _insert_history(client, args.history)
-            figures["history.jobs"] = args.history
-            figures["history.claim_ms"] = await _claim_ms(client)
-            figures["history.claim_ratio"] = figures["history.claim_ms"] / before
-            after = [await counter.throughput(args.jobs, args.concurrency) for _ in range(3)]
-            figures["history.vs_empty_ratio"] = median(after) / median(ours)
+            figures |= await _history(dsn, args)
             figures |= await _account(client, counter)
             if figures["lost"] or figures["twice"]:
                 failures["jobs"] = f"{figures['lost']:g} lost, {figures['twice']:g} run twice"
@@ -193,26 +185,61 @@ async def _statements(client: Aegis) -> int:
         return row[0] if row else 0
 
 
-async def _claim_ms(client: Aegis) -> float:
-    """Return the median time of a claim of one among 1,000 that are due."""
-    kind = kinds_of(client, client.functions)[1]
+async def _history(dsn: str, args: argparse.Namespace) -> dict[str, float]:
+    """Measure the same in turns on two databases of one server: one has a long history."""
+    claims: tuple[list[float], list[float]] = ([], [])
+    speeds: tuple[list[float], list[float]] = ([], [])
+    figures: dict[str, float] = {"history.jobs": args.history}
+    async with _database(dsn, "without") as empty, _database(dsn, "with_history") as full:
+        pair = (Counter(empty), Counter(full))
+        if args.run_history:
+            figures["history.run_per_s"] = await pair[1].throughput(args.history, args.concurrency)
+            account = await _account(full, pair[1])
+            figures |= {f"history.{name}": value for name, value in account.items()}
+        else:
+            await _insert_history(full, args.history)
+        for client in (empty, full):
+            async with client.db.connection() as conn:
+                await conn.execute("SET statement_timeout = 0")
+                await conn.execute("VACUUM ANALYZE jobs")
+        for _ in progress(range(max(args.rounds, 3)), "History"):
+            for counter, claimed, speed in zip(pair, claims, speeds, strict=True):
+                claimed.extend(await _claims_ms(counter.client))
+                speed.append(await counter.throughput(args.jobs // 4, args.concurrency))
+    figures["history.claim_ms"] = median(claims[1])
+    figures["history.claim_ratio"] = median(claims[1]) / median(claims[0])
+    figures["history.jobs_ratio"] = median(speeds[1]) / median(speeds[0])
+    return figures
+
+
+@asynccontextmanager
+async def _database(dsn: str, name: str) -> AsyncGenerator[Aegis]:
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    url = make_conninfo(dsn, dbname=name)
+    await asyncio.to_thread(migrate.upgrade, url)
+    async with await Database.open(url, load_settings({})) as db:
+        yield Aegis(db, None, load_settings({}))
+
+
+async def _claims_ms(client: Aegis) -> list[float]:
+    """Return the times of claims of one job among 500 that are due."""
 
     async def claimed(_: Any, __: dict[str, Any]) -> None:
         return None
 
     client.functions.add("claimed", claimed)
-    await client.jobs.enqueue_many([NewJob(function="claimed") for _ in range(1_000)])
-    async with client.db.connection() as conn:
-        await conn.execute("VACUUM ANALYZE jobs")
+    kind = kinds_of(client, client.functions)[1]
+    await client.jobs.enqueue_many([NewJob(function="claimed") for _ in range(500)])
     found: list[float] = []
-    for _ in range(400):
+    for _ in range(300):
         began = time.perf_counter()
         claims = await kind.claim("bench", limit=1, lease_s=60)
         found.append(1_000 * (time.perf_counter() - began))
         assert len(claims) == 1
     async with client.db.connection() as conn:
         await conn.execute("DELETE FROM jobs WHERE function = 'claimed'")
-    return median(found[50:])
+    return found[50:]
 
 
 async def _insert_history(client: Aegis, jobs: int) -> None:

@@ -172,6 +172,29 @@ async def test_a_lost_lease_cancels_the_run_and_is_not_handed_back(db: Database)
     assert kind.done == []
 
 
+async def test_a_worker_that_is_given_its_own_piece_again_runs_it_once_at_a_time(
+    db: Database,
+) -> None:
+    kind = Made("k", [None])
+    worker = Worker(db, [kind], grace_s=0)
+    task = asyncio.create_task(worker.run())
+    await until(lambda: kind.running.total() == 1)
+    # The server's clock was set: the lease is over, and the same worker claims it anew.
+    kind.waiting = [Claim(kind="k", id="k0", token=2)]
+    await notify_kind(db, "k")
+    await until(lambda: kind.most_in_all == 1 and len(kind.waiting) + kind.running.total() == 1)
+    await until(lambda: kind.running.total() == 1)
+    worker.stop()
+    await asyncio.wait_for(task, 30)
+    assert kind.most_in_all == 1
+    assert kind.released[0].token == 2
+
+
+async def notify_kind(db: Database, name: str) -> None:
+    async with db.transaction() as conn:
+        await notify(conn, name)
+
+
 async def test_a_lease_that_cannot_be_renewed_is_given_up_before_it_runs_out(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
