@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from aegis.db.lease import Claim, notify
 from aegis.errors import InvalidInput, Unavailable
-from aegis.worker import Worker
+from aegis.worker import Worker, loop
 from aegis.worker.held import Held, Holding
 from aegis.worker.models import NewJob
 from tests.worker.conftest import ended, working
@@ -62,6 +63,8 @@ class Made:
 
     def __init__(self, name: str, keys: Sequence[str | None]) -> None:
         self.name = name
+        self.concurrency: int | None = None
+        self.per_key: int | None = None
         self.waiting = [
             Claim(kind=name, id=f"{name}{n}", token=1, key=key) for n, key in enumerate(keys)
         ]
@@ -146,6 +149,15 @@ async def test_limits_of_a_kind_and_of_its_keys_hold(db: Database) -> None:
     worker.stop()
     await asyncio.wait_for(task, 30)
     assert (kind.most_in_all, kind.most["a"]) == (4, 2)
+
+
+async def test_a_kind_may_say_its_limits_itself(db: Database) -> None:
+    kind = Made("k", ["a", "a", "b", "b", None])
+    kind.concurrency, kind.per_key = 3, 1
+    kind.go.set()
+    await run_until(Worker(db, [kind], concurrency=10), lambda: len(kind.done) == 5)
+    assert kind.most_in_all <= 3
+    assert (kind.most["a"], kind.most["b"]) == (1, 1)
 
 
 async def test_one_kinds_failure_keeps_no_other_from_its_work(db: Database) -> None:
@@ -287,6 +299,23 @@ async def test_work_without_a_notification_is_found_all_the_same(client: Aegis) 
             row = await cursor.fetchone()
             assert row is not None
         assert (await ended(client, row[0])).state == "completed"
+
+
+@pytest.mark.parametrize("later_s", [0.0, 1.5])
+async def test_a_notification_wakes_it_and_it_knows_when_the_next_is_due(
+    client: Aegis, gate: Gate, monkeypatch: pytest.MonkeyPatch, later_s: float
+) -> None:
+    # Looking by itself comes too late for this test.
+    for name in ("_SHORTEST_S", "_LONGEST_S", "_DEAF_S"):
+        monkeypatch.setattr(loop, name, 300.0)
+    gate.open.set()
+    async with working(client):
+        await ended(client, (await client.jobs.enqueue("wait")).id)
+        due_at = datetime.now(UTC) + timedelta(seconds=later_s)
+        job = await client.jobs.enqueue("wait", due_at=due_at)
+        done = await ended(client, job.id, within_s=60)
+    assert done.started_at is not None
+    assert done.started_at >= due_at - timedelta(milliseconds=50)
 
 
 async def test_a_connection_that_is_cut_is_made_again_and_notifications_come(

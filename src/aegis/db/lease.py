@@ -47,7 +47,11 @@ class Claim:
 
 
 class Kind(Protocol):
-    """Work of one kind, as the worker sees it."""
+    """Work of one kind, as the worker sees it.
+
+    It may have `concurrency` and `per_key`, whole numbers: how much of it, and how much of one
+    key, a worker runs at once. Without them a worker's own limit is all.
+    """
 
     @property
     def name(self) -> str:

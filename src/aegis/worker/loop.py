@@ -50,7 +50,8 @@ _AGAIN_S: Final = 1.0
 class Worker:
     """Runs `kinds`; `run` goes on until `stop`.
 
-    `per_kind` and `per_key` limit by the kind's name what runs here at once, in all and of one key.
+    `per_kind` and `per_key` limit by the kind's name what runs here at once, in all and of one key;
+    they go before what kinds say of themselves.
     """
 
     def __init__(
@@ -74,8 +75,8 @@ class Worker:
         self._held = Held(
             list(self._kinds),
             concurrency=concurrency,
-            per_kind=per_kind or {},
-            per_key=per_key or {},
+            per_kind={**_own(kinds, "concurrency"), **(per_kind or {})},
+            per_key={**_own(kinds, "per_key"), **(per_key or {})},
         )
         self._wake = {name: asyncio.Event() for name in self._kinds}
         self._renew_now = asyncio.Event()
@@ -329,3 +330,9 @@ class Worker:
             else:
                 self._lose(holding)
         return True
+
+
+def _own(kinds: Sequence[Kind], limit: str) -> dict[str, int]:
+    """Return a limit that some kinds have, by their names."""
+    said = {kind.name: getattr(kind, limit, None) for kind in kinds}
+    return {name: most for name, most in said.items() if most is not None}
