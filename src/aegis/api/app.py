@@ -17,6 +17,7 @@ from aegis.api import (
     graph,
     graphiti,
     health,
+    jobs,
     keys,
     memory,
     metrics,
@@ -85,6 +86,7 @@ def create_routes() -> FastAPI:
         usage.router,
         billing.router,
         metrics.router,
+        jobs.router,
         memory.router,
         health.router,
     ):
