@@ -68,7 +68,6 @@ _KEYS = "Belongs to the keys of the API, a contract with its holder that no memo
 _BILLS = "Bills and what they rest on, which the law wants kept."
 _CALLS = "What calls of the API came to: ids, endpoints and numbers; bills rest on them."
 _FIGURES = "Figures of containers and when they were rolled up; no memory goes into them."
-_SESSIONS = "What was asked and done in a session; told of, not deleted: delete the session's row."
 _JOBS = (
     "Calls of functions, which somebody waits for; told of, not deleted. History goes by itself."
 )
@@ -110,8 +109,6 @@ OUTSIDE: dict[str, str] = {
     "model_prices": "Prices of language models.",
     "provider_rates": "How often providers may be asked.",
     "schedules": _JOBS,
-    "session_events": _SESSIONS,
-    "session_usage": _SESSIONS,
     "usage_archives": _CALLS,
     "usage_daily": _CALLS,
     "usage_event_ids": _CALLS,
