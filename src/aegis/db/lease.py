@@ -11,12 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from psycopg import sql
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from aegis.db.database import Connection
 
-__all__ = ["CHANNEL", "LOST", "Claim", "Kind", "notify"]
+__all__ = ["CHANNEL", "LOST", "Claim", "Kind", "listen", "notify"]
 
 #: `pg_notify(CHANNEL, name of the kind)` in the transaction that makes work due wakes the workers.
 CHANNEL = "aegis_work"
@@ -28,6 +30,11 @@ LOST = "!"
 async def notify(conn: Connection, kind: str, *, lost: bool = False) -> None:
     """Wake the workers for a kind when the transaction commits; `lost` has them look at leases."""
     await conn.execute("SELECT pg_notify(%s, %s)", [CHANNEL, kind + LOST if lost else kind])
+
+
+async def listen(conn: Connection) -> None:
+    """Have `conn.notifies()` tell what is notified from now on."""
+    await conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

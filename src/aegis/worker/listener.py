@@ -7,9 +7,8 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 import psycopg
-from psycopg import sql
 
-from aegis.db.lease import CHANNEL
+from aegis.db import lease
 from aegis.errors import AegisError
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ async def listen(
         try:
             conn = await db.dedicated()
             try:
-                await conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
+                await lease.listen(conn)
                 connected(True)
                 pause = _SHORTEST_S
                 async for notification in conn.notifies():

@@ -99,7 +99,7 @@ class Worker:
         leases = [asyncio.create_task(self._keep_leases()), asyncio.create_task(self._watch())]
         serving = [asyncio.create_task(self._serve(kind)) for kind in self._kinds.values()]
         stopped = asyncio.create_task(self._stopping.wait())
-        _log.info("worker.started", extra={"worker": self.id, "kinds": ",".join(self._kinds)})
+        _log.debug("worker.started", extra={"worker": self.id, "kinds": ",".join(self._kinds)})
         try:
             done, _ = await asyncio.wait(
                 [listening, *leases, *serving, stopped], return_when=asyncio.FIRST_COMPLETED
@@ -136,7 +136,8 @@ class Worker:
         with suppress(AegisError):
             async with self._db.transaction() as conn:
                 await workers.stop(conn, self.id, done=self._done)
-        _log.info("worker.stopped", extra={"worker": self.id, "handed_back": len(back)})
+        level = logging.INFO if back else logging.DEBUG
+        _log.log(level, "worker.stopped", extra={"worker": self.id, "handed_back": len(back)})
 
     async def _hand_back(self, kind: Kind, claims: list[Claim]) -> None:
         if not claims:
