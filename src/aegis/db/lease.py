@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from psycopg import sql
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+from aegis.db.translate import translated
 
-    from aegis.db.database import Connection
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Collection, Sequence
+
+    from aegis.db.database import Connection, Database
 
 __all__ = ["CHANNEL", "LOST", "Claim", "Kind", "listen", "notify"]
 
@@ -32,9 +34,21 @@ async def notify(conn: Connection, kind: str, *, lost: bool = False) -> None:
     await conn.execute("SELECT pg_notify(%s, %s)", [CHANNEL, kind + LOST if lost else kind])
 
 
-async def listen(conn: Connection) -> None:
-    """Have `conn.notifies()` tell what is notified from now on."""
-    await conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
+async def listen(db: Database) -> AsyncGenerator[str | None]:
+    """Yield None once notifications come, by a connection of its own, and then each payload.
+
+    Raises:
+        Unavailable: the connection could not be made, or broke; what was notified since is lost.
+    """
+    conn = await db.dedicated()
+    try:
+        with translated():
+            await conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
+            yield None
+            async for notification in conn.notifies():
+                yield notification.payload
+    finally:
+        await conn.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
