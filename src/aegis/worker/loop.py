@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from aegis.db.lease import LOST
-from aegis.errors import AegisError
+from aegis.errors import AegisError, Unavailable
 from aegis.worker.held import Held, Holding
 from aegis.worker.listener import listen
 from aegis.worker.store import rates, workers
@@ -113,7 +113,8 @@ class Worker:
             listening.cancel()
             stopped.cancel()
             # A claim that is cut off may be committed all the same, and held by nobody.
-            await asyncio.wait(serving, timeout=_CLAIM_S)
+            if serving:
+                await asyncio.wait(serving, timeout=_CLAIM_S)
             # The leases are kept to the last.
             await self._end([listening, *serving, *leases], grace_s)
 
@@ -256,8 +257,14 @@ class Worker:
             _log.exception("worker.run_failed", extra=told)
 
     async def _wait_for(self, provider: str) -> None:
-        async with self._db.transaction() as conn:
-            wait_s = await rates.reserve(conn, provider)
+        while True:
+            try:
+                async with self._db.transaction() as conn:
+                    wait_s = await rates.reserve(conn, provider)
+                break
+            except Unavailable:
+                # The lease ends it, if that takes long.
+                await asyncio.sleep(_AGAIN_S)
         await asyncio.sleep(wait_s)
 
     async def _keep_leases(self) -> None:
