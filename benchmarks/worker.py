@@ -31,7 +31,7 @@ from benchmarks.report import Outcome, percentile, progress
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterator
 
 __all__ = ["add_arguments", "run"]
 
@@ -102,17 +102,21 @@ class Counter:
 
         client.functions.add("count", count)
 
-    def next(self, jobs: int) -> list[NewJob]:
+    def next(self, jobs: int) -> Iterator[list[NewJob]]:
+        """Yield so many jobs of which each has a number of its own, in parts."""
         first = len(self.calls)
         self.count, self.wanted = 0, jobs
         self.done.clear()
-        return [NewJob(function="count", arguments={"n": first + n}) for n in range(jobs)]
+        for at in range(first, first + jobs, 10_000):
+            yield [
+                NewJob(function="count", arguments={"n": n})
+                for n in range(at, min(at + 10_000, first + jobs))
+            ]
 
     async def throughput(self, jobs: int, concurrency: int) -> float:
         """Return jobs a second, from the worker's start until all are recorded as done."""
-        given = self.next(jobs)
-        for at in range(0, jobs, 10_000):
-            await self.client.jobs.enqueue_many(given[at : at + 10_000])
+        for given in self.next(jobs):
+            await self.client.jobs.enqueue_many(given)
         began = time.perf_counter()
         async with _working(self.client, concurrency=concurrency):
             await self.done.wait()
@@ -138,7 +142,7 @@ async def _latency(client: Aegis, counter: Counter, wakes: int) -> dict[str, flo
     async with _working(client):
         await asyncio.sleep(2)
         for _ in range(wakes):
-            (job,) = counter.next(1)
+            ((job,),) = counter.next(1)
             began = time.perf_counter()
             await client.jobs.enqueue(job.function, arguments=job.arguments)
             await counter.done.wait()

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from aegis.db.lease import LOST
-from aegis.errors import AegisError
+from aegis.errors import AegisError, Unavailable
 from aegis.worker.held import Held, Holding
 from aegis.worker.listener import listen
 from aegis.worker.store import rates, workers
@@ -99,7 +99,7 @@ class Worker:
         leases = [asyncio.create_task(self._keep_leases()), asyncio.create_task(self._watch())]
         serving = [asyncio.create_task(self._serve(kind)) for kind in self._kinds.values()]
         stopped = asyncio.create_task(self._stopping.wait())
-        _log.info("worker.started", extra={"worker": self.id, "kinds": ",".join(self._kinds)})
+        _log.debug("worker.started", extra={"worker": self.id, "kinds": ",".join(self._kinds)})
         try:
             done, _ = await asyncio.wait(
                 [listening, *leases, *serving, stopped], return_when=asyncio.FIRST_COMPLETED
@@ -113,7 +113,8 @@ class Worker:
             listening.cancel()
             stopped.cancel()
             # A claim that is cut off may be committed all the same, and held by nobody.
-            await asyncio.wait(serving, timeout=_CLAIM_S)
+            if serving:
+                await asyncio.wait(serving, timeout=_CLAIM_S)
             # The leases are kept to the last.
             await self._end([listening, *serving, *leases], grace_s)
 
@@ -136,7 +137,8 @@ class Worker:
         with suppress(AegisError):
             async with self._db.transaction() as conn:
                 await workers.stop(conn, self.id, done=self._done)
-        _log.info("worker.stopped", extra={"worker": self.id, "handed_back": len(back)})
+        level = logging.INFO if back else logging.DEBUG
+        _log.log(level, "worker.stopped", extra={"worker": self.id, "handed_back": len(back)})
 
     async def _hand_back(self, kind: Kind, claims: list[Claim]) -> None:
         if not claims:
@@ -255,8 +257,14 @@ class Worker:
             _log.exception("worker.run_failed", extra=told)
 
     async def _wait_for(self, provider: str) -> None:
-        async with self._db.transaction() as conn:
-            wait_s = await rates.reserve(conn, provider)
+        while True:
+            try:
+                async with self._db.transaction() as conn:
+                    wait_s = await rates.reserve(conn, provider)
+                break
+            except Unavailable:
+                # The lease ends it, if that takes long.
+                await asyncio.sleep(_AGAIN_S)
         await asyncio.sleep(wait_s)
 
     async def _keep_leases(self) -> None:
