@@ -170,7 +170,7 @@ COLUMN_COMMENTS = {
         "attempt": "Try, counted from 1; 0 says that the node began to wait.",
         "status": "completed, failed, retrying, waiting, resumed or retried.",
         "input": "What it was given beyond the definition.",
-        "output": "The node's result, which is what it adds to the context.",
+        "output": "Result of the node, which is what it adds to the context.",
         "error_code": "Stable code of what went wrong.",
         "error": "What went wrong.",
         "next_node": "The node that follows; NULL where its branch ends.",
@@ -181,7 +181,7 @@ COLUMN_COMMENTS = {
     "workflow_signals": {
         "id": "Number of the signal.",
         "execution_id": "The execution it is for.",
-        "name": "Name that a node waits for; approval:NODE is a person's answer.",
+        "name": "Name that a node waits for; approval:NODE is the answer of a person.",
         "payload": "What it carries.",
         "key": "What makes a second signal the same signal.",
         "sent_at": "When it was sent.",
