@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from aegis.errors import AegisError, InvalidInput, LimitExceeded, Unavailable
 from aegis.workflows import control, outcomes
@@ -152,7 +152,7 @@ def _items(items: Any, place: Place) -> list[Any]:
             f"items of {place.node} is {type(items).__name__}; a list is fanned out.",
             code="not_a_list",
         )
-    found: list[Any] = items
+    found = cast("list[Any]", items)
     if len(found) > control.MOST_BRANCHES:
         raise LimitExceeded(
             f"{place.node} has {len(found):,} items; up to {control.MOST_BRANCHES:,} are fanned "
@@ -183,10 +183,10 @@ def _wait(
 
 
 def _child(params: Mapping[str, Any], place: Place, world: World) -> Child:
-    given = params.get("input") or {}
+    given: Any = params.get("input") or {}
     if not isinstance(given, dict):
         raise InvalidInput(f"input of {place.node} is no object; write names and values.")
-    values: dict[str, JSON] = given
+    values = cast("dict[str, JSON]", given)
     version = params.get("version")
     return Child(
         id=step_key(world.execution_id, place),

@@ -114,7 +114,8 @@ class Flow:
             return
         if record.status == "retried":
             self._count(record)
-            self._retry((record.input or {}).get("from_node"))
+            asked: dict[str, Any] = record.input or {}
+            self._retry(asked.get("from_node"))
             return
         place = self.places.get(record.branch)
         if place is None or place.node != record.node:
@@ -173,8 +174,9 @@ class Flow:
         self._last[place.branch] = output
         node = self.node(place)
         if node.type == FAN_OUT and isinstance(output, list):
+            items: list[Any] = output
             place.state = "fanned"
-            self.fans[place.branch] = fan = _fan(self.graph, node, place, output, following)
+            self.fans[place.branch] = fan = _fan(self.graph, node, place, items, following)
             self._fill(fan)
             return
         if node.type == JOIN:
@@ -200,9 +202,10 @@ class Flow:
     def _drop(self, branch: str) -> None:
         """Forget a branch and those that it fanned out into."""
         under = branch + "/"
+        nested = any(owner == branch or owner.startswith(under) for owner in self.fans)
         for held in (self.places, self.fans, self.results, self.errors, self._last):
             held.pop(branch, None)
-            if "/" in "".join(held) and any(name.startswith(under) for name in held):
+            if nested:
                 for name in [name for name in held if name.startswith(under)]:
                     del held[name]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from aegis.errors import InvalidInput, LimitExceeded
 
@@ -80,12 +80,15 @@ def shorten(text: str, most: int = _MOST_ERROR_CHARS) -> str:
 
 def _depth(value: JSON) -> int:
     deepest = 0
-    open_: list[tuple[JSON, int]] = [(value, 1)]
+    open_: list[tuple[Any, int]] = [(value, 1)]
     while open_:
         found, depth = open_.pop()
-        deepest = max(deepest, depth)
         if isinstance(found, dict):
-            open_.extend((v, depth + 1) for v in found.values() if isinstance(v, dict | list))
+            inner: list[Any] = [*cast("dict[str, Any]", found).values()]
         elif isinstance(found, list | tuple):
-            open_.extend((v, depth + 1) for v in found if isinstance(v, dict | list | tuple))
+            inner = [*cast("list[Any]", found)]
+        else:
+            continue
+        deepest = max(deepest, depth)
+        open_.extend((part, depth + 1) for part in inner)
     return deepest
