@@ -8,7 +8,7 @@ is evaluated again, and nothing has to be deterministic.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from aegis.workflows.control import CONTROL, FAN_OUT, JOIN, MOST_CONCURRENCY
 
@@ -174,7 +174,7 @@ class Flow:
         self._last[place.branch] = output
         node = self.node(place)
         if node.type == FAN_OUT and isinstance(output, list):
-            items: list[Any] = output
+            items = cast("list[Any]", output)
             place.state = "fanned"
             self.fans[place.branch] = fan = _fan(self.graph, node, place, items, following)
             self._fill(fan)

@@ -84,7 +84,10 @@ class Written:
 
     id: str
     status: Status
+    #: Signals, approvals and ended children so far.
     signals: int
+    #: Whoever watches was notified.
+    told: bool = True
 
 
 def _text(value: object) -> str:
@@ -217,7 +220,7 @@ async def write(conn: Connection, writes: Sequence[Write]) -> list[Written]:
             h.status,
             h.signals,
             -- One notification a commit, for whoever watches.
-            (SELECT pg_notify('aegis_workflow_changes', %(ids)s)) IS NULL AS told
+            (SELECT pg_notify('aegis_workflow_changes', %(ids)s)) IS NOT NULL AS told
         FROM held h
         """,
         {
