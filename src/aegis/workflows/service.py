@@ -64,7 +64,7 @@ class Workflows:
         raise NotImplementedError
 
     async def history(self, id: str, *, after: int = 0, limit: int = 1_000) -> list[StepRecord]:
-        """Return steps numbered above `after`, in order; none once they were pruned (`NotFound`)."""
+        """Return steps numbered above `after`, in order; none after pruning (`NotFound`)."""
         raise NotImplementedError
 
     def watch(self, id: str, *, after: int = 0) -> AsyncIterator[Change]:
@@ -106,7 +106,7 @@ class Workflows:
         raise NotImplementedError
 
     async def pause(self, id: str) -> Execution:
-        """Interrupt: steps under way end and are recorded, no other begins (`NotFound`, `Conflict`).
+        """Interrupt: steps under way end and are recorded, no other begins.
 
         Times that nodes wait for go on.
         """
@@ -141,7 +141,7 @@ class Workflows:
     async def fork(
         self, id: str, from_step: int, input: Mapping[str, Any] | None = None
     ) -> Execution:
-        """Start another execution that shares the steps below number `from_step` and runs that anew.
+        """Start another execution that shares the steps below `from_step` and runs that anew.
 
         `input` is laid over the original's.
 
