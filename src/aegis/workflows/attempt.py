@@ -31,11 +31,11 @@ __all__ = ["RECORDED", "Attempt", "Lost", "Unsure", "perform"]
 RECORDED: Final = object()
 
 
-class Lost(Exception):  # noqa: N818
+class Lost(Exception):
     """The execution is no longer this worker's; what it did since its last record is void."""
 
 
-class Unsure(Exception):  # noqa: N818
+class Unsure(Exception):
     """The connection was lost while a step was committed: only the database knows of it."""
 
 

@@ -296,17 +296,14 @@ class Workflows:
     async def _same_start(self, found: Execution, new: NewExecution) -> None:
         """Refuse a key that was used for something else: the caller would not get what it asked."""
         async with self._db.transaction() as conn:
-            recorded = await steps.list_steps(conn, found.id, limit=1)
             carried = await executions.read_carried(conn, found.id)
-        resumed = any(r.status == "resumed" for r in recorded)
+            resumed = await steps.was_resumed(conn, found.id)
         context: Any = carried.context if carried is not None else {}
-        if (
-            not resumed
-            and found.reason != "paused"
-            and context.get("input") != new.context["input"]
-        ):
+        # Whoever resumed it may have changed its input.
+        if not resumed and context.get("input") != new.context["input"]:
             raise Conflict(
-                f"The key {new.idempotency_key!r} started {found.id} with other input; use another.",
+                f"The key {new.idempotency_key!r} started {found.id} with other input; "
+                "use another.",
                 code="key_reused",
             )
 

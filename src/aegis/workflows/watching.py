@@ -23,7 +23,7 @@ _LOOK_S: Final = 30.0
 
 
 async def watch(db: Database, changes: Listener, id: str, *, after: int) -> AsyncGenerator[Change]:
-    """Yield how it stands, with steps above `after`, then each change until it ends (`NotFound`)."""
+    """Yield how it stands, with steps above `after`, then each change until it ends."""
     stir = asyncio.Event()
     last: Change | None = None
     with changes.calling(id, stir.set):
