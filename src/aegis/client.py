@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from aegis.memory.reranking import Reranker
     from aegis.sessions.service import Sessions
     from aegis.usage import Usage
+    from aegis.worker.functions import Functions
+    from aegis.worker.service import Jobs, Schedules, Workers
 
 __all__ = ["Aegis", "Bridge", "Connecting", "connect", "unwrap"]
 
@@ -74,6 +76,34 @@ class Aegis:
         self.usage: Usage = Usage(db, settings)
         self.billing: Billing = Billing(db, settings)
         self.metrics: Metrics = Metrics(db, keep_days=settings.metrics_keep_days)
+
+    @functools.cached_property
+    def functions(self) -> Functions:
+        """The functions that jobs may call; `functions.add(name, coroutine function)`."""
+        from aegis.worker.functions import Functions
+
+        return Functions()
+
+    @functools.cached_property
+    def jobs(self) -> Jobs:
+        """Calls of functions that workers make."""
+        from aegis.worker.service import Jobs
+
+        return Jobs(self.db, self.functions)
+
+    @functools.cached_property
+    def schedules(self) -> Schedules:
+        """Functions that are called at times of a cron expression."""
+        from aegis.worker.service import Schedules
+
+        return Schedules(self.db, self.functions)
+
+    @functools.cached_property
+    def workers(self) -> Workers:
+        """The processes that run work."""
+        from aegis.worker.service import Workers
+
+        return Workers(self.db)
 
 
 class Connecting:

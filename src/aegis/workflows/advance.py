@@ -129,7 +129,7 @@ def _begin(
         fan = flow.fans.get(place.branch)
         return _result(flow, place, world, fan.joined() if fan else [], now)
     scope = {**flow.scope(place.branch), "execution": world.about}
-    params: Any = world.language.render(dict(node.params), scope)
+    params: Any = world.language.resolve(dict(node.params), scope)
     if node.type == control.FAN_OUT:
         return _result(flow, place, world, _items(params.get("items"), place), now)
     due_at, waits_for = _wait(node.type, params, place, world, now, done)

@@ -115,7 +115,7 @@ class Flow:
         if record.status == "retried":
             self._count(record)
             asked: dict[str, Any] = record.input or {}
-            self._retry(asked.get("from_node"))
+            self._retry(asked.get("from_node"), asked.get("again") or [])
             return
         place = self.places.get(record.branch)
         if place is None or place.node != record.node:
@@ -250,7 +250,7 @@ class Flow:
         place.attempt = record.attempt + 1
         self.failure = (place.node, record.error_code or "error", record.error or "")
 
-    def _retry(self, from_node: str | None) -> None:
+    def _retry(self, from_node: str | None, again: list[str]) -> None:
         self.failure = None
         if from_node is not None:
             for branch in [name for name in self.results if name]:
@@ -265,6 +265,10 @@ class Flow:
                 self._enter(place.branch, place.node)
             else:
                 place.state, place.spent = "ready", place.attempt - 1
+        for branch in again:
+            # It waits for a child that will not come back.
+            if branch in self.places:
+                self._enter(branch, self.places[branch].node)
 
 
 def _fan(graph: Graph, node: Node, place: Place, items: list[Any], first: str | None) -> Fan:

@@ -14,7 +14,7 @@ from aegis.errors import Unavailable
 from aegis.workflows.store.listening import listen, notifications
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from aegis.db import Database
 
@@ -27,53 +27,51 @@ _PAUSE_S: Final = 0.5
 
 
 class Listener:
-    """Sets events when an execution is named on a channel."""
+    """Calls when an execution is named on a channel."""
 
     def __init__(self, db: Database, channel: Channel) -> None:
         self._db = db
         self._channel: Channel = channel
-        self._events: dict[str, set[asyncio.Event]] = {}
+        self._calls: dict[str, list[Callable[[], None]]] = {}
         self._task: asyncio.Task[None] | None = None
-        self._ready = asyncio.Event()
 
     @contextlib.contextmanager
-    def events(self, id: str) -> Generator[asyncio.Event]:
-        """Yield an event that is set whenever the execution is named; whoever waits clears it.
-
-        It is set at the beginning and whenever something may have been missed.
-        """
-        event = asyncio.Event()
-        event.set()
-        self._events.setdefault(id, set()).add(event)
+    def calling(self, id: str, call: Callable[[], None]) -> Generator[None]:
+        """Call `call` whenever the execution is named, and when that may have been missed."""
+        self._calls.setdefault(id, []).append(call)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._listen())
         try:
-            yield event
+            yield
         finally:
-            held = self._events[id]
-            held.discard(event)
+            held = self._calls[id]
+            held.remove(call)
             if not held:
-                del self._events[id]
-            if not self._events and self._task is not None:
-                self._task.cancel()
-                self._task = None
+                del self._calls[id]
+            if not self._calls:
+                self._stop()
+
+    def _stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
 
     async def _listen(self) -> None:
         while True:
             try:
                 async with self._db.connection() as conn:
                     await listen(conn, self._channel)
-                    self._set_all()
+                    self._call_all()
                     async for payload in notifications(conn):
                         for id in payload.split(","):
-                            for event in self._events.get(id, ()):
-                                event.set()
+                            for call in self._calls.get(id, ()):
+                                call()
             except Unavailable:
                 pass
-            self._set_all()
+            self._call_all()
             await asyncio.sleep(_PAUSE_S)
 
-    def _set_all(self) -> None:
-        for held in self._events.values():
-            for event in held:
-                event.set()
+    def _call_all(self) -> None:
+        for held in self._calls.values():
+            for call in held:
+                call()

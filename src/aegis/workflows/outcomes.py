@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from aegis.errors import AegisError, InvalidInput
 from aegis.workflows.control import CONTROL, DECISION
@@ -27,14 +27,22 @@ if TYPE_CHECKING:
 __all__ = ["Language", "completed", "failed", "following"]
 
 
-class Language(Protocol):
-    """How expressions and templates are read; errors are `AegisError`s."""
+#: The step ran to its end; another try would only do it again.
+_TOO_LARGE: Final = ("payload_too_large", "context_too_large")
 
-    def evaluate(self, expression: str, scope: Mapping[str, JSON]) -> JSON:
+
+class Language(Protocol):
+    """How expressions and templates are read, as `expressions` does; errors are `AegisError`s."""
+
+    def holds(self, source: str, scope: Mapping[str, JSON]) -> bool:
+        """Return whether a condition holds."""
+        ...
+
+    def evaluate(self, source: str, scope: Mapping[str, JSON]) -> JSON:
         """Return the value of an expression."""
         ...
 
-    def render(self, value: JSON, scope: Mapping[str, JSON]) -> JSON:
+    def resolve(self, value: JSON, scope: Mapping[str, JSON]) -> JSON:
         """Return `value` with each `{{ expression }}` in its texts replaced."""
         ...
 
@@ -54,7 +62,7 @@ def following(
             return edge.target
         if scope is None:
             scope = {**flow.scope(place.branch, **{place.node: output}), "execution": about}
-        if language.evaluate(edge.when, scope) is True:
+        if language.holds(edge.when, scope):
             return edge.target
     if flow.node(place).type == DECISION:
         raise InvalidInput(
@@ -116,7 +124,8 @@ def failed(
         finished_at=now,
     )
     tries = place.attempt - place.spent
-    mendable = node.type not in CONTROL and retryable(error, node.retry.non_retryable)
+    final = node.type in CONTROL or getattr(error, "code", None) in _TOO_LARGE
+    mendable = not final and retryable(error, node.retry.non_retryable)
     if mendable and tries < node.retry.attempts:
         # Half of the pause is chance: what failed together does not come back together.
         pause_s = node.retry.pause_s(tries) * (0.5 + rng.random() / 2)

@@ -1,4 +1,4 @@
-"""Reading executions, and what people do to them: each a statement that names the state it needs."""
+"""Reading executions, and what people do to them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from aegis.db import execute, fetch_all, fetch_optional, fetch_value
 from aegis.workflows.execution import Execution
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from aegis.db import Connection
@@ -24,11 +25,13 @@ __all__ = [
     "count_ancestors",
     "find_by_key",
     "find_execution",
+    "find_executions",
     "find_version",
     "list_executions",
     "pause",
     "read_carried",
     "read_graph",
+    "read_workflow_id",
     "reopen",
 ]
 
@@ -126,6 +129,22 @@ async def find_by_key(conn: Connection, *, workflow_id: str, key: str) -> Execut
     )
 
 
+async def find_executions(conn: Connection, ids: Sequence[str]) -> list[Execution]:
+    """Return those of these executions that there are, in no order."""
+    return await fetch_all(
+        conn,
+        Execution,
+        "SELECT "
+        + _COLUMNS
+        + """
+        FROM workflow_executions e
+        LEFT JOIN workflows w ON w.id = e.workflow_id
+        WHERE e.id = ANY (%(ids)s::uuid[])
+        """,
+        {"ids": list(ids)},
+    )
+
+
 async def list_executions(
     conn: Connection,
     *,
@@ -217,8 +236,20 @@ async def pause(conn: Connection, id: str) -> int:
     )
 
 
-async def reopen(conn: Connection, id: str, *, steps: int, context: JSON, node: str) -> int:
-    """Make an execution that the caller has locked run again, due at once."""
+async def reopen(
+    conn: Connection,
+    id: str,
+    *,
+    steps: int,
+    context: JSON,
+    node: str,
+    deadline_at: datetime | None,
+    deadline_s: float | None,
+) -> int:
+    """Make an execution that the caller has locked run again, due at once.
+
+    `deadline_s` begins now; the earlier of both deadlines counts.
+    """
     return await execute(
         conn,
         """
@@ -234,7 +265,11 @@ async def reopen(conn: Connection, id: str, *, steps: int, context: JSON, node: 
                 wake_at = now(),
                 steps = %(steps)s,
                 context = %(context)s,
-                current_node = left(%(node)s, 100)
+                current_node = left(%(node)s, 100),
+                deadline_at = LEAST(
+                    %(deadline_at)s::timestamptz,
+                    now() + make_interval(secs => %(deadline_s)s)
+                )
             WHERE id = %(id)s
             RETURNING id::text
         )
@@ -242,16 +277,25 @@ async def reopen(conn: Connection, id: str, *, steps: int, context: JSON, node: 
                pg_notify('aegis_work', 'workflows')
         FROM opened
         """,
-        {"id": id, "steps": steps, "context": Jsonb(context), "node": node},
+        {
+            "id": id,
+            "steps": steps,
+            "context": Jsonb(context),
+            "node": node,
+            "deadline_at": deadline_at,
+            "deadline_s": deadline_s,
+        },
     )
 
 
-async def cancel(conn: Connection, id: str, *, error: str) -> list[str]:
-    """Fail an execution and what it started, take them from their workers; return the ids."""
+async def cancel(
+    conn: Connection, ids: Sequence[str], *, error: str, children_only: bool = False
+) -> list[str]:
+    """Fail executions and what they started, take them from their workers; return the ids."""
     cursor = await conn.execute(
         """
         WITH RECURSIVE family AS (
-            SELECT id FROM workflow_executions WHERE id = %(id)s
+            SELECT id FROM workflow_executions WHERE id = ANY (%(ids)s::uuid[])
             UNION
             SELECT e.id
             FROM family f
@@ -262,6 +306,7 @@ async def cancel(conn: Connection, id: str, *, error: str) -> list[str]:
             FROM workflow_executions e
             JOIN family f ON f.id = e.id
             WHERE e.status IN ('running', 'interrupted')
+              AND NOT (%(children_only)s AND e.id = ANY (%(ids)s::uuid[]))
             ORDER BY e.id
             FOR UPDATE OF e
         ),
@@ -282,6 +327,15 @@ async def cancel(conn: Connection, id: str, *, error: str) -> list[str]:
         SELECT id, pg_notify('aegis_workflow_told', id), pg_notify('aegis_workflow_changes', id)
         FROM cancelled
         """,
-        {"id": id, "error": error},
+        {"ids": list(ids), "error": error, "children_only": children_only},
     )
     return [row[0] for row in await cursor.fetchall()]
+
+
+async def read_workflow_id(conn: Connection, id: str) -> str:
+    """Return the id of an execution's workflow."""
+    return await fetch_value(
+        conn,
+        "SELECT workflow_id::text FROM workflow_executions WHERE id = %(id)s",
+        {"id": id},
+    )

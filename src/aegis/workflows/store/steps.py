@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg.types.json import Jsonb
 
-from aegis.db import execute, fetch_all
+from aegis.db import execute, fetch_all, fetch_value
 from aegis.workflows.execution import Signal, StepRecord
 from aegis.workflows.store.writes import step_row
 
@@ -27,6 +27,7 @@ __all__ = [
     "list_steps",
     "prune",
     "send_signal",
+    "was_resumed",
 ]
 
 
@@ -57,6 +58,22 @@ async def list_steps(
         LIMIT %(limit)s
         """,
         {"id": id, "after": after, "limit": limit},
+    )
+
+
+async def was_resumed(conn: Connection, id: str) -> bool:
+    """Return whether a person resumed an execution."""
+    return await fetch_value(
+        conn,
+        """
+        SELECT EXISTS (
+            SELECT
+            FROM workflow_steps
+            WHERE execution_id = %(id)s
+              AND node = '@resume'
+        )
+        """,
+        {"id": id},
     )
 
 

@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from aegis.workflows.execution import Reason, Status, StepRecord
     from aegis.workflows.models import JSON
 
-__all__ = ["NewExecution", "Write", "Written", "insert_executions", "tell_parents", "write"]
+__all__ = [
+    "NewExecution",
+    "Write",
+    "Written",
+    "check_constraints",
+    "insert_executions",
+    "step_row",
+    "tell_parents",
+    "write",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,6 +245,11 @@ async def write(conn: Connection, writes: Sequence[Write]) -> list[Written]:
             "ids": ",".join(given.id for given in writes),
         },
     )
+
+
+async def check_constraints(conn: Connection) -> None:
+    """Check now what was put off to the end of the transaction."""
+    await conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
 
 async def insert_executions(conn: Connection, new: Sequence[NewExecution]) -> set[str]:
