@@ -12,7 +12,7 @@ taken; a package that fails to load is left out and said in `failures`.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from aegis.errors import InvalidInput
 from aegis.workflows.nodes.base import NodeType
@@ -62,7 +62,7 @@ def _found() -> tuple[dict[str, NodeType], dict[str, str]]:
 
     from aegis.workflows.nodes.builtin import BUILTIN
 
-    types: dict[str, NodeType] = {kind.name: kind for kind in BUILTIN}
+    types: dict[str, NodeType] = {kind.name: cast("NodeType", kind) for kind in BUILTIN}
     troubles: dict[str, str] = {}
     for entry in entry_points(group=ENTRY_POINTS):
         try:
