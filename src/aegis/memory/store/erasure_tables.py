@@ -119,8 +119,6 @@ OUTSIDE: dict[str, str] = {
     "workflow_versions": _WORK,
     "workflows": _WORK,
     "workers": "Processes that run work.",
-    "workflow_executions": _OTHERS,
-    "workflows": _OTHERS,
 }
 
 

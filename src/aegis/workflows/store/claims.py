@@ -155,7 +155,9 @@ async def find_due_s(conn: Connection) -> float | None:
     return await fetch_value(
         conn,
         """
-        SELECT GREATEST(0, extract(epoch FROM min(e.due) - now()))::float
+        SELECT CASE
+            WHEN count(*) > 0 THEN GREATEST(0, extract(epoch FROM min(e.due) - now()))::float
+        END
         FROM generate_series(-10, 10) AS p (priority)
         CROSS JOIN LATERAL (
             SELECT GREATEST(x.wake_at, x.lease_until) AS due
