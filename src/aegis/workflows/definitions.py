@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from aegis.workflows.store.definitions import Row
 
 __all__ = [
-    "check",
     "delete",
     "diff",
     "export",
@@ -52,11 +51,6 @@ def read(given: str | Mapping[str, Any] | Graph, *, name: str | None = None) -> 
         graph = graph_of(value, name=name)
     refuse(graph.name, check_graph(graph, find_type))
     return graph
-
-
-def check(given: str | Mapping[str, Any], *, name: str | None = None) -> Graph:
-    """Return the graph if nothing is wrong with it; nothing is saved. Raises as `read`."""
-    return read(given, name=name)
 
 
 async def save(

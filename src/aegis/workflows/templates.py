@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from aegis.workflows.models import JSON
 
-__all__ = ["Cel", "check_templates", "expressions_in", "has_template", "resolve"]
+__all__ = ["check_templates", "expressions_in", "has_template", "resolve"]
 
 #: Text that templates put together, in characters.
 _MOST_TEXT = 4_000_000
@@ -151,15 +151,3 @@ def _resolve_text(text: str, scope: Mapping[str, JSON]) -> JSON:
 
 def _open(source: str) -> str:
     return f"{short(source)} follows {{{{ and has no }}}} at its end."
-
-
-class Cel:
-    """Expressions and templates as the engine asks for them."""
-
-    def evaluate(self, expression: str, scope: Mapping[str, JSON]) -> JSON:
-        """Return the value of an expression (`InvalidInput`)."""
-        return evaluate(expression, scope)
-
-    def render(self, value: JSON, scope: Mapping[str, JSON]) -> JSON:
-        """Return `value` with each `{{ expression }}` in its text replaced (`InvalidInput`)."""
-        return resolve(value, scope)

@@ -14,13 +14,13 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from aegis.errors import InvalidInput
+from aegis.errors import InvalidInput, NotFound
 from aegis.workflows.nodes.base import NodeType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ENTRY_POINTS", "failures", "find_type", "node_types", "register_type"]
+__all__ = ["ENTRY_POINTS", "failures", "find_type", "get_type", "node_types", "register_type"]
 
 ENTRY_POINTS: Final = "aegis.nodes"
 
@@ -49,6 +49,23 @@ def node_types() -> Mapping[str, NodeType]:
 def find_type(name: str) -> NodeType | None:
     """Return the type of a name."""
     return _added.get(name) or _found()[0].get(name)
+
+
+def get_type(name: str) -> NodeType:
+    """Return the type of a name.
+
+    Raises:
+        NotFound: this process has none (`workflow_type`).
+    """
+    found = find_type(name)
+    if found is None:
+        why = failures().get(name)
+        raise NotFound(
+            f"This worker knows no node type {name!r}; "
+            + (f"loading it fails: {why}" if why else "install the package that has it."),
+            code="workflow_type",
+        )
+    return found
 
 
 def failures() -> Mapping[str, str]:
