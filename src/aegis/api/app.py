@@ -13,6 +13,7 @@ from aegis.api import (
     billing,
     consolidation,
     decisions,
+    executions,
     facts,
     graph,
     health,
@@ -23,6 +24,7 @@ from aegis.api import (
     retention,
     sessions,
     usage,
+    workflows,
 )
 from aegis.api.errors import Outermost, install
 from aegis.api.guard import Guard
@@ -83,6 +85,9 @@ def create_routes() -> FastAPI:
         usage.router,
         billing.router,
         metrics.router,
+        workflows.router,
+        executions.router,
+        executions.approvals,
         memory.router,
         health.router,
     ):

@@ -30,6 +30,11 @@ _AREAS: Final[Sequence[tuple[str, str, str]]] = (
     # What customers owe, and what they are told of it, is the operator's to change.
     ("/v1/billing", "billing:read", _OPERATOR_ONLY),
     ("/v1/memory", "memory:read", "memory:write"),
+    # Who saves a workflow has workers do whatever nodes can do.
+    ("/v1/workflows", "workflows:read", _OPERATOR_ONLY),
+    ("/v1/executions", "workflows:read", "workflows:run"),
+    # Who may start is not who may approve.
+    ("/v1/approvals", "workflows:approve", "workflows:approve"),
     ("/v1/status", "status:read", _OPERATOR_ONLY),
 )
 

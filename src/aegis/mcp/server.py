@@ -22,6 +22,7 @@ from aegis.mcp.resources import add_resources
 from aegis.mcp.retention import retention_tools
 from aegis.mcp.sessions import session_tools
 from aegis.mcp.usage import usage_tools
+from aegis.mcp.workflows import workflow_tools
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from aegis.memory import Memory
     from aegis.metrics.service import Metrics
     from aegis.usage import Usage
+    from aegis.workflows.service import Workflows
 
 __all__ = ["INSTRUCTIONS", "PATH", "create_server", "http_app", "serve_stdio", "server_of"]
 
@@ -51,6 +53,7 @@ def create_server(
     usage: Usage | None = None,
     billing: Billing | None = None,
     metrics: Metrics | None = None,
+    workflows: Workflows | None = None,
 ) -> MCPServer:
     """Return the server whose tools work on `memory`, and read what else is given."""
     server = MCPServer(
@@ -71,6 +74,7 @@ def create_server(
             *([] if usage is None else usage_tools(usage)),
             *([] if billing is None else billing_tools(billing)),
             *([] if metrics is None else metric_tools(metrics)),
+            *([] if workflows is None else workflow_tools(workflows)),
         ],
         log_level="WARNING",
         subscriptions=False,
@@ -99,6 +103,7 @@ def server_of(client: Aegis) -> MCPServer:
         usage=client.usage,
         billing=client.billing,
         metrics=client.metrics,
+        workflows=client.workflows,
     )
 
 
