@@ -16,6 +16,7 @@ from aegis.api import (
     facts,
     graph,
     health,
+    jobs,
     keys,
     memory,
     metrics,
@@ -83,6 +84,7 @@ def create_routes() -> FastAPI:
         usage.router,
         billing.router,
         metrics.router,
+        jobs.router,
         memory.router,
         health.router,
     ):
