@@ -35,6 +35,7 @@ __all__ = [
     "holds",
     "nodes_named",
     "short",
+    "variables_named",
     "wrong",
 ]
 
@@ -68,6 +69,15 @@ def nodes_named(source: str) -> set[str]:
     except InvalidInput:
         return set()
     return {path[1] for path in shape.paths if path[0] == "nodes" and len(path) > 1}
+
+
+def variables_named(source: str) -> set[str]:
+    """Return the variables that an expression names; empty where it cannot be read."""
+    try:
+        shape, _ = _read(source)
+    except InvalidInput:
+        return set()
+    return {path[0] for path in shape.paths}
 
 
 def evaluate(source: str, scope: Mapping[str, JSON]) -> JSON:

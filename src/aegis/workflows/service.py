@@ -9,6 +9,7 @@ from aegis.workflows import check, mending, starting, watching
 from aegis.workflows.advance import approval_name
 from aegis.workflows.batches import Batches
 from aegis.workflows.control import APPROVAL
+from aegis.workflows.defining import Definitions
 from aegis.workflows.execution import ENDED, STATUSES, ExecutionDetail
 from aegis.workflows.listening import Listener
 from aegis.workflows.payload import encode, shorten
@@ -30,11 +31,11 @@ __all__ = ["Workflows"]
 _PRUNED_AT_ONCE: Final = 500
 
 
-class Workflows:
-    """Workflows of one database."""
+class Workflows(Definitions):
+    """Workflows of one database: their definitions, and their executions."""
 
     def __init__(self, db: Database, *, namespace: str = "default") -> None:
-        self._db = db
+        super().__init__(db)
         self._namespace = namespace
         self._changes = Listener(db, "aegis_workflow_changes")
         self._starts: Batches[starting.Asked, _Started] = Batches(self._start)

@@ -1,0 +1,20 @@
+"""The engine of a client, as a worker runs it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aegis.workflows.engine import Engine
+from aegis.workflows.language import Cel
+from aegis.workflows.nodes.registry import get_type
+from aegis.workflows.work import WorkflowsKind
+
+if TYPE_CHECKING:
+    from aegis.workflows.nodes.base import Parts
+
+__all__ = ["kind_of"]
+
+
+def kind_of(parts: Parts) -> WorkflowsKind:
+    """Return the work of executions, whose steps may use the parts of a client."""
+    return WorkflowsKind(Engine(parts, get_type, Cel()))
