@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from aegis.config import Settings
     from aegis.db import Database
-    from aegis.workflows.nodes.base import Step
+    from aegis.workflows.nodes.base import Runs, Step
 
 __all__ = ["add_arguments", "run"]
 
@@ -65,7 +65,7 @@ class _Noop:
     """A step that notes when it begins, and how long after the one before it that is."""
 
     name = "noop"
-    runs = "step"
+    runs: Runs = "step"
 
     def __init__(self) -> None:
         self.gaps: list[float] = []

@@ -17,7 +17,7 @@ from tests.worker.conftest import ended, working
 if TYPE_CHECKING:
     from aegis.client import Aegis
 
-LEASE = {"lease_s": 30.0}
+LEASE: dict[str, Any] = {"lease_s": 30.0}
 
 
 async def nothing(_: Any, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -152,9 +152,8 @@ async def test_what_cannot_be_a_schedule_is_refused(
     aegis: Aegis, fields: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InvalidInput, match=message):
-        await aegis.schedules.add(
-            **{"name": "s", "cron": "0 * * * *", "function": "nothing", **fields}
-        )
+        given: dict[str, Any] = {"name": "s", "cron": "0 * * * *", "function": "nothing"}
+        await aegis.schedules.add(**{**given, **fields})
 
 
 async def test_the_scheduler_knows_when_the_next_time_is(aegis: Aegis) -> None:

@@ -17,6 +17,7 @@ from aegis.api import (
     facts,
     graph,
     health,
+    jobs,
     keys,
     memory,
     metrics,
@@ -88,6 +89,7 @@ def create_routes() -> FastAPI:
         workflows.router,
         executions.router,
         executions.approvals,
+        jobs.router,
         memory.router,
         health.router,
     ):

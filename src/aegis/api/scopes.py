@@ -29,6 +29,10 @@ _AREAS: Final[Sequence[tuple[str, str, str]]] = (
     ("/v1/usage", "usage:read", _OPERATOR_ONLY),
     # What customers owe, and what they are told of it, is the operator's to change.
     ("/v1/billing", "billing:read", _OPERATOR_ONLY),
+    # A job may do anything that a registered function does, in any namespace.
+    ("/v1/jobs", "jobs:read", _OPERATOR_ONLY),
+    ("/v1/schedules", "jobs:read", _OPERATOR_ONLY),
+    ("/v1/workers", "jobs:read", _OPERATOR_ONLY),
     ("/v1/memory", "memory:read", "memory:write"),
     # Who saves a workflow has workers do whatever nodes can do.
     ("/v1/workflows", "workflows:read", _OPERATOR_ONLY),

@@ -46,7 +46,7 @@ async def listen(
             finally:
                 connected(False)
                 await conn.close()
-        except (AegisError, psycopg.Error) as error:
+        except (AegisError, psycopg.Error, OSError) as error:
             _log.warning("worker.listener_lost", extra={"why": str(error).partition("\n")[0]})
         await asyncio.sleep(pause)
         pause = min(pause * 2, _LONGEST_S)

@@ -97,11 +97,12 @@ class Worker:
         listening = asyncio.create_task(listen(self._db, told=self._told, connected=self._heard))
         leases = [asyncio.create_task(self._keep_leases()), asyncio.create_task(self._watch())]
         serving = [asyncio.create_task(self._serve(kind)) for kind in self._kinds.values()]
+        stopped = asyncio.create_task(self._stopping.wait())
         _log.info("worker.started", extra={"worker": self.id, "kinds": ",".join(self._kinds)})
         try:
-            stopped = asyncio.create_task(self._stopping.wait())
-            beside = [listening, *leases, *serving, stopped]
-            done, _ = await asyncio.wait(beside, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(
+                [listening, *leases, *serving, stopped], return_when=asyncio.FIRST_COMPLETED
+            )
             for task in done:
                 # None of them ends by itself but by a defect.
                 task.result()
@@ -109,6 +110,7 @@ class Worker:
         finally:
             self.stop()
             listening.cancel()
+            stopped.cancel()
             # A claim that is cut off may be committed all the same, and held by nobody.
             await asyncio.wait(serving, timeout=_CLAIM_S)
             # The leases are kept to the last.
@@ -218,7 +220,11 @@ class Worker:
             self._held.give_room(kind.name, room)
         too_many: list[Claim] = []
         for claim in claims:
-            if self._held.admits(claim):
+            before_it = self._held.other_attempts(claim)
+            for holding in before_it:
+                # Its lease ran out unnoticed, as when the clock of the server was set.
+                self._lose(holding)
+            if not before_it and self._held.admits(claim):
                 self._start(kind, claim, before)
             else:
                 too_many.append(claim)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from aegis.errors import InvalidInput
@@ -29,6 +30,8 @@ __all__ = [
 MOST_JOBS: Final = 10_000
 _MOST_BYTES: Final = 1_000_000
 _MOST_DEPTH: Final = 64
+#: Names stand in addresses.
+_NAME: Final = re.compile(r"[A-Za-z0-9._:-]+")
 
 
 def check_name(name: str, value: Any, *, most: int) -> str:
@@ -70,6 +73,10 @@ def check_job(job: NewJob) -> None:
 def check_schedule(schedule: NewSchedule) -> None:
     """Refuse a schedule that cannot be (`InvalidInput`)."""
     check_name("name", schedule.name, most=100)
+    if not _NAME.fullmatch(schedule.name):
+        raise InvalidInput(
+            f"name is {_short(schedule.name)}; use letters, digits and any of . _ - :"
+        )
     check_name("function", schedule.function, most=200)
     check_name("created_by", schedule.created_by, most=100)
     cron.check(schedule.cron, schedule.timezone)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from aegis.errors import AegisError, InvalidInput, LimitExceeded, Unavailable
 from aegis.workflows import control, outcomes
 from aegis.workflows.execution import StepRecord
+from aegis.workflows.payload import encode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -262,6 +263,7 @@ def _waited(
 
 
 def _result(flow: Flow, place: Place, world: World, output: JSON, now: datetime) -> StepRecord:
+    encode(output, f"The result of {place.node}")
     return outcomes.completed(
         flow, place, output, world.language, world.about, started_at=now, now=now
     )

@@ -14,7 +14,7 @@ from aegis.workflows.control import CONTROL, DECISION
 from aegis.workflows.execution import StepRecord
 from aegis.workflows.models import CONTINUE, FAIL
 from aegis.workflows.nodes.base import retryable
-from aegis.workflows.payload import check_result, shorten
+from aegis.workflows.payload import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,8 +82,7 @@ def completed(
     started_at: datetime,
     now: datetime,
 ) -> StepRecord:
-    """Return the record of a result (`AegisError` where it cannot be kept, or leads nowhere)."""
-    check_result(output, place.node)
+    """Return the record of a result that can be kept (`AegisError` where it leads nowhere)."""
     return StepRecord(
         seq=flow.seq + 1,
         node=place.node,

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = [
     "MOST_CONTEXT_BYTES",
     "MOST_RESULT_BYTES",
-    "check_result",
     "encode",
     "shorten",
 ]
@@ -64,12 +63,6 @@ def encode(value: JSON, what: str, *, most: int = MOST_RESULT_BYTES) -> str:
             f"{what} is more than {_MOST_DEPTH} levels deep; make it flatter.", code="not_json"
         )
     return text
-
-
-def check_result(value: JSON, node: str) -> None:
-    """Refuse a node's result that cannot be kept; raises as `encode` does."""
-    if value is not None and not isinstance(value, bool):
-        encode(value, f"The result of {node}")
 
 
 def shorten(text: str, most: int = _MOST_ERROR_CHARS) -> str:

@@ -240,6 +240,15 @@ class Run:
         )
 
     def _completed(self, place: Place, output: JSON, started_at: datetime) -> StepRecord:
+        size = len(encode(output, f"The result of {place.node}"))
+        if not place.branch:
+            total = sum(self._sizes.values()) - self._sizes.get(place.node, 0) + size
+            if total > MOST_CONTEXT_BYTES:
+                raise LimitExceeded(
+                    f"With the result of {place.node} the context has {total:,} bytes, "
+                    f"{MOST_CONTEXT_BYTES:,} are kept; store results elsewhere, pass their names.",
+                    code="context_too_large",
+                )
         record = outcomes.completed(
             self._flow,
             place,
@@ -250,14 +259,6 @@ class Run:
             now=self._engine.now(),
         )
         if not place.branch:
-            size = len(encode(output, place.node))
-            total = sum(self._sizes.values()) - self._sizes.get(place.node, 0) + size
-            if total > MOST_CONTEXT_BYTES:
-                raise LimitExceeded(
-                    f"With the result of {place.node} the context has {total:,} bytes, "
-                    f"{MOST_CONTEXT_BYTES:,} are kept; store results elsewhere, pass their names.",
-                    code="context_too_large",
-                )
             self._sizes[place.node] = size
         return record
 
@@ -314,9 +315,10 @@ class Run:
         return write_of(self._held, self._flow, Verdict(), [record], [], [])
 
     async def _wait(self, until: datetime | None) -> None:
-        seconds = None
-        if until is not None:
-            seconds = max(0.0, (until - self._engine.now()) / timedelta(seconds=1))
+        if until is None:
+            await self._stir.wait()
+            return
+        seconds = max(0.0, (until - self._engine.now()) / timedelta(seconds=1))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stir.wait()

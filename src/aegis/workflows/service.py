@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
-from aegis.errors import Conflict, InvalidInput
+from aegis.errors import AegisError, Conflict, InvalidInput
 from aegis.workflows import check, mending, starting, watching
 from aegis.workflows.advance import approval_name
 from aegis.workflows.batches import Batches
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from aegis.workflows.execution import Change, Execution, Status, StepRecord
     from aegis.workflows.store.writes import NewExecution
 
+    #: The execution that there is now, and the one that was to be.
+    _Started: TypeAlias = tuple[Execution, NewExecution] | AegisError
+
 __all__ = ["Workflows"]
 
 _PRUNED_AT_ONCE: Final = 500
@@ -35,7 +38,7 @@ class Workflows(Definitions):
         super().__init__(db)
         self._namespace = namespace
         self._changes = Listener(db, "aegis_workflow_changes")
-        self._starts: Batches[NewExecution, Execution] = Batches(self._start)
+        self._starts: Batches[starting.Asked, _Started] = Batches(self._start)
 
     async def start(
         self,
@@ -62,17 +65,19 @@ class Workflows(Definitions):
         number = check.check_number(priority, "priority", -10, 10)
         if key is not None:
             check.check_line(key, "key")
-        async with self._db.transaction() as conn:
-            found = await starting.get_version(conn, name, version)
-        new = starting.new_execution(
-            found,
-            values,
+        asked = starting.Asked(
+            name=name,
+            version=version,
+            input=values,
             namespace=namespace or self._namespace,
             key=key,
             priority=number,
             deadline=check.check_time(deadline, "deadline"),
         )
-        execution = await self._starts.put(new)
+        started = await self._starts.put(asked)
+        if isinstance(started, AegisError):
+            raise started
+        execution, new = started
         if execution.id != new.id:
             await self._same_start(execution, new)
         return execution
@@ -279,20 +284,21 @@ class Workflows(Definitions):
             if count < _PRUNED_AT_ONCE:
                 return pruned
 
-    async def _start(self, new: Sequence[NewExecution]) -> Sequence[Execution]:
+    async def _start(self, asked: Sequence[starting.Asked]) -> Sequence[_Started]:
         """Start executions, those that come together in one transaction."""
         async with self._db.transaction() as conn:
-            await writes.insert_executions(conn, new)
-            found = await executions.find_executions(conn, [one.id for one in new])
-            by_id = {one.id: one for one in found}
-            for one in new:
+            new = await starting.prepare(conn, asked)
+            fine = [one for one in new if not isinstance(one, AegisError)]
+            await writes.insert_executions(conn, fine)
+            by_id = {e.id: e for e in await executions.find_executions(conn, [n.id for n in fine])}
+            for one in fine:
                 if one.id not in by_id and one.idempotency_key is not None:
                     first = await executions.find_by_key(
                         conn, workflow_id=one.workflow_id, key=one.idempotency_key
                     )
                     if first is not None:
                         by_id[one.id] = first
-        return [by_id[one.id] for one in new]
+        return [one if isinstance(one, AegisError) else (by_id[one.id], one) for one in new]
 
     async def _same_start(self, found: Execution, new: NewExecution) -> None:
         """Refuse a key that was used for something else: the caller would not get what it asked."""

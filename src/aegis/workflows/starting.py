@@ -3,23 +3,70 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from aegis.errors import Conflict, InvalidInput, NotFound
+from aegis.errors import AegisError, Conflict, InvalidInput, LimitExceeded, NotFound
 from aegis.workflows.models import FAIL, Edge, Graph, Node, Retry
 from aegis.workflows.payload import encode
 from aegis.workflows.store import executions
 from aegis.workflows.store.writes import NewExecution
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from aegis.db import Connection
     from aegis.workflows.models import JSON
     from aegis.workflows.store.executions import Version
 
-__all__ = ["get_version", "graph_of", "new_execution"]
+__all__ = ["Asked", "get_version", "graph_of", "new_execution", "prepare"]
+
+_GRAPHS: Final = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What somebody wants started."""
+
+    name: str
+    version: int | None
+    input: dict[str, JSON]
+    namespace: str
+    key: str | None
+    priority: int
+    deadline: datetime | None
+
+
+async def prepare(conn: Connection, asked: Sequence[Asked]) -> list[NewExecution | AegisError]:
+    """Return the execution of each, or why there is none; a version is looked up once."""
+    versions: dict[tuple[str, int | None], Version | AegisError] = {}
+    made: list[NewExecution | AegisError] = []
+    for one in asked:
+        wanted = one.name, one.version
+        try:
+            if wanted not in versions:
+                versions[wanted] = await get_version(conn, *wanted)
+            version = versions[wanted]
+            if isinstance(version, AegisError):
+                made.append(version)
+                continue
+            new = new_execution(
+                version,
+                one.input,
+                namespace=one.namespace,
+                key=one.key,
+                priority=one.priority,
+                deadline=one.deadline,
+            )
+        except (NotFound, Conflict) as error:
+            versions[wanted] = error
+            made.append(error)
+        except (InvalidInput, LimitExceeded) as error:
+            made.append(error)
+        else:
+            made.append(new)
+    return made
 
 
 async def get_version(conn: Connection, name: str, version: int | None) -> Version:
@@ -58,7 +105,7 @@ def new_execution(
         InvalidInput: a required name is missing, or a value cannot be kept.
         LimitExceeded: the input is too large.
     """
-    graph = graph_of(version.graph)
+    graph = _graph(version)
     values = {**graph.defaults, **input}
     missing = [name for name in graph.required if name not in values]
     if missing:
@@ -80,6 +127,19 @@ def new_execution(
         deadline_s=graph.deadline_s,
         parent_id=parent_id,
     )
+
+
+_graphs: dict[tuple[str, int], Graph] = {}
+
+
+def _graph(version: Version) -> Graph:
+    """Return a version's graph, which never changes, read once."""
+    key = version.workflow_id, version.version
+    if key not in _graphs:
+        if len(_graphs) >= _GRAPHS:
+            _graphs.clear()
+        _graphs[key] = graph_of(version.graph)
+    return _graphs[key]
 
 
 def graph_of(stored: Any) -> Graph:

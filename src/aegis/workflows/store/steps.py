@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from psycopg.types.json import Jsonb
 
 from aegis.db import execute, fetch_all, fetch_value
 from aegis.workflows.execution import Signal, StepRecord
-from aegis.workflows.store.writes import step_row
+from aegis.workflows.store.writes import step_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +78,6 @@ async def was_resumed(conn: Connection, id: str) -> bool:
 
 async def insert_steps(conn: Connection, id: str, records: Sequence[StepRecord]) -> int:
     """Record what a person did; the caller holds the execution's lock."""
-    rows = [step_row(id, record) for record in records]
     return await execute(
         conn,
         """
@@ -95,12 +93,8 @@ async def insert_steps(conn: Connection, id: str, records: Sequence[StepRecord])
             due_at timestamptz, started_at timestamptz, finished_at timestamptz
         )
         """,
-        {"steps": json.dumps(rows, default=_time)},
+        {"steps": step_rows(id, records)},
     )
-
-
-def _time(value: Any) -> str:
-    return value.isoformat()
 
 
 async def copy_steps(conn: Connection, *, source: str, target: str, below: int) -> int:

@@ -27,7 +27,7 @@ __all__ = [
     "Written",
     "check_constraints",
     "insert_executions",
-    "step_row",
+    "step_rows",
     "tell_parents",
     "write",
 ]
@@ -99,12 +99,17 @@ class Written:
     told: bool = True
 
 
-def _text(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_time)
+def _text(rows: Sequence[dict[str, Any]]) -> str:
+    """Return rows as JSON; what is None is left out, and read as NULL."""
+    return json.dumps(
+        [{name: value for name, value in row.items() if value is not None} for row in rows],
+        ensure_ascii=False,
+        allow_nan=False,
+    )
 
 
-def _time(value: Any) -> str:
-    return value.isoformat()
+def _time(value: datetime | None) -> str | None:
+    return None if value is None else value.isoformat()
 
 
 def _execution(given: Write) -> dict[str, Any]:
@@ -119,13 +124,17 @@ def _execution(given: Write) -> dict[str, Any]:
         "output": given.output,
         "steps": given.steps,
         "release": given.release,
-        "wake_at": given.wake_at,
+        "wake_at": _time(given.wake_at),
         "seen": given.seen,
     }
 
 
-def step_row(execution_id: str, record: StepRecord) -> dict[str, Any]:
-    """Return a step as the statements here read it."""
+def step_rows(execution_id: str, records: Sequence[StepRecord]) -> str:
+    """Return steps as the statements here read them."""
+    return _text([_step(execution_id, record) for record in records])
+
+
+def _step(execution_id: str, record: StepRecord) -> dict[str, Any]:
     return {
         "execution_id": execution_id,
         "seq": record.seq,
@@ -139,9 +148,9 @@ def step_row(execution_id: str, record: StepRecord) -> dict[str, Any]:
         "error_code": record.error_code,
         "error": record.error,
         "next_node": record.next_node,
-        "due_at": record.due_at,
-        "started_at": record.started_at,
-        "finished_at": record.finished_at,
+        "due_at": _time(record.due_at),
+        "started_at": record.started_at.isoformat(),
+        "finished_at": _time(record.finished_at),
     }
 
 
@@ -234,7 +243,7 @@ async def write(conn: Connection, writes: Sequence[Write]) -> list[Written]:
         """,
         {
             "executions": _text([_execution(given) for given in writes]),
-            "steps": _text([step_row(w.id, record) for w in writes for record in w.records]),
+            "steps": _text([_step(w.id, record) for w in writes for record in w.records]),
             "taken": _text(
                 [
                     {"id": number, "execution_id": w.id, "taken_by": step}
