@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from aegis.workflows import control
 from aegis.workflows.models import CONTINUE, FAIL
+from aegis.workflows.reading import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,9 +36,9 @@ _COLOURS: Final = {
 
 def mermaid(graph: Graph, *, states: Mapping[str, str] | None = None) -> str:
     """Return the flowchart; `states` are `completed`, `failed` or `current` by node."""
-    ids = {name: f"n{number}" for number, name in enumerate(graph.nodes)}
+    ids = {name: f"n{number}" for number, name in enumerate(in_order(graph))}
     lines = ["flowchart TD", "    begin((start))"]
-    lines += [f"    {ids[name]}{_drawn(node)}" for name, node in graph.nodes.items()]
+    lines += [f"    {number}{_drawn(graph.nodes[name])}" for name, number in ids.items()]
     if graph.start in ids:
         lines.append(f"    begin --> {ids[graph.start]}")
     for edge in graph.edges:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from aegis.workflows.models import JSON
 
-__all__ = ["InvalidWorkflow", "graph_of", "json_of", "refuse", "to_yaml", "yaml_of"]
+__all__ = ["InvalidWorkflow", "graph_of", "in_order", "json_of", "refuse", "to_yaml", "yaml_of"]
 
 _MOST_BYTES: Final = 256 << 10
 _MOST_DEPTH: Final = 40
@@ -108,7 +108,7 @@ def json_of(graph: Graph) -> dict[str, JSON]:
     if graph.required:
         said["required"] = list(graph.required)
     said["start"] = graph.start
-    said["nodes"] = {name: _node_json(graph.nodes[name]) for name in _in_order(graph)}
+    said["nodes"] = {name: _node_json(graph.nodes[name]) for name in in_order(graph)}
     if graph.edges:
         said["edges"] = [_edge_json(edge) for edge in graph.edges]
     return said
@@ -147,7 +147,8 @@ def _edge_json(edge: Edge) -> dict[str, JSON]:
     return said if edge.when is None else {**said, "when": edge.when}
 
 
-def _in_order(graph: Graph) -> list[str]:
+def in_order(graph: Graph) -> list[str]:
+    """Return the names of the nodes in the order in which they are reached, others last."""
     order: dict[str, None] = {}
     waiting = [graph.start]
     while waiting:

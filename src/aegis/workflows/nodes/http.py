@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 import anyio
 
-from aegis.errors import InvalidInput, Unavailable
+from aegis.errors import AegisError, InvalidInput, Unavailable
 from aegis.workflows.models import Problem
 from aegis.workflows.nodes.base import TryLater
 from aegis.workflows.nodes.kind import Kind
@@ -112,6 +112,11 @@ class Http(Kind):
         try:
             with anyio.fail_after(params["timeout_s"]):
                 return secrets.mask(await _send(step, params, secrets))
+        except AegisError as error:
+            # The answer that it quotes may repeat what it was sent.
+            error.message = secrets.mask(error.message)
+            error.args = (error.message,)
+            raise
         except TimeoutError:
             raise Unavailable(
                 f"{_host(params['url'])} did not answer within {params['timeout_s']:g} s.",
@@ -156,9 +161,9 @@ async def _send(step: Step, params: Mapping[str, Any], secrets: Secrets) -> JSON
 
 
 def _headers(step: Step, params: Mapping[str, Any]) -> dict[str, str]:
-    headers = {str(name): _text(value) for name, value in params["headers"].items()}
-    for field, message in _header_troubles(headers):
+    for field, message in _header_troubles(params["headers"], written=False):
         raise InvalidInput(f"Parameter {field}: {message}.", code="workflow_parameter")
+    headers = {name: _text(value) for name, value in params["headers"].items()}
     key_header: str = params["idempotency_header"]
     if params["method"] not in _SAFE and key_header:
         names = {name.lower() for name in headers}
@@ -274,7 +279,8 @@ def _url_troubles(url: JSON) -> list[tuple[str, str]]:
     return []
 
 
-def _header_troubles(headers: JSON) -> list[tuple[str, str]]:
+def _header_troubles(headers: JSON, *, written: bool = True) -> list[tuple[str, str]]:
+    """Return what is wrong; of headers as `written`, also a credential that would be stored."""
     if not isinstance(headers, dict):
         return []
     troubles: list[tuple[str, str]] = []
@@ -285,8 +291,10 @@ def _header_troubles(headers: JSON) -> list[tuple[str, str]]:
             troubles.append((f"headers.{name}", "is set by the client; leave it out"))
         elif not isinstance(value, (str, int, float)) or not str(value).isprintable():
             troubles.append((f"headers.{name}", "is no text on one line"))
-        elif name.lower() in ("authorization", "cookie", "proxy-authorization") and not (
-            names_in(str(value)) or has_template(value)
+        elif (
+            written
+            and name.lower() in ("authorization", "cookie", "proxy-authorization")
+            and not (names_in(str(value)) or has_template(value))
         ):
             troubles.append(
                 (f"headers.{name}", "would store a credential; write ${secret:NAME} instead")
