@@ -119,6 +119,13 @@ class Settings:
         "`10.1.0.0/16,wiki.example.com`.",
         default=None,
     )
+    workflows_step_timeout_s: float = _setting(
+        "Seconds that one attempt at a workflow's node may take when the node says nothing.",
+        default=600.0,
+    )
+    workflows_keep_days: int = _setting(
+        "Days that steps of ended executions are kept, 1 to 3650; the executions stay.", default=30
+    )
     workflows_sql_url: str | None = _setting(
         "PostgreSQL that SQL nodes of workflows read, with a role that may only read what "
         "workflows may see (`aegis workflow reader` makes one); without it they do not run.",

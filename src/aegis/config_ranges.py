@@ -21,7 +21,7 @@ def check_ranges(settings: Any) -> None:
         )
     for name in (
         *("pool_max_idle_s", "pool_timeout_s", "connect_timeout_s"),
-        *("embedding_timeout_s", "llm_timeout_s", "keys_timeout_s"),
+        *("embedding_timeout_s", "llm_timeout_s", "keys_timeout_s", "workflows_step_timeout_s"),
     ):
         value = getattr(settings, name)
         if not 0 < value < float("inf"):
@@ -86,7 +86,11 @@ def _check_outbound(settings: Any) -> None:
 
 
 def _check_usage(settings: Any) -> None:
-    for name, least, most in (("usage_keep_months", 3, 1_200), ("usage_months_ahead", 1, 60)):
+    for name, least, most in (
+        ("usage_keep_months", 3, 1_200),
+        ("usage_months_ahead", 1, 60),
+        ("workflows_keep_days", 1, 3_650),
+    ):
         value = getattr(settings, name)
         if not least <= value <= most:
             raise ConfigError(f"{ENV_PREFIX}{name.upper()} is {value}; use {least} to {most}.")

@@ -25,6 +25,7 @@ _FUNCTIONS: Final[dict[str, str]] = {
     "memory.sweep": "* * * * *",
     "metrics.keep": "* * * * *",
     "usage.keep": "10 * * * *",
+    "workflows.prune": "25 * * * *",
 }
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from aegis.metrics.service import Metrics
     from aegis.sessions.service import Sessions
     from aegis.usage import Usage
+    from aegis.workflows.service import Workflows
 
 __all__ = ["BUILTIN", "GROUP", "Client", "Function", "Functions", "current_job"]
 
@@ -45,6 +46,7 @@ BUILTIN: Final[dict[str, str]] = {
     "memory.sweep": "aegis.worker.upkeep:sweep_memory",
     "metrics.keep": "aegis.worker.upkeep:keep_metrics",
     "usage.keep": "aegis.worker.upkeep:keep_usage",
+    "workflows.prune": "aegis.worker.upkeep:prune_workflows",
 }
 
 
@@ -67,6 +69,8 @@ class Client(Protocol):
     def billing(self) -> Billing: ...
     @property
     def metrics(self) -> Metrics: ...
+    @property
+    def workflows(self) -> Workflows: ...
 
 
 if TYPE_CHECKING:

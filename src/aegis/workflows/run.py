@@ -327,8 +327,13 @@ class Run:
         tasks = [self._attempts.pop(branch).task for branch in branches]
         for task in tasks:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=_CANCEL_S)
+        if not tasks:
+            return
+        done, _ = await asyncio.wait(tasks, timeout=_CANCEL_S)
+        for task in done:
+            if not task.cancelled():
+                # What a step had to say on its way out is nobody's concern any more.
+                task.exception()
 
 
 def _input(held: Held) -> dict[str, JSON]:

@@ -17,4 +17,5 @@ __all__ = ["kind_of"]
 
 def kind_of(parts: Parts) -> WorkflowsKind:
     """Return the work of executions, whose steps may use the parts of a client."""
-    return WorkflowsKind(Engine(parts, get_type, Cel()))
+    timeout_s = parts.settings.workflows_step_timeout_s
+    return WorkflowsKind(Engine(parts, get_type, Cel(), step_timeout_s=timeout_s))
