@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from aegis.config import Settings
     from aegis.db import Database
-    from aegis.workflows.nodes.base import Runs, Step
+    from aegis.workflows.nodes.contract import Runs, Step
 
 __all__ = ["add_arguments", "run"]
 

@@ -106,9 +106,13 @@ class Aegis:
 
         return Workers(self.db)
 
-    @functools.cached_property
+    @property
     def workflows(self) -> Workflows:
         """Durable work that is data: its definitions and executions."""
+        return self._workflows
+
+    @functools.cached_property
+    def _workflows(self) -> Workflows:
         from aegis.workflows.service import Workflows
 
         return Workflows(self.db, namespace=self.settings.namespace)

@@ -26,7 +26,7 @@ from tests.workflows.conftest import Doing, TestParts
 
 if TYPE_CHECKING:
     from aegis.config import Settings
-    from aegis.workflows.nodes.base import Step
+    from aegis.workflows.nodes.contract import Step
 
 
 async def open_database(dsn: str, settings: Settings) -> Database:

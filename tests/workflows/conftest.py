@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from aegis.config import Settings
     from aegis.db import Database
     from aegis.workflows.execution import Execution
-    from aegis.workflows.nodes.base import NodeType, Runs, Step
+    from aegis.workflows.nodes.contract import NodeType, Runs, Step
 
 
 @dataclass

@@ -11,7 +11,7 @@ from aegis.errors import Conflict, InvalidInput, LimitExceeded, NotFound, Unavai
 from tests.workflows.conftest import Bench, chain
 
 if TYPE_CHECKING:
-    from aegis.workflows.nodes.base import Step
+    from aegis.workflows.nodes.contract import Step
 
 FAST = {"retry": {"attempts": 3, "first_s": 0.01}}
 

@@ -15,7 +15,7 @@ from tests.workflows.conftest import Bench, chain
 
 if TYPE_CHECKING:
     from aegis.workflows.execution import StepRecord
-    from aegis.workflows.nodes.base import Step
+    from aegis.workflows.nodes.contract import Step
 
 ONCE = {"retry": {"attempts": 1}}
 SIGNAL = {"params": {"name": "go"}}

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 from aegis.cli.command import Argument, Option
+from aegis.cli.following import end, follow, place, short, working_here
 from aegis.cli.options import AsJson, Limit, Yes
 from aegis.cli.running import confirm, json_object, with_client
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import Sequence
 
     from aegis.client import Aegis
     from aegis.workflows.execution import Execution
@@ -36,7 +36,6 @@ Set = Annotated[
     list[str] | None,
     Option("--set", help="One value of the input, `name=value`; JSON or text. May be repeated."),
 ]
-_COLOURS = {"completed": "green", "failed": "red", "interrupted": "yellow"}
 
 
 def run(
@@ -65,8 +64,8 @@ def run(
         )
         if not wait:
             return started
-        async with _working(client):
-            return await _follow(client, started.id, after=0, as_json=as_json)
+        async with working_here(client):
+            return await follow(client, started.id, after=0, as_json=as_json)
 
     found = with_client(work)
     if not wait:
@@ -75,7 +74,7 @@ def run(
             return
         line(found.id)
         return
-    _end(found)
+    end(found)
 
 
 def executions(
@@ -148,9 +147,9 @@ def status(id: Id, as_json: AsJson = False) -> None:
         ]
     )
     for step in found["waiting"]:
-        line(f"waits at {_place(step)}: {_short(step['input'])}")
+        line(f"waits at {place(step)}: {short(step['input'])}")
     if item["status"] == "completed":
-        line(f"output: {_short(found['output'], 2_000)}")
+        line(f"output: {short(found['output'], 2_000)}")
 
 
 def watch(
@@ -161,9 +160,9 @@ def watch(
     """Follow an execution to its end, a line a step; with --json a document a line."""
 
     async def work(client: Aegis) -> Execution:
-        return await _follow(client, id, after=after, as_json=as_json)
+        return await follow(client, id, after=after, as_json=as_json)
 
-    _end(with_client(work))
+    end(with_client(work))
 
 
 def history(
@@ -188,11 +187,11 @@ def history(
         [
             [
                 str(item["seq"]),
-                _place(item),
+                place(item),
                 str(item["attempt"]),
                 item["status"],
                 when(item["finished_at"]),
-                item["error"] or _short(item["output"]),
+                item["error"] or short(item["output"]),
             ]
             for item in items
         ],
@@ -307,62 +306,6 @@ def fork(
     line(with_client(work).id)
 
 
-@asynccontextmanager
-async def _working(client: Aegis) -> AsyncGenerator[None]:
-    """Run executions in this process for the length of a block, where no worker lives."""
-    import asyncio
-
-    if await client.workers.list():
-        yield
-        return
-    from aegis.cli.render import note
-    from aegis.worker.kinds import kinds_of
-    from aegis.worker.loop import Worker
-
-    note("No worker lives; it is run here.")
-    kinds = [k for k in kinds_of(client, client.functions) if k.name == "workflows"]
-    worker = Worker(client.db, kinds, grace_s=client.settings.worker_grace_s)
-    task = asyncio.create_task(worker.run())
-    try:
-        yield
-    finally:
-        worker.stop()
-        await task
-
-
-async def _follow(client: Aegis, id: str, *, after: int, as_json: bool) -> Execution:
-    """Show each change until the execution ends, and return it."""
-    import json
-
-    from aegis.cli.render import line, note, style
-    from aegis.wire.plain import plain
-
-    said = ""
-    async for change in client.workflows.watch(id, after=after):
-        if as_json:
-            line(json.dumps(plain(change), ensure_ascii=False))
-            continue
-        for step in plain(change.steps):
-            text = step["error"] or (_short(step["input"]) if step["status"] == "waiting" else "")
-            colour = style(step["status"], _COLOURS.get(step["status"], "dim"))
-            line(f"{step['seq']:>4}  {_place(step)}  {colour}  {text}".rstrip())
-        found = change.execution
-        if found.reason == "waiting" and said != f"{found.current_node}":
-            said = f"{found.current_node}"
-            note(f"It waits at {said}.")
-    return (await client.workflows.execution(id)).execution
-
-
-def _end(found: Execution) -> None:
-    import click
-
-    from aegis.cli.render import note
-
-    note(f"{found.id} is {found.status}" + (f": {found.error}" if found.error else "."))
-    if found.status == "failed":
-        raise click.exceptions.Exit(1)
-
-
 def _say(found: Execution) -> None:
     from aegis.cli.render import note
 
@@ -391,15 +334,3 @@ def _input(text: str | None, values: Sequence[str] | None) -> dict[str, Any]:
 def _status(item: dict[str, Any]) -> str:
     status = str(item["status"])
     return f"{status} ({item['reason']})" if item["reason"] else status
-
-
-def _place(step: dict[str, Any]) -> str:
-    return f"{step['branch']}/{step['node']}" if step["branch"] else str(step["node"])
-
-
-def _short(value: Any, most: int = 200) -> str:
-    import json
-
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    flat = " ".join(text.split())
-    return flat if len(flat) <= most else flat[: most - 1] + "…"

@@ -26,10 +26,15 @@ MaybeInput = Annotated[
 
 def workflow_tools(workflows: Workflows) -> list[Tool]:
     """Return the tools that define, start and follow `workflows`."""
-    return [*_definition_tools(workflows), *_execution_tools(workflows), *_acts(workflows)]
+    return [
+        *_reading_tools(workflows),
+        _save_tool(workflows),
+        *_execution_tools(workflows),
+        *_acts(workflows),
+    ]
 
 
-def _definition_tools(workflows: Workflows) -> list[Tool]:
+def _reading_tools(workflows: Workflows) -> list[Tool]:
     async def workflow_list() -> CallToolResult:
         """List the workflows there are, with what each is for and the input it wants."""
         with told():
@@ -71,6 +76,14 @@ def _definition_tools(workflows: Workflows) -> list[Tool]:
         with told():
             return answer({"items": items})
 
+    return [
+        make_tool(workflow_list, READS, "List workflows"),
+        make_tool(workflow_show, READS, "Show a workflow"),
+        make_tool(workflow_types, READS, "Types of nodes"),
+    ]
+
+
+def _save_tool(workflows: Workflows) -> Tool:
     async def workflow_save(
         graph: Annotated[
             dict[str, Any],
@@ -89,12 +102,7 @@ def _definition_tools(workflows: Workflows) -> list[Tool]:
             saved, new = await workflows.save(graph)
             return answer({"name": saved.name, "version": saved.version, "new": new})
 
-    return [
-        make_tool(workflow_list, READS, "List workflows"),
-        make_tool(workflow_show, READS, "Show a workflow"),
-        make_tool(workflow_types, READS, "Types of nodes"),
-        make_tool(workflow_save, ADDS, "Save a workflow"),
-    ]
+    return make_tool(workflow_save, ADDS, "Save a workflow")
 
 
 def _execution_tools(workflows: Workflows) -> list[Tool]:

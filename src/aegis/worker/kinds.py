@@ -11,7 +11,7 @@ from aegis.workflows import running as workflows
 if TYPE_CHECKING:
     from aegis.db.lease import Kind
     from aegis.worker.functions import Client, Functions
-    from aegis.workflows.nodes.base import Parts
+    from aegis.workflows.nodes.contract import Parts
 
 __all__ = ["kinds_of"]
 

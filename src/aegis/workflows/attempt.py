@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aegis.errors import AegisError, Unavailable
 from aegis.workflows.advance import step_key
-from aegis.workflows.nodes.base import Step
+from aegis.workflows.nodes.contract import Step
 from aegis.workflows.store import writes
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from aegis.workflows.engine import Engine
     from aegis.workflows.flow import Flow, Place
     from aegis.workflows.models import JSON
-    from aegis.workflows.nodes.base import NodeType
+    from aegis.workflows.nodes.contract import NodeType
     from aegis.workflows.store.writes import Write
 
 __all__ = ["RECORDED", "Attempt", "Lost", "Unsure", "perform"]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from aegis.workflows.models import Graph, Node
-    from aegis.workflows.nodes.base import NodeType
+    from aegis.workflows.nodes.contract import NodeType
 
 __all__ = ["check_graph"]
 

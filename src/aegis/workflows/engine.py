@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from aegis.workflows.advance import Child
     from aegis.workflows.models import Graph
-    from aegis.workflows.nodes.base import NodeType, Parts
+    from aegis.workflows.nodes.contract import NodeType, Parts
     from aegis.workflows.outcomes import Language
     from aegis.workflows.store.claims import Held
     from aegis.workflows.store.writes import NewExecution, Write, Written

@@ -41,6 +41,8 @@ __all__ = [
 
 #: What an expression may name; `now` is the time of evaluation.
 VARIABLES: Final = frozenset({"input", "nodes", "item", "index", "execution", "error", "now"})
+#: What the library raises for an expression that is wrong.
+_RAISED: Final = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 #: Levels of a result.
 _MOST_DEPTH = 50
 #: Values of a result; 16 characters of text count as one.
@@ -94,7 +96,7 @@ def evaluate(source: str, scope: Mapping[str, JSON]) -> JSON:
     refuse_cost(source, shape, given)
     try:
         value = program.execute(given)
-    except Exception as error:  # noqa: BLE001 (the library raises what Python has, of any kind)
+    except _RAISED as error:
         raise wrong(source, _reason(error)) from None
     return _Plain(source).value(value)
 
@@ -114,7 +116,7 @@ def _read(source: str) -> tuple[Shape, cel.Program]:
     shape = read_shape(source)
     try:
         return shape, cel.compile(source)
-    except Exception as error:  # noqa: BLE001 (the library's parser raises several kinds)
+    except _RAISED as error:
         raise wrong(source, _reason(error)) from None
 
 

@@ -13,7 +13,7 @@ from aegis.errors import AegisError, InvalidInput
 from aegis.workflows.control import CONTROL, DECISION
 from aegis.workflows.execution import StepRecord
 from aegis.workflows.models import CONTINUE, FAIL
-from aegis.workflows.nodes.base import retryable
+from aegis.workflows.nodes.contract import retryable
 from aegis.workflows.payload import shorten
 
 if TYPE_CHECKING:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from typing import TYPE_CHECKING, Any, Final
-
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from typing import TYPE_CHECKING, Final
 
 from aegis.errors import InvalidInput
 from aegis.workflows.store import roles as store
@@ -46,8 +44,4 @@ async def make_reader(db: Database, *, role: str, tables: Sequence[str] = ()) ->
         await store.make_role(conn, role, password)
         await store.revoke_all(conn, role)
         await store.grant_read(conn, role, [name for name in wanted if name in known])
-        parts: dict[str, Any] = dict(conninfo_to_dict(conn.info.dsn))
-        parts |= {"user": role, "password": password, "dbname": conn.info.dbname}
-        parts |= {"host": conn.info.host, "port": conn.info.port}
-    parts.pop("options", None)
-    return make_conninfo("", **{name: value for name, value in parts.items() if value})
+        return store.address_of(conn, role, password)

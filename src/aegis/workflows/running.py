@@ -10,7 +10,7 @@ from aegis.workflows.nodes.registry import get_type
 from aegis.workflows.work import WorkflowsKind
 
 if TYPE_CHECKING:
-    from aegis.workflows.nodes.base import Parts
+    from aegis.workflows.nodes.contract import Parts
 
 __all__ = ["kind_of"]
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from aegis.config import load_settings
-from aegis.workflows.nodes.base import Step
+from aegis.workflows.nodes.contract import Step
 
 if TYPE_CHECKING:
-    from aegis.workflows.nodes.base import Parts
+    from aegis.workflows.nodes.contract import Parts
 
 
 @dataclass

@@ -9,7 +9,7 @@ import pytest
 
 from aegis.config import load_settings
 from aegis.errors import AegisError, ConfigError, InvalidInput, PermissionDenied, Unavailable
-from aegis.workflows.nodes.base import TryLater, retryable
+from aegis.workflows.nodes.contract import TryLater, retryable
 from aegis.workflows.nodes.http import Http
 from tests.workflows.nodes.site import Answer, WebSite, serving_site
 from tests.workflows.nodes.steps import a_step

@@ -22,7 +22,7 @@ from aegis.errors import (
 from aegis.memory import Memory
 from aegis.workflows import task
 from aegis.workflows.nodes import registry
-from aegis.workflows.nodes.base import Step, TryLater, retryable
+from aegis.workflows.nodes.contract import Step, TryLater, retryable
 from aegis.workflows.nodes.registry import get_type, node_types
 from aegis.workflows.reader import make_reader
 from tests.workflows.nodes.site import Answer, WebSite, serving_site
@@ -225,10 +225,9 @@ async def test_sql_that_would_do_more_than_read_is_refused(
 
 
 async def test_sql_stops_in_time_and_sends_no_rows_beyond_the_limit(reading: Settings) -> None:
-    with pytest.raises(AegisError, match=r"time|cancel") as caught:
+    with pytest.raises(Unavailable, match="timeout_s"):
         await run("sql", reading, statement="SELECT pg_sleep(60)", timeout_s=0.2)
-    assert caught.value.code != "workflow_sql"
-    many = "SELECT repeat('x', 1000) AS x FROM generate_series(1, 100000000)"
+    many = "SELECT repeat('x', 1000) FROM pg_class a, pg_class b, pg_class c"
     found = await run("sql", reading, statement=many, limit=3, timeout_s=60)
     assert len(found["rows"]) == 3
 

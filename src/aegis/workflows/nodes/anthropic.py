@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import anyio
 
 from aegis.errors import ConfigError, Unavailable
-from aegis.workflows.nodes.base import TryLater
+from aegis.workflows.nodes.contract import TryLater
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

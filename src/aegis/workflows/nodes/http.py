@@ -14,7 +14,7 @@ import anyio
 
 from aegis.errors import AegisError, InvalidInput, Unavailable
 from aegis.workflows.models import Problem
-from aegis.workflows.nodes.base import TryLater
+from aegis.workflows.nodes.contract import TryLater
 from aegis.workflows.nodes.kind import Kind
 from aegis.workflows.nodes.params import Param
 from aegis.workflows.nodes.secrets import Secrets, names_in
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import httpx2
 
     from aegis.workflows.models import JSON
-    from aegis.workflows.nodes.base import Step
+    from aegis.workflows.nodes.contract import Step
 
 __all__ = ["Http"]
 

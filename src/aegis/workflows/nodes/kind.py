@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from aegis.workflows.models import JSON, Problem
-    from aegis.workflows.nodes.base import Runs, Step
+    from aegis.workflows.nodes.contract import Runs, Step
 
 __all__ = ["Control", "Kind"]
 

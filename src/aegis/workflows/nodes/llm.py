@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from aegis.config import Settings
     from aegis.workflows.models import JSON
     from aegis.workflows.nodes.anthropic import AnthropicModel
-    from aegis.workflows.nodes.base import Step
+    from aegis.workflows.nodes.contract import Step
 
 __all__ = ["Llm"]
 

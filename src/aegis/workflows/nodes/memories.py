@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aegis.workflows.models import JSON
-    from aegis.workflows.nodes.base import Runs, Step
+    from aegis.workflows.nodes.contract import Runs, Step
 
 __all__ = ["MemoryRecall", "MemoryRecord"]
 

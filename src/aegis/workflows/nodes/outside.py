@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from aegis.workflows.models import JSON
-    from aegis.workflows.nodes.base import Step
+    from aegis.workflows.nodes.contract import Step
 
 __all__ = ["PageCheck", "Research"]
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from aegis.errors import InvalidInput, NotFound
-from aegis.workflows.nodes.base import NodeType
+from aegis.errors import AegisError, InvalidInput, NotFound
+from aegis.workflows.nodes.contract import NodeType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 __all__ = ["ENTRY_POINTS", "failures", "find_type", "get_type", "node_types", "register_type"]
 
 ENTRY_POINTS: Final = "aegis.nodes"
+#: What loading another package may raise.
+_RAISED: Final = (
+    *(AegisError, ArithmeticError, AssertionError, AttributeError, ImportError, LookupError),
+    *(NameError, OSError, RuntimeError, SyntaxError, TypeError, ValueError),
+)
 
 _added: dict[str, NodeType] = {}
 
@@ -85,7 +90,7 @@ def _found() -> tuple[dict[str, NodeType], dict[str, str]]:
         try:
             loaded: Any = entry.load()
             kind = loaded() if isinstance(loaded, type) else loaded
-        except Exception as error:  # noqa: BLE001 (another package's code may raise anything)
+        except _RAISED as error:
             troubles[entry.name] = f"{type(error).__name__}: {error}"
             continue
         if not _is_type(kind):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from aegis.config import Settings
     from aegis.db import Connection
     from aegis.workflows.models import JSON
-    from aegis.workflows.nodes.base import Runs, Step
+    from aegis.workflows.nodes.contract import Runs, Step
 
 __all__ = ["SqlRead", "SqlWrite"]
 

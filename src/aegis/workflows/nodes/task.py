@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from aegis.workflows.models import JSON
-    from aegis.workflows.nodes.base import Step
+    from aegis.workflows.nodes.contract import Step
 
 __all__ = ["ENTRY_POINTS", "Task", "find_task", "task"]
 

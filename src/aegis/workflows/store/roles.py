@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from aegis.db import execute, fetch_value
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from aegis.db import Connection
 
-__all__ = ["grant_read", "list_tables", "make_role", "revoke_all"]
+__all__ = ["address_of", "grant_read", "list_tables", "make_role", "revoke_all"]
 
 
 async def list_tables(conn: Connection) -> set[str]:
@@ -83,3 +84,12 @@ async def grant_read(conn: Connection, role: str, tables: Sequence[str]) -> None
                 sql.Identifier(schema, table), sql.Identifier(role)
             ),
         )
+
+
+def address_of(conn: Connection, role: str, password: str) -> str:
+    """Return the address of the same database for another role."""
+    parts: dict[str, Any] = dict(conninfo_to_dict(conn.info.dsn))
+    parts |= {"user": role, "password": password, "dbname": conn.info.dbname}
+    parts |= {"host": conn.info.host, "port": conn.info.port}
+    parts.pop("options", None)
+    return make_conninfo("", **{name: value for name, value in parts.items() if value})

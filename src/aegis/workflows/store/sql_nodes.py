@@ -16,7 +16,7 @@ from psycopg.types.json import Jsonb
 from aegis.db import execute, fetch_value
 from aegis.db.database import connection_arguments
 from aegis.db.translate import translated
-from aegis.errors import InvalidInput
+from aegis.errors import InvalidInput, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Mapping
@@ -73,7 +73,7 @@ async def read(
     Raises:
         InvalidInput: the statement is wrong (`workflow_sql`).
     """
-    with _refused():
+    with translated(), _refused():
         async with conn.transaction():
             await execute(conn, "SET TRANSACTION READ ONLY")
             await _limit_time(conn, timeout_ms)
@@ -123,7 +123,7 @@ def _bound(values: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def _refused() -> Generator[None]:
-    """Make an error in the statement its writer's; outages stay what they are."""
+    """Make an error in the statement its writer's; time-outs and outages stay what they are."""
     try:
         yield
     except KeyError as error:
@@ -131,9 +131,14 @@ def _refused() -> Generator[None]:
             f"The statement names the value {error.args[0]!r}, which is not given.",
             code="workflow_sql",
         ) from None
-    except (psycopg.ProgrammingError, psycopg.DataError, psycopg.IntegrityError) as error:
-        raise _wrong(error) from None
-    except psycopg.errors.ReadOnlySqlTransaction as error:
+    except psycopg.errors.QueryCanceled:
+        raise Unavailable(
+            "The statement took longer than timeout_s; ask for less, or allow more.",
+            code="workflow_sql_slow",
+        ) from None
+    except psycopg.OperationalError:
+        raise
+    except psycopg.Error as error:
         raise _wrong(error) from None
 
 
