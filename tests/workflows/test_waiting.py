@@ -14,7 +14,7 @@ from aegis.workflows.work import WorkflowsKind
 from tests.workflows.conftest import Bench, chain
 
 if TYPE_CHECKING:
-    from aegis.workflows.execution import StepRecord
+    from aegis.workflows.execution import Execution, StepRecord
     from aegis.workflows.nodes.base import Step
 
 ONCE = {"retry": {"attempts": 1}}
@@ -23,6 +23,15 @@ SIGNAL = {"params": {"name": "go"}}
 
 def told(steps: list[StepRecord]) -> list[tuple[str, int, str]]:
     return [(s.node, s.attempt, s.status) for s in steps]
+
+
+async def released(bench: Bench, id: str) -> Execution:
+    """Return an execution once no worker holds it."""
+    async with asyncio.timeout(20):
+        async for change in bench.workflows.watch(id):
+            if change.execution.lease_owner is None:
+                return change.execution
+    raise AssertionError("it ended")
 
 
 async def test_a_signal_ends_a_wait_that_holds_no_worker(bench: Bench) -> None:
@@ -196,12 +205,8 @@ async def test_pausing_lets_the_step_end_and_begins_no_other_until_resumed(bench
         paused = await bench.workflows.pause(started.id)
         assert (paused.status, paused.reason) == ("interrupted", "paused")
         release.set()
-        async with asyncio.timeout(20):
-            async for change in bench.workflows.watch(started.id):
-                if change.execution.lease_owner is None:
-                    break
-        assert change.execution.status == "interrupted"
-        assert change.execution.current_node == "b"
+        let_go = await released(bench, started.id)
+        assert (let_go.status, let_go.current_node) == ("interrupted", "b")
         assert bench.ran == ["a"]
         await bench.workflows.resume(started.id, {"x": 2})
         ended = await bench.until(started.id)
@@ -454,8 +459,9 @@ async def test_an_execution_that_loses_worker_after_worker_is_given_up(bench: Be
     await bench.save("w", chain(("a", "echo")))
     started = await bench.workflows.start("w")
     kind = WorkflowsKind(bench.engine)
-    for _ in range(21):
-        (claim,) = await kind.claim("x", limit=1, lease_s=0.0)
+    for _ in range(20):
+        assert len(await kind.claim("x", limit=1, lease_s=0.0)) == 1
+    (claim,) = await kind.claim("x", limit=1, lease_s=0.0)
     await kind.run(claim)
     found = (await bench.workflows.execution(started.id)).execution
     assert (found.status, found.reason) == ("failed", "crashed")
