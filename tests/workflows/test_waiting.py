@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aegis.db.lease import Claim
-from aegis.errors import Conflict, InvalidInput, NotFound
+from aegis.errors import Conflict, InvalidInput, LimitExceeded, NotFound
 from aegis.workflows.work import WorkflowsKind
 from tests.workflows.conftest import Bench, chain
 
@@ -63,6 +63,19 @@ async def test_a_signal_may_come_before_the_wait_and_is_taken_once(bench: Bench)
         await bench.workflows.signal(started.id, "go", 2)
         await bench.until(started.id)
     assert (await bench.workflows.execution(started.id)).context["nodes"] == {"one": 1, "two": 2}
+
+
+async def test_signals_that_nobody_takes_have_a_limit(bench: Bench) -> None:
+    await bench.save("w", chain(("wait", "signal", SIGNAL)))
+    started = await bench.workflows.start("w")
+    async with bench.db.transaction() as conn:
+        await conn.execute(
+            "INSERT INTO workflow_signals (execution_id, name) "
+            "SELECT %s, 'noise' FROM generate_series(1, 1000)",
+            [started.id],
+        )
+    with pytest.raises(LimitExceeded, match="1,000 signals wait"):
+        await bench.workflows.signal(started.id, "go")
 
 
 async def test_a_signal_that_comes_while_a_branch_runs_is_taken_at_once(bench: Bench) -> None:
