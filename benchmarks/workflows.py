@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["add_arguments", "run"]
 
 _STEPS = 10
+#: Processor time of this process a step in the latest run, the server's apart.
+_cpu: dict[str, float] = {}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,6 +100,9 @@ async def _measure(args: argparse.Namespace) -> Outcome:
         figures["steps_per_s"] = median(ours)
         figures["dbos_steps_per_s"] = median(theirs)
         figures["vs_dbos_ratio"] = median(ours) / median(theirs)
+        figures["cpu_us_per_step"] = _cpu["ours"]
+        figures["dbos_cpu_us_per_step"] = _cpu["dbos"]
+        figures["commit_p50_ms"] = await _commit(db)
         for at_once in (1, 8):
             noop = _Noop()
             await _run(db, 20 * at_once, at_once, noop)
@@ -139,15 +144,28 @@ async def _run(db: Database, count: int, at_once: int, noop: _Noop | None = None
     workflows = Workflows(db)
     worker = Worker(db, [kind], concurrency=at_once, grace_s=0.0)
     task = asyncio.create_task(worker.run())
-    before = time.perf_counter()
+    used, before = time.process_time(), time.perf_counter()
     started = await asyncio.gather(*(workflows.start("ten", {"n": n}) for n in range(count)))
     ids = [one.id for one in started]
-    while await _open(db, ids):
+    while await _open(db, ids):  # noqa: ASYNC110
         await asyncio.sleep(0.02)
     taken = time.perf_counter() - before
+    _cpu["ours"] = 1e6 * (time.process_time() - used) / (count * _STEPS)
     worker.stop()
     await task
     return count * _STEPS / taken
+
+
+async def _commit(db: Database) -> float:
+    """Return the median milliseconds of one row committed: the floor of a step."""
+    taken: list[float] = []
+    async with db.connection() as conn:
+        await conn.execute("CREATE TABLE floor (n integer)")
+        for _ in range(200):
+            before = time.perf_counter()
+            await conn.execute("INSERT INTO floor VALUES (1)")
+            taken.append(time.perf_counter() - before)
+    return 1_000 * median(taken)
 
 
 async def _open(db: Database, ids: list[str]) -> int:
@@ -220,8 +238,9 @@ class _Peer:
             async with room:
                 await self._ten(n)
 
-        before = time.perf_counter()
+        used, before = time.process_time(), time.perf_counter()
         await asyncio.gather(*(one(n) for n in range(count)))
+        _cpu["dbos"] = 1e6 * (time.process_time() - used) / (count * _STEPS)
         return count * _STEPS / (time.perf_counter() - before)
 
 

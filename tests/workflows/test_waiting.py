@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aegis.db.lease import Claim
-from aegis.errors import Conflict, InvalidInput, NotFound
+from aegis.errors import Conflict, InvalidInput, LimitExceeded, NotFound
 from aegis.workflows.work import WorkflowsKind
 from tests.workflows.conftest import Bench, chain
 
 if TYPE_CHECKING:
-    from aegis.workflows.execution import StepRecord
+    from aegis.workflows.execution import Execution, StepRecord
     from aegis.workflows.nodes.contract import Step
 
 ONCE = {"retry": {"attempts": 1}}
@@ -23,6 +23,15 @@ SIGNAL = {"params": {"name": "go"}}
 
 def told(steps: list[StepRecord]) -> list[tuple[str, int, str]]:
     return [(s.node, s.attempt, s.status) for s in steps]
+
+
+async def released(bench: Bench, id: str) -> Execution:
+    """Return an execution once no worker holds it."""
+    async with asyncio.timeout(20):
+        async for change in bench.workflows.watch(id):
+            if change.execution.lease_owner is None:
+                return change.execution
+    raise AssertionError("it ended")
 
 
 async def test_a_signal_ends_a_wait_that_holds_no_worker(bench: Bench) -> None:
@@ -54,6 +63,19 @@ async def test_a_signal_may_come_before_the_wait_and_is_taken_once(bench: Bench)
         await bench.workflows.signal(started.id, "go", 2)
         await bench.until(started.id)
     assert (await bench.workflows.execution(started.id)).context["nodes"] == {"one": 1, "two": 2}
+
+
+async def test_signals_that_nobody_takes_have_a_limit(bench: Bench) -> None:
+    await bench.save("w", chain(("wait", "signal", SIGNAL)))
+    started = await bench.workflows.start("w")
+    async with bench.db.transaction() as conn:
+        await conn.execute(
+            "INSERT INTO workflow_signals (execution_id, name) "
+            "SELECT %s, 'noise' FROM generate_series(1, 1000)",
+            [started.id],
+        )
+    with pytest.raises(LimitExceeded, match="1,000 signals wait"):
+        await bench.workflows.signal(started.id, "go")
 
 
 async def test_a_signal_that_comes_while_a_branch_runs_is_taken_at_once(bench: Bench) -> None:
@@ -196,12 +218,8 @@ async def test_pausing_lets_the_step_end_and_begins_no_other_until_resumed(bench
         paused = await bench.workflows.pause(started.id)
         assert (paused.status, paused.reason) == ("interrupted", "paused")
         release.set()
-        async with asyncio.timeout(20):
-            async for change in bench.workflows.watch(started.id):
-                if change.execution.lease_owner is None:
-                    break
-        assert change.execution.status == "interrupted"
-        assert change.execution.current_node == "b"
+        let_go = await released(bench, started.id)
+        assert (let_go.status, let_go.current_node) == ("interrupted", "b")
         assert bench.ran == ["a"]
         await bench.workflows.resume(started.id, {"x": 2})
         ended = await bench.until(started.id)
@@ -454,8 +472,9 @@ async def test_an_execution_that_loses_worker_after_worker_is_given_up(bench: Be
     await bench.save("w", chain(("a", "echo")))
     started = await bench.workflows.start("w")
     kind = WorkflowsKind(bench.engine)
-    for _ in range(21):
-        (claim,) = await kind.claim("x", limit=1, lease_s=0.0)
+    for _ in range(20):
+        assert len(await kind.claim("x", limit=1, lease_s=0.0)) == 1
+    (claim,) = await kind.claim("x", limit=1, lease_s=0.0)
     await kind.run(claim)
     found = (await bench.workflows.execution(started.id)).execution
     assert (found.status, found.reason) == ("failed", "crashed")

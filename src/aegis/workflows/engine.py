@@ -20,6 +20,7 @@ from aegis.workflows.store import executions, writes
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from aegis.db import Connection
     from aegis.workflows.advance import Child
     from aegis.workflows.models import Graph
     from aegis.workflows.nodes.contract import NodeType, Parts
@@ -62,7 +63,7 @@ class Engine:
         self.extra: dict[str, Any] = dict(extra or {})
         self.rng = random.Random()  # noqa: S311
         self.told = Listener(self.db, "aegis_workflow_told")
-        self._batches: Batches[Write, Written | None] = Batches(self._write)
+        self._batches: Batches[Write, Written | None] = Batches(self.db, self._write)
         self._graphs: dict[tuple[str, int], Graph] = {}
         # Database steps hold a connection until their record is committed; writing, listening and
         # claiming need some, too.
@@ -119,23 +120,22 @@ class Engine:
             parent_id=held.id,
         )
 
-    async def _write(self, given: Sequence[Write]) -> Sequence[Written | None]:
+    async def _write(self, conn: Connection, given: Sequence[Write]) -> Sequence[Written | None]:
         children = [child for one in given for child in one.children]
         ended = [one.id for one in given if one.ends and one.parent_id is not None]
         failed = [one.id for one in given if one.status == "failed"]
-        if children or ended or failed:
-            async with self.db.transaction() as conn:
-                found = {one.id: one for one in await writes.write(conn, given)}
-                new = [c for c in children if c.parent_id in found]
-                if new:
-                    await writes.insert_executions(conn, new)
-                if told := [id for id in ended if id in found]:
-                    await writes.tell_parents(conn, told)
-                if lost := [id for id in failed if id in found]:
-                    await executions.cancel(
-                        conn, lost, error="What it was part of failed.", children_only=True
-                    )
-        else:
-            async with self.db.connection() as conn:
-                found = {one.id: one for one in await writes.write(conn, given)}
+        if not (children or ended or failed):
+            found = {one.id: one for one in await writes.write(conn, given)}
+            return [found.get(one.id) for one in given]
+        async with conn.transaction():
+            found = {one.id: one for one in await writes.write(conn, given)}
+            new = [c for c in children if c.parent_id in found]
+            if new:
+                await writes.insert_executions(conn, new)
+            if told := [id for id in ended if id in found]:
+                await writes.tell_parents(conn, told)
+            if lost := [id for id in failed if id in found]:
+                await executions.cancel(
+                    conn, lost, error="What it was part of failed.", children_only=True
+                )
         return [found.get(one.id) for one in given]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
-from aegis.errors import AegisError, Conflict, InvalidInput
+from aegis.errors import AegisError, Conflict, InvalidInput, LimitExceeded
 from aegis.workflows import check, mending, starting, watching
 from aegis.workflows.advance import approval_name
 from aegis.workflows.batches import Batches
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
     from datetime import datetime
 
-    from aegis.db import Database
+    from aegis.db import Connection, Database
     from aegis.workflows.execution import Change, Execution, Status, StepRecord
     from aegis.workflows.store.writes import NewExecution
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["Workflows"]
 
 _PRUNED_AT_ONCE: Final = 500
+#: Signals of one execution that no step has taken.
+_MOST_SIGNALS: Final = 1_000
 
 
 class Workflows(Definitions):
@@ -38,7 +40,7 @@ class Workflows(Definitions):
         super().__init__(db)
         self._namespace = namespace
         self._changes = Listener(db, "aegis_workflow_changes")
-        self._starts: Batches[starting.Asked, _Started] = Batches(self._start)
+        self._starts: Batches[starting.Asked, _Started] = Batches(db, self._start)
 
     async def start(
         self,
@@ -161,6 +163,7 @@ class Workflows(Definitions):
         Raises:
             NotFound: no such execution.
             Conflict: it has ended.
+            LimitExceeded: too many signals wait for it.
         """
         check.check_line(name, "name")
         if name.startswith(approval_name("")):
@@ -171,6 +174,11 @@ class Workflows(Definitions):
         async with self._db.transaction() as conn:
             found = await mending.get(conn, check.check_id(id), lock=True)
             _require_open(found)
+            if await steps.count_untaken(conn, found.id) >= _MOST_SIGNALS:
+                raise LimitExceeded(
+                    f"{_MOST_SIGNALS:,} signals wait for {found.id}; let it take some.",
+                    code="too_many_signals",
+                )
             return bool(
                 await steps.send_signal(conn, found.id, name=name, payload=payload, key=key)
             )
@@ -284,9 +292,9 @@ class Workflows(Definitions):
             if count < _PRUNED_AT_ONCE:
                 return pruned
 
-    async def _start(self, asked: Sequence[starting.Asked]) -> Sequence[_Started]:
+    async def _start(self, conn: Connection, asked: Sequence[starting.Asked]) -> Sequence[_Started]:
         """Start executions, those that come together in one transaction."""
-        async with self._db.transaction() as conn:
+        async with conn.transaction():
             new = await starting.prepare(conn, asked)
             fine = [one for one in new if not isinstance(one, AegisError)]
             await writes.insert_executions(conn, fine)

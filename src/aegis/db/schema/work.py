@@ -135,8 +135,9 @@ workflow_executions = Table(
         unique=True,
         postgresql_where=text("idempotency_key IS NOT NULL"),
     ),
+    Index("idx_workflow_executions_started_at", text("started_at DESC"), text("id DESC")),
     Index(
-        "idx_workflow_executions_started_at",
+        "idx_workflow_executions_namespace",
         "namespace",
         text("started_at DESC"),
         text("id DESC"),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EndedChild",
     "copy_steps",
+    "count_untaken",
     "insert_steps",
     "list_ended",
     "list_signals",
@@ -127,6 +128,20 @@ async def list_signals(conn: Connection, id: str) -> list[Signal]:
         WHERE execution_id = %(id)s
           AND taken_by IS NULL
         ORDER BY id
+        """,
+        {"id": id},
+    )
+
+
+async def count_untaken(conn: Connection, id: str) -> int:
+    """Return how many signals no step has taken."""
+    return await fetch_value(
+        conn,
+        """
+        SELECT count(*)
+        FROM workflow_signals
+        WHERE execution_id = %(id)s
+          AND taken_by IS NULL
         """,
         {"id": id},
     )

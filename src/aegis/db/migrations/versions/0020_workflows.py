@@ -77,8 +77,10 @@ TABLES = (
         ON workflow_executions (workflow_id, idempotency_key)
         WHERE idempotency_key IS NOT NULL
     """,
+    "CREATE INDEX idx_workflow_executions_started_at"
+    " ON workflow_executions (started_at DESC, id DESC)",
     """
-    CREATE INDEX idx_workflow_executions_started_at
+    CREATE INDEX idx_workflow_executions_namespace
         ON workflow_executions (namespace, started_at DESC, id DESC)
     """,
     """
@@ -264,7 +266,7 @@ def downgrade() -> None:
         op.execute(statement)
     for table in ("workflow_signals", "workflow_steps"):
         op.execute(f"DROP TABLE {table}")
-    op.execute("DROP INDEX idx_workflow_executions_started_at")
+    op.execute("DROP INDEX idx_workflow_executions_started_at, idx_workflow_executions_namespace")
     drops = ", ".join(f"DROP COLUMN {name}" for name in EXECUTION_COLUMNS)
     op.execute(f"ALTER TABLE workflow_executions {drops}")
     op.execute("DROP TABLE workflow_versions")
