@@ -23,6 +23,7 @@ BENCHMARKS = {
     "metrics": "samples of containers in, roll-ups, charts, retention at N rows",
     "start": "cold and warm start, memory, the whole command",
     "keys": "verified calls a second, and their limits, against plain SQL",
+    "workflows": "durable steps a second beside DBOS, the next step, a long history",
     "hook": "a whole process of `aegis hook`, database up and down",
     "usage": "events written a second, what metering adds to a call, dropping a month",
     "worker": "jobs claimed and finished a second, against procrastinate; waking, idling, history",

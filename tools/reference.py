@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import json
 import sys
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from aegis.metrics.service import Metrics
     from aegis.usage import Usage
     from aegis.worker.service import Jobs, Schedules
+    from aegis.workflows.service import Workflows
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs" / "reference"
@@ -236,6 +238,7 @@ def mcp_page() -> str:
         metrics=cast("Metrics", _NOTHING),
         jobs=cast("Jobs", _NOTHING),
         schedules=cast("Schedules", _NOTHING),
+        workflows=cast("Workflows", _NOTHING),
     )
     tools = asyncio.run(server.list_tools())
     parts: list[str] = []
@@ -283,12 +286,43 @@ async def _resources_and_prompts(server: MCPServer) -> list[str]:
     ]
 
 
+def nodes_page() -> str:
+    """Return the page of the types of nodes that come with Aegis."""
+    from aegis.workflows.nodes.builtin import BUILTIN
+
+    how = {
+        "step": "Runs at least once, with the same idempotency key for each attempt.",
+        "database": "Runs exactly once: it commits with its record.",
+        "control": "Carried out by the engine.",
+    }
+    parts: list[str] = []
+    for kind in BUILTIN:
+        parts.append(f"## {kind.name}\n\n{kind.doc} {how[kind.runs]}\n\nResult: {kind.result}\n")
+        rows = [
+            (
+                f"`{name}`",
+                param.kind + (", no expression" if param.literal else ""),
+                "required" if param.required else _default(param.default),
+                param.doc + (f" One of {', '.join(param.choices)}." if param.choices else ""),
+            )
+            for name, param in kind.params.items()
+        ]
+        if rows:
+            parts.append(_table(("parameter", "takes", "default", "meaning"), rows))
+    return _page("Types of nodes", *parts)
+
+
+def _default(value: Any) -> str:
+    return "" if value in (None, "", [], {}) else f"`{json.dumps(value)}`"
+
+
 PAGE_MAKERS = {
     "settings.md": settings_page,
     "errors.md": errors_page,
     "cli.md": cli_page,
     "http.md": http_page,
     "mcp.md": mcp_page,
+    "nodes.md": nodes_page,
 }
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from aegis.usage import Usage
     from aegis.worker.functions import Functions
     from aegis.worker.service import Jobs, Schedules, Workers
+    from aegis.workflows.service import Workflows
 
 __all__ = ["Aegis", "Bridge", "Connecting", "connect", "unwrap"]
 
@@ -104,6 +105,17 @@ class Aegis:
         from aegis.worker.service import Workers
 
         return Workers(self.db)
+
+    @property
+    def workflows(self) -> Workflows:
+        """Durable work that is data: its definitions and executions."""
+        return self._workflows
+
+    @functools.cached_property
+    def _workflows(self) -> Workflows:
+        from aegis.workflows.service import Workflows
+
+        return Workflows(self.db, namespace=self.settings.namespace)
 
 
 class Connecting:

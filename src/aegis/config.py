@@ -30,6 +30,7 @@ __all__ = [
     "claude_config_dir",
     "default_data_dir",
     "load_data_dir",
+    "load_secret",
     "load_settings",
     "silence_graphiti",
 ]
@@ -113,6 +114,35 @@ class Settings:
         "Days that samples of containers are kept, 1 to 400; their roll-ups stay longer.",
         default=30,
     )
+    outbound_allow: str | None = _setting(
+        "Private networks and hosts that workflows and page checks may reach, after commas: "
+        "`10.1.0.0/16,wiki.example.com`.",
+        default=None,
+    )
+    workflows_step_timeout_s: float = _setting(
+        "Seconds that one attempt at a workflow's node may take when the node says nothing.",
+        default=600.0,
+    )
+    workflows_keep_days: int = _setting(
+        "Days that steps of ended executions are kept, 1 to 3650; the executions stay.", default=30
+    )
+    workflows_sql_url: str | None = _setting(
+        "PostgreSQL that SQL nodes of workflows read, with a role that may only read what "
+        "workflows may see (`aegis workflow reader` makes one); without it they do not run.",
+        secret=True,
+        default=None,
+    )
+    workflows_sql_write: Literal["off", "on"] = _setting(
+        "`on` lets nodes of type `sql_write` change this database with all rights of Aegis: who "
+        "may save workflows may then do everything.",
+        default="off",
+    )
+    anthropic_url: str = _setting(
+        "Base URL of Anthropic's API, for nodes of type `llm`.",
+        default="https://api.anthropic.com",
+    )
+    anthropic_api_key: str | None = _setting("Key for it.", secret=True, default=None)
+    anthropic_model: str | None = _setting("Model asked for there.", default=None)
     worker: Literal["on", "off"] = _setting(
         "Whether `aegis up` runs due work itself; `off` leaves it to `aegis worker`.", default="on"
     )
@@ -287,6 +317,29 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
     settings = Settings(**values)
     check_ranges(settings)
     return settings
+
+
+def load_secret(
+    name: str, settings: Settings, environ: Mapping[str, str] | None = None
+) -> tuple[str | None, frozenset[str] | None]:
+    """Return a secret that workflows may send, and the hosts it may be sent to (None: any).
+
+    It is `AEGIS_SECRET_NAME` of the environment, else the file `secrets/NAME` in the data folder.
+    """
+    env = os.environ if environ is None else environ
+    folder = settings.data_dir / "secrets"
+    found: list[str | None] = []
+    for variable, file in ((name, name), (f"{name}_HOSTS", f"{name}.hosts")):
+        value = env.get(f"{ENV_PREFIX}SECRET_{variable}")
+        if value is None:
+            try:
+                value = (folder / file).read_text().strip()
+            except (OSError, UnicodeError):
+                value = None
+        found.append(value)
+    secret, hosts = found
+    allowed = None if hosts is None else frozenset(hosts.lower().replace(",", " ").split())
+    return secret or None, allowed
 
 
 def silence_graphiti() -> None:

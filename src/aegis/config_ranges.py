@@ -21,7 +21,7 @@ def check_ranges(settings: Any) -> None:
         )
     for name in (
         *("pool_max_idle_s", "pool_timeout_s", "connect_timeout_s"),
-        *("embedding_timeout_s", "llm_timeout_s", "keys_timeout_s"),
+        *("embedding_timeout_s", "llm_timeout_s", "keys_timeout_s", "workflows_step_timeout_s"),
     ):
         value = getattr(settings, name)
         if not 0 < value < float("inf"):
@@ -55,6 +55,7 @@ def _check_numbers(settings: Any) -> None:
         raise ConfigError(f"AEGIS_METRICS_KEEP_DAYS is {settings.metrics_keep_days}; use 1 to 400.")
     if not 0 <= settings.api_port <= 65535:
         raise ConfigError(f"AEGIS_API_PORT is {settings.api_port}; use 0 to 65535.")
+    _check_outbound(settings)
     if not 1 <= settings.worker_concurrency <= 1_000:
         raise ConfigError(
             f"AEGIS_WORKER_CONCURRENCY is {settings.worker_concurrency}; use 1 to 1000."
@@ -68,8 +69,28 @@ def _check_numbers(settings: Any) -> None:
     _check_billing(settings)
 
 
+def _check_outbound(settings: Any) -> None:
+    if settings.outbound_allow is None:
+        return
+    import ipaddress
+
+    for part in (p.strip() for p in settings.outbound_allow.split(",")):
+        if "/" not in part:
+            continue
+        try:
+            ipaddress.ip_network(part)
+        except ValueError as error:
+            raise ConfigError(
+                f"AEGIS_OUTBOUND_ALLOW has {part!r} ({error}); write networks such as 10.1.0.0/16."
+            ) from None
+
+
 def _check_usage(settings: Any) -> None:
-    for name, least, most in (("usage_keep_months", 3, 1_200), ("usage_months_ahead", 1, 60)):
+    for name, least, most in (
+        ("usage_keep_months", 3, 1_200),
+        ("usage_months_ahead", 1, 60),
+        ("workflows_keep_days", 1, 3_650),
+    ):
         value = getattr(settings, name)
         if not least <= value <= most:
             raise ConfigError(f"{ENV_PREFIX}{name.upper()} is {value}; use {least} to {most}.")

@@ -103,6 +103,21 @@ INSERT INTO billing_stripe_outbox (kind, customer_id, subject, payload, idempote
 VALUES ('customer', 'modern', 'customer:modern', '{}', 'k');
 INSERT INTO billing_stripe_events (event_id, event_type, happened_at, outcome)
 VALUES ('evt_1', 'invoice.paid', '2026-06-01 00:00:00+00', 'ignored');
+INSERT INTO workflows (id, name, graph, version)
+VALUES ('5a1d8f1e-6a43-4f0e-9d31-2f3b7c1c2e21', 'modern', '{}', 2);
+INSERT INTO workflow_versions (workflow_id, version, graph, status)
+SELECT id, n, '{"nodes": {}}', CASE n WHEN 1 THEN 'archived' ELSE 'active' END
+FROM workflows, generate_series(1, 2) AS n WHERE name = 'modern';
+INSERT INTO workflow_executions (id, workflow_id, version, context, idempotency_key, reason, token,
+                                 wake_at, steps)
+SELECT '5a1d8f1e-6a43-4f0e-9d31-2f3b7c1c2e22', id, 1, '{}', 'k', 'waiting', 3,
+       '2026-06-01 00:00:00+00', 1
+FROM workflows WHERE name = 'modern';
+INSERT INTO workflow_steps (execution_id, seq, node, branch, status, output, started_at)
+VALUES ('5a1d8f1e-6a43-4f0e-9d31-2f3b7c1c2e22', 1, 'a', 'each[3]', 'completed', '{"n": 1}',
+        '2026-06-01 00:00:00+00');
+INSERT INTO workflow_signals (execution_id, name, payload)
+VALUES ('5a1d8f1e-6a43-4f0e-9d31-2f3b7c1c2e22', 'go', 'true');
 """
 
 #: Its events are of the last 440 days; older revisions have no partitions.

@@ -15,6 +15,8 @@ from aegis.memory.consolidation import proposal
 from aegis.memory.store import registry
 from aegis.sessions import models as sessions
 from aegis.worker import models as worker_models
+from aegis.workflows import execution as executions
+from aegis.workflows import models as workflows
 
 if TYPE_CHECKING:
     from aegis.db import Connection
@@ -79,6 +81,9 @@ async def test_importance_equals_the_enum(conn: Connection) -> None:
         ("billing_stripe_outbox", "state", billing_models.OutboxState),
         ("jobs", "state", worker_models.JobState),
         ("schedules", "missed", worker_models.Missed),
+        ("workflow_versions", "status", workflows.DefinitionStatus),
+        ("workflow_executions", "reason", executions.Reason),
+        ("workflow_steps", "status", executions.StepStatus),
     ],
 )
 async def test_literal_equals_the_check(
@@ -132,6 +137,9 @@ async def test_literal_equals_the_check(
         (billing_models.STRIPE_MODES, billing_models.StripeMode),
         (billing_models.OUTBOX_KINDS, billing_models.OutboxKind),
         (billing_models.OUTBOX_STATES, billing_models.OutboxState),
+        (executions.STATUSES, executions.Status),
+        (executions.REASONS, executions.Reason),
+        (executions.STEP_STATUSES, executions.StepStatus),
         (worker_models.JOB_STATES, worker_models.JobState),
         (worker_models.MISSED, worker_models.Missed),
     ],

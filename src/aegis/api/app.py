@@ -13,6 +13,7 @@ from aegis.api import (
     billing,
     consolidation,
     decisions,
+    executions,
     facts,
     graph,
     graphiti,
@@ -25,6 +26,7 @@ from aegis.api import (
     retention,
     sessions,
     usage,
+    workflows,
 )
 from aegis.api.errors import Outermost, install
 from aegis.api.guard import Guard
@@ -86,6 +88,9 @@ def create_routes() -> FastAPI:
         usage.router,
         billing.router,
         metrics.router,
+        workflows.router,
+        executions.router,
+        executions.approvals,
         jobs.router,
         memory.router,
         health.router,

@@ -36,6 +36,11 @@ _AREAS: Final[Sequence[tuple[str, str, str]]] = (
     ("/v1/schedules", "jobs:read", _OPERATOR_ONLY),
     ("/v1/workers", "jobs:read", _OPERATOR_ONLY),
     ("/v1/memory", "memory:read", "memory:write"),
+    # Who saves a workflow has workers do whatever nodes can do.
+    ("/v1/workflows", "workflows:read", _OPERATOR_ONLY),
+    ("/v1/executions", "workflows:read", "workflows:run"),
+    # Who may start is not who may approve.
+    ("/v1/approvals", "workflows:approve", "workflows:approve"),
     ("/v1/status", "status:read", _OPERATOR_ONLY),
 )
 

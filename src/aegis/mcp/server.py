@@ -24,6 +24,7 @@ from aegis.mcp.resources import add_resources
 from aegis.mcp.retention import retention_tools
 from aegis.mcp.sessions import session_tools
 from aegis.mcp.usage import usage_tools
+from aegis.mcp.workflows import workflow_tools
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from aegis.metrics.service import Metrics
     from aegis.usage import Usage
     from aegis.worker.service import Jobs, Schedules
+    from aegis.workflows.service import Workflows
 
 __all__ = ["INSTRUCTIONS", "PATH", "create_server", "http_app", "serve_stdio", "server_of"]
 
@@ -54,6 +56,7 @@ def create_server(
     usage: Usage | None = None,
     billing: Billing | None = None,
     metrics: Metrics | None = None,
+    workflows: Workflows | None = None,
     jobs: Jobs | None = None,
     schedules: Schedules | None = None,
 ) -> MCPServer:
@@ -77,6 +80,7 @@ def create_server(
             *([] if usage is None else usage_tools(usage)),
             *([] if billing is None else billing_tools(billing)),
             *([] if metrics is None else metric_tools(metrics)),
+            *([] if workflows is None else workflow_tools(workflows)),
             *([] if jobs is None or schedules is None else job_tools(jobs, schedules)),
         ],
         log_level="WARNING",
@@ -106,6 +110,7 @@ def server_of(client: Aegis) -> MCPServer:
         usage=client.usage,
         billing=client.billing,
         metrics=client.metrics,
+        workflows=client.workflows,
         jobs=client.jobs,
         schedules=client.schedules,
     )

@@ -11,17 +11,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from aegis.errors import Conflict, NotFound
+from aegis.errors import NotFound
 from aegis.memory import backfill, bulk, validate
-from aegis.memory.echoing import mark_echo
 from aegis.memory.embedding.patience import Patience
 from aegis.memory.embedding_text import embed_or_none
 from aegis.memory.models import IMPORTANCE, EpisodeFilter, NewEpisode
 from aegis.memory.parts import Parts
+from aegis.memory.recording import record_in
 from aegis.memory.reranking.stage import Reranking
-from aegis.memory.retention.expiry import with_expiry
 from aegis.memory.store import episodes as store
-from aegis.memory.store import policies as policy_store
 
 if TYPE_CHECKING:
     import builtins
@@ -115,17 +113,9 @@ class Memory(Parts):
         place = validate.namespace_of(namespace, self.namespace)
         vectors, models = await bulk.vectors_for(self._embedder, [episode])
         async with self._db.transaction() as conn:
-            episode = await mark_echo(conn, episode, namespace=place)
-            policies = await policy_store.list_policies(conn, [place])
-            episode = with_expiry(episode, policies, datetime.now(UTC))
-            stored = await store.insert_episode(
+            return await record_in(
                 conn, episode, namespace=place, vector=vectors[0], embedding_model=models[0]
             )
-            if stored is None and source_id is not None:
-                stored = await store.find_by_source(conn, place, source_id)
-        if stored is None:
-            raise Conflict(f"Episode {source_id!r} was deleted while it was recorded. Try again.")
-        return stored
 
     async def record_many(
         self,

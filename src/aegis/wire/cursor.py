@@ -17,6 +17,7 @@ __all__ = [
     "before_session",
     "next_after",
     "next_due",
+    "next_execution",
     "next_offset",
     "next_page",
     "next_session",
@@ -60,6 +61,16 @@ def next_session(rows: list[Any], limit: int) -> str | None:
     if len(rows) < limit:
         return None
     return _encode([rows[-1].started_at.isoformat(), rows[-1].session_id])
+
+
+def next_execution(rows: list[Any], limit: int) -> str | None:
+    """Return the cursor behind the last of these executions, None on the last page.
+
+    `before_session` reads it. Rows of other programs may have no time; they come last, in one page.
+    """
+    if len(rows) < limit or rows[-1].started_at is None:
+        return None
+    return _encode([rows[-1].started_at.isoformat(), rows[-1].id])
 
 
 def before_session(cursor: str | None) -> tuple[datetime, str] | None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from aegis.metrics.service import Metrics
     from aegis.sessions.service import Sessions
     from aegis.usage import Usage
+    from aegis.workflows.service import Workflows
 
 __all__ = ["BUILTIN", "GROUP", "Builtin", "Client", "Function", "Functions", "current_job"]
 
@@ -61,6 +62,7 @@ BUILTIN: Final[dict[str, Builtin]] = {
     "memory.sweep": Builtin("aegis.worker.upkeep:sweep_memory", "* * * * *"),
     "metrics.keep": Builtin("aegis.worker.upkeep:keep_metrics", "*/30 * * * * *"),
     "usage.keep": Builtin("aegis.worker.upkeep:keep_usage", "10 * * * *"),
+    "workflows.prune": Builtin("aegis.worker.upkeep:prune_workflows", "25 * * * *"),
 }
 
 
@@ -83,6 +85,8 @@ class Client(Protocol):
     def billing(self) -> Billing: ...
     @property
     def metrics(self) -> Metrics: ...
+    @property
+    def workflows(self) -> Workflows: ...
 
 
 if TYPE_CHECKING:

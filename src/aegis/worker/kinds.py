@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from aegis.worker.jobs import JobsKind
 from aegis.worker.schedules import SchedulesKind
+from aegis.workflows import running as workflows
 
 if TYPE_CHECKING:
     from aegis.db.lease import Kind
     from aegis.worker.functions import Client, Functions
+    from aegis.workflows.nodes.contract import Parts
 
 __all__ = ["kinds_of"]
 
@@ -19,4 +21,5 @@ def kinds_of(client: Client, functions: Functions) -> list[Kind]:
     return [
         SchedulesKind(client.db),
         JobsKind(client.db, client, functions),
+        workflows.kind_of(cast("Parts", client)),
     ]

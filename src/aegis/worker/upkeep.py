@@ -21,6 +21,7 @@ __all__ = [
     "forget_jobs",
     "keep_metrics",
     "keep_usage",
+    "prune_workflows",
     "sweep_memory",
     "tell_stripe",
 ]
@@ -58,6 +59,12 @@ async def keep_metrics(client: Client, arguments: dict[str, Any]) -> dict[str, A
         "created": list(kept.created),
         "dropped": list(kept.dropped),
     }
+
+
+async def prune_workflows(client: Client, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
+    """Remove the steps of executions that ended long ago."""
+    days = client.settings.workflows_keep_days
+    return {"executions": await client.workflows.prune(keep_days=days)}
 
 
 async def tell_stripe(client: Client, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001

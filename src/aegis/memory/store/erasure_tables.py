@@ -68,6 +68,8 @@ _KEYS = "Belongs to the keys of the API, a contract with its holder that no memo
 _BILLS = "Bills and what they rest on, which the law wants kept."
 _CALLS = "What calls of the API came to: ids, endpoints and numbers; bills rest on them."
 _FIGURES = "Figures of containers and when they were rolled up; no memory goes into them."
+_SESSIONS = "What was asked and done in a session; told of, not deleted: delete the session's row."
+_WORK = "What workflows were given and did; told of, not deleted: delete the execution's row."
 _JOBS = (
     "Calls of functions, which somebody waits for; told of, not deleted. History goes by itself."
 )
@@ -113,9 +115,12 @@ OUTSIDE: dict[str, str] = {
     "usage_daily": _CALLS,
     "usage_event_ids": _CALLS,
     "usage_hourly": _CALLS,
+    "workflow_executions": _WORK,
+    "workflow_signals": _WORK,
+    "workflow_steps": _WORK,
+    "workflow_versions": _WORK,
+    "workflows": _WORK,
     "workers": "Processes that run work.",
-    "workflow_executions": _OTHERS,
-    "workflows": _OTHERS,
 }
 
 

@@ -1,0 +1,1 @@
+"""SQL of workflows. Functions take the caller's `conn`."""
