@@ -1,4 +1,4 @@
-"""Workflows, research jobs and the watching of competitors."""
+"""Workflows and the watching of competitors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from sqlalchemy import (
     Column,
     ForeignKey,
     Integer,
-    Numeric,
     String,
     Table,
     Text,
@@ -22,7 +21,6 @@ __all__ = [
     "competitor_changes",
     "competitor_pages",
     "competitors",
-    "deep_briefing_jobs",
     "workflow_executions",
     "workflows",
 ]
@@ -52,19 +50,6 @@ workflow_executions = Table(
     Column("status", String(20), server_default=text("'running'::character varying")),
     Column("error", Text),
     timestamp_now("started_at"),
-    Column("completed_at", TIMESTAMPTZ),
-)
-
-deep_briefing_jobs = Table(
-    "deep_briefing_jobs",
-    metadata,
-    uuid_id(),
-    Column("query", Text, nullable=False),
-    Column("status", String(20), server_default=text("'pending'::character varying")),
-    Column("result", JSONB),
-    Column("provider", String(50)),
-    Column("cost_usd", Numeric(10, 4)),
-    timestamp_now("created_at"),
     Column("completed_at", TIMESTAMPTZ),
 )
 

@@ -64,6 +64,7 @@ _BILLS = "Bills and what they rest on, which the law wants kept."
 _CALLS = "What calls of the API came to: ids, endpoints and numbers; bills rest on them."
 _FIGURES = "Figures of containers and when they were rolled up; no memory goes into them."
 _SESSIONS = "What was asked and done in a session; told of, not deleted: delete the session's row."
+_RESEARCH = "What research was asked and found; told of, not deleted: delete the job."
 _OTHERS = "Written by other programs, which have to erase it themselves; told of, not deleted."
 
 #: What is no memory: an erasure tells how many rows speak of the subject, and leaves them.
@@ -95,11 +96,17 @@ OUTSIDE: dict[str, str] = {
     "container_metrics_15m": _FIGURES,
     "container_metrics_1h": _FIGURES,
     "container_metrics_1m": _FIGURES,
-    "deep_briefing_jobs": _OTHERS,
+    "deep_briefing_jobs": _RESEARCH,
     "infra_anomaly_alerts": _OTHERS,
     "metric_late_hours": _FIGURES,
     "metric_rollups": _FIGURES,
     "model_prices": "Prices of language models.",
+    "research_budgets": "Limits of what research may cost, by namespace.",
+    "research_calls": _RESEARCH,
+    "research_citations": _RESEARCH,
+    "research_months": "What research cost, by namespace and month.",
+    "research_prices": "Prices of providers of research.",
+    "research_sources": _RESEARCH,
     "session_events": _SESSIONS,
     "session_usage": _SESSIONS,
     "usage_archives": _CALLS,
