@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from aegis.memory import Memory
     from aegis.memory.embedding import Embedder
     from aegis.memory.reranking import Reranker
+    from aegis.research.service import Research
     from aegis.sessions.service import Sessions
     from aegis.usage import Usage
 
@@ -75,6 +76,18 @@ class Aegis:
         self.billing: Billing = Billing(db, settings)
         self.metrics: Metrics = Metrics(db, keep_days=settings.metrics_keep_days)
 
+    @functools.cached_property
+    def research(self) -> Research:
+        """Questions that somebody else looks into; loaded when it is first asked for."""
+        from aegis.research.service import Research
+
+        return Research(self.memory, self.settings)
+
+    async def aclose(self) -> None:
+        """Close what was opened on the way, beside the pool."""
+        if "research" in self.__dict__:
+            await self.research.aclose()
+
 
 class Connecting:
     """What `connect` returns: enter it with `async with`, or with plain `with`."""
@@ -107,6 +120,7 @@ class Connecting:
                 reranker=reranker,
                 next_embedder=open_next_embedder(self.settings),
             )
+            stack.push_async_callback(client.aclose)
             stack.push_async_callback(client.memory.models.flush)
             stack.push_async_callback(client.memory.usage.flush)
             self._async_stack = stack.pop_all()

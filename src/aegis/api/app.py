@@ -20,6 +20,7 @@ from aegis.api import (
     memory,
     metrics,
     models,
+    research,
     retention,
     sessions,
     usage,
@@ -83,6 +84,7 @@ def create_routes() -> FastAPI:
         usage.router,
         billing.router,
         metrics.router,
+        research.router,
         memory.router,
         health.router,
     ):

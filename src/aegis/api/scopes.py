@@ -29,6 +29,10 @@ _AREAS: Final[Sequence[tuple[str, str, str]]] = (
     ("/v1/usage", "usage:read", _OPERATOR_ONLY),
     # What customers owe, and what they are told of it, is the operator's to change.
     ("/v1/billing", "billing:read", _OPERATOR_ONLY),
+    # What may be spent, and what it is reckoned with, is the operator's to say.
+    ("/v1/research/budget", "research:read", _OPERATOR_ONLY),
+    ("/v1/research/prices", "research:read", _OPERATOR_ONLY),
+    ("/v1/research", "research:read", "research:write"),
     ("/v1/memory", "memory:read", "memory:write"),
     ("/v1/status", "status:read", _OPERATOR_ONLY),
 )

@@ -18,6 +18,7 @@ from aegis.mcp.memory import memory_tools
 from aegis.mcp.metrics import metric_tools
 from aegis.mcp.models import model_tools
 from aegis.mcp.prompts import add_prompts
+from aegis.mcp.research import research_tools
 from aegis.mcp.resources import add_resources
 from aegis.mcp.retention import retention_tools
 from aegis.mcp.sessions import session_tools
@@ -51,6 +52,7 @@ def create_server(
     usage: Usage | None = None,
     billing: Billing | None = None,
     metrics: Metrics | None = None,
+    client: Aegis | None = None,
 ) -> MCPServer:
     """Return the server whose tools work on `memory`, and read what else is given."""
     server = MCPServer(
@@ -71,6 +73,8 @@ def create_server(
             *([] if usage is None else usage_tools(usage)),
             *([] if billing is None else billing_tools(billing)),
             *([] if metrics is None else metric_tools(metrics)),
+            # Handed over whole: research is loaded when it is first asked for.
+            *([] if client is None else research_tools(client)),
         ],
         log_level="WARNING",
         subscriptions=False,
@@ -99,6 +103,7 @@ def server_of(client: Aegis) -> MCPServer:
         usage=client.usage,
         billing=client.billing,
         metrics=client.metrics,
+        client=client,
     )
 
 

@@ -354,9 +354,7 @@ def upgrade() -> None:
         where = "JOIN deep_briefing_jobs j ON j.id = k.job_id" if name in OF_JOBS else ""
         before = "DELETE FROM research_prices" if name == "prices" else "NULL"
         overriding = "OVERRIDING SYSTEM VALUE" if name == "calls" else ""
-        op.execute(
-            PUT_BACK.format(name=name, where=where, before=before, overriding=overriding)
-        )
+        op.execute(PUT_BACK.format(name=name, where=where, before=before, overriding=overriding))
     op.execute(RESTART)
     for statement in INDEXES:
         op.execute(statement)
