@@ -30,7 +30,8 @@ async def list_prices(conn: Connection, *, provider: str | None = None) -> list[
         conn,
         Price,
         """
-        SELECT p.provider, p.model, p.meter, p.valid_from, trim_scale(p.usd) AS usd, p.per, p.source, p.source_date
+        SELECT p.provider, p.model, p.meter, p.valid_from, trim_scale(p.usd) AS usd, p.per,
+               p.source, p.source_date
         FROM research_prices p
         WHERE %(provider)s::text IS NULL OR p.provider = %(provider)s
         ORDER BY p.provider, p.model, p.meter, p.valid_from
