@@ -39,15 +39,10 @@ class Desk:
 
     def open(self, url: str, **more: Any) -> Research:
         """Open research whose providers are all at `url`."""
-        settings = replace(
-            self.settings,
-            **{f"research_{name}_url": url for name in ("gemini", "perplexity", "claude")},
-            **{
-                f"research_{name}_api_key": f"key-of-{name}"
-                for name in ("gemini", "perplexity", "claude")
-            },
-            **{"research_claude_model": "claude-sonnet-4-5", **more},
-        )
+        given: dict[str, Any] = {"research_claude_model": "claude-sonnet-4-5"}
+        for name in ("gemini", "perplexity", "claude"):
+            given |= {f"research_{name}_url": url, f"research_{name}_api_key": f"key-of-{name}"}
+        settings = replace(self.settings, **{**given, **more})
         return Research(self.memory, settings, pace=0.0)
 
     @asynccontextmanager
@@ -105,5 +100,3 @@ def desk(db: Database, settings: Settings) -> Desk:
 @pytest.fixture
 def memory(desk: Desk) -> Memory:
     return desk.memory
-
-

@@ -123,9 +123,7 @@ async def _read(reader: asyncio.StreamReader) -> Asked | None:
         name, _, value = line.partition(":")
         headers[name.strip().lower()] = value.strip()
     raw = await reader.readexactly(int(headers.get("content-length", "0")))
-    return Asked(
-        method=method, path=path, headers=headers, body=json.loads(raw) if raw else None
-    )
+    return Asked(method=method, path=path, headers=headers, body=json.loads(raw) if raw else None)
 
 
 async def _write(writer: asyncio.StreamWriter, answer: Answer) -> bool:

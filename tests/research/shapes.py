@@ -21,7 +21,7 @@ def gemini(status: str = "completed", **more: Any) -> dict[str, Any]:
 
 def gemini_steps(text: str = TEXT, url: str = "https://a.example/one") -> list[dict[str, Any]]:
     encoded = text.encode()
-    word = "grows".encode()
+    word = b"grows"
     start = encoded.index(word) if word in encoded else 0
     return [
         {"type": "thought", "summary": [{"type": "text", "text": "I think"}], "signature": "x"},

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["render"]
 
-_MARKS = re.compile(r"([\\`*_{}\[\]()#+!|<>~-])")
+_MARKS = re.compile(r"([\\`*_{}\[\]()#+!|>~-])")
 
 
 def render(query: str, report: Report) -> str:
@@ -53,4 +53,4 @@ def _doubtful(citations: tuple[Citation, ...]) -> list[str]:
 
 
 def _words(text: str, *, most: int = 300) -> str:
-    return _MARKS.sub(r"\\\1", one_line(text, most=most) or "")
+    return _MARKS.sub(r"\\\1", one_line(text, most=most) or "").replace("<", "&lt;")

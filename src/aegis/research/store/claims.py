@@ -161,12 +161,18 @@ async def seconds_to_next(conn: Connection) -> float | None:
     return await fetch_value(
         conn,
         """
-        SELECT greatest(extract(epoch FROM min(
-            greatest(j.next_poll_at, coalesce(j.lease_until, '-infinity'))
-        ) - clock_timestamp()), 0)::float8
-        FROM deep_briefing_jobs j
-        WHERE j.next_poll_at IS NOT NULL
-          AND j.queued_at IS NOT NULL
+        WITH next AS (
+            SELECT min(
+                greatest(j.next_poll_at, coalesce(j.lease_until, '-infinity'))
+            ) AS at
+            FROM deep_briefing_jobs j
+            WHERE j.next_poll_at IS NOT NULL
+              AND j.queued_at IS NOT NULL
+        )
+        -- `greatest` passes over NULL, which would make nothing of waiting.
+        SELECT greatest(extract(epoch FROM n.at - clock_timestamp()), 0)::float8
+        FROM next n
+        WHERE n.at IS NOT NULL
         """,
     )
 
