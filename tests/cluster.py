@@ -15,7 +15,7 @@ from aegis.db.cluster import own_folder
 from aegis.db.postmaster import end_orphans
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from aegis.db.account import RunAs
     from aegis.db.binaries import Binaries
@@ -72,6 +72,29 @@ def throwaway_cluster(bin_dir: Path, *, settings: dict[str, str] | None = None) 
         own_folder(run / "server", account)
         with _server(programs, run / "server", run_as(account), {**_FAST, **(settings or {})}):
             yield f"host={run / 'server'} user=aegis dbname=postgres"
+
+
+@contextmanager
+def restartable_cluster(bin_dir: Path) -> Generator[tuple[str, Callable[[], None]]]:
+    """Yield the DSN of a new cluster, and what kills its server and starts it again."""
+    with reachable_folder() as run:
+        account = account_for(run)
+        programs = reachable(binaries_at(bin_dir), account, run / "programs")
+        own_folder(run / "server", account)
+        place = run / "server"
+        user = run_as(account)
+
+        def restart() -> None:
+            command = [programs.program("pg_ctl"), "-D", place / "data", "-w", "-m", "immediate"]
+            log = ["-l", place / "log", "-o", f"-k {place}", "restart"]
+            subprocess.run(
+                [*command, *log], check=True, stdout=subprocess.DEVNULL, cwd=place, **user
+            )
+
+        # What was committed has to be there after the crash.
+        kept = {**_FAST, "synchronous_commit": "on"}
+        with _server(programs, place, user, kept):
+            yield f"host={place} user=aegis dbname=postgres", restart
 
 
 @contextmanager

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from aegis.research.service import Research
     from aegis.sessions.service import Sessions
     from aegis.usage import Usage
+    from aegis.worker.functions import Functions
+    from aegis.worker.service import Jobs, Schedules, Workers
 
 __all__ = ["Aegis", "Bridge", "Connecting", "connect", "unwrap"]
 
@@ -75,18 +77,49 @@ class Aegis:
         self.usage: Usage = Usage(db, settings)
         self.billing: Billing = Billing(db, settings)
         self.metrics: Metrics = Metrics(db, keep_days=settings.metrics_keep_days)
+        self._research: Research | None = None
 
-    @functools.cached_property
+    @property
     def research(self) -> Research:
         """Questions that somebody else looks into; loaded when it is first asked for."""
-        from aegis.research.service import Research
+        if self._research is None:
+            from aegis.research.service import Research
 
-        return Research(self.memory, self.settings)
+            self._research = Research(self.memory, self.settings)
+        return self._research
 
     async def aclose(self) -> None:
         """Close what was opened on the way, beside the pool."""
-        if "research" in self.__dict__:
-            await self.research.aclose()
+        if self._research is not None:
+            await self._research.aclose()
+
+    @functools.cached_property
+    def functions(self) -> Functions:
+        """The functions that jobs may call; `functions.add(name, coroutine function)`."""
+        from aegis.worker.functions import Functions
+
+        return Functions()
+
+    @functools.cached_property
+    def jobs(self) -> Jobs:
+        """Calls of functions that workers make."""
+        from aegis.worker.service import Jobs
+
+        return Jobs(self.db, self.functions)
+
+    @functools.cached_property
+    def schedules(self) -> Schedules:
+        """Functions that are called at times of a cron expression."""
+        from aegis.worker.service import Schedules
+
+        return Schedules(self.db, self.functions)
+
+    @functools.cached_property
+    def workers(self) -> Workers:
+        """The processes that run work."""
+        from aegis.worker.service import Workers
+
+        return Workers(self.db)
 
 
 class Connecting:

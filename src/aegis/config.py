@@ -117,6 +117,15 @@ class Settings:
         "Days that samples of containers are kept, 1 to 400; their roll-ups stay longer.",
         default=30,
     )
+    worker: Literal["on", "off"] = _setting(
+        "Whether `aegis up` runs due work itself; `off` leaves it to `aegis worker`.", default="on"
+    )
+    worker_concurrency: int = _setting(
+        "How many things one worker runs at once, 1 to 1000.", default=8
+    )
+    worker_grace_s: float = _setting(
+        "Seconds that running work has when a worker stops; then it is handed back.", default=5.0
+    )
     application_name: str = _setting("Name shown in `pg_stat_activity`.", default="aegis")
     api_host: str = _setting("Address that the HTTP API listens on.", default="127.0.0.1")
     api_port: int = _setting("Port of the HTTP API and the MCP server.", default=8734)

@@ -82,6 +82,12 @@ def _check_numbers(settings: Any) -> None:
         raise ConfigError(f"AEGIS_METRICS_KEEP_DAYS is {settings.metrics_keep_days}; use 1 to 400.")
     if not 0 <= settings.api_port <= 65535:
         raise ConfigError(f"AEGIS_API_PORT is {settings.api_port}; use 0 to 65535.")
+    if not 1 <= settings.worker_concurrency <= 1_000:
+        raise ConfigError(
+            f"AEGIS_WORKER_CONCURRENCY is {settings.worker_concurrency}; use 1 to 1000."
+        )
+    if not 0 <= settings.worker_grace_s <= 3_600:
+        raise ConfigError(f"AEGIS_WORKER_GRACE_S is {settings.worker_grace_s:g}; use 0 to 3600.")
     _check_usage(settings)
     _check_consolidation(settings)
     _check_second_stage(settings)

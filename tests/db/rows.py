@@ -75,6 +75,14 @@ FROM claude_sessions WHERE session_id = 'modern';
 INSERT INTO model_prices (model, valid_from, input_usd, output_usd, cache_write_5m_usd,
                           cache_write_1h_usd, cache_read_usd)
 VALUES ('my-model', '2026-01-01 00:00:00+00', 1, 2, 3, 4, 5);
+INSERT INTO schedules (name, cron, function, created_by, next_at)
+VALUES ('modern', '0 2 * * *', 'memory.sweep', 'operator', '2026-06-02 02:00:00+00');
+INSERT INTO jobs (function, arguments, key, state, unique_key, schedule, planned_at, finished_at)
+VALUES ('memory.sweep', '{"a": 1}', 'k', 'completed', 'once', 'modern', '2026-06-01 02:00:00+00',
+        '2026-06-01 02:00:01+00');
+INSERT INTO workers (id, host, pid, kinds, concurrency)
+VALUES ('3f0e8a52-9c1d-4a57-8a36-0d5b7c1c2e99', 'box', 7, '{jobs}', 4);
+INSERT INTO provider_rates (provider, per_minute, burst) VALUES ('modern', 60, 2);
 INSERT INTO billing_plans (name, version, valid_from, terms)
 VALUES ('basic', 1, '2026-06-01', '{"flat_usd": "5.00"}');
 INSERT INTO billing_accounts (customer_id, name) VALUES ('modern', 'Modern');

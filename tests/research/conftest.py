@@ -15,7 +15,7 @@ from aegis.research.service import Research
 from tests.research.servers import Script, serving
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from aegis.config import Settings
     from aegis.db import Database
@@ -46,7 +46,7 @@ class Desk:
         return Research(self.memory, settings, pace=0.0)
 
     @asynccontextmanager
-    async def asking(self, script: Script, **more: Any) -> AsyncIterator[Research]:
+    async def asking(self, script: Script, **more: Any) -> AsyncGenerator[Research]:
         """Serve a script and open research on it."""
         async with serving(script):
             research = self.open(script.url, **more)

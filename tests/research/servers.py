@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
 #: How long anything here waits before a test counts as failed.
 PATIENCE_S = 30.0
@@ -102,7 +102,7 @@ class Script:
 
 
 @asynccontextmanager
-async def serving(script: Script) -> AsyncIterator[Script]:
+async def serving(script: Script) -> AsyncGenerator[Script]:
     """Serve a script; its `url` is where."""
     server = await asyncio.start_server(script.serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]

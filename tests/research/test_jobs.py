@@ -68,7 +68,7 @@ async def test_a_namespace_has_a_budget_of_its_own_and_cannot_leave_the_common_o
         await research.set_budget("1")
         with pytest.raises(LimitExceeded, match="'default'"):
             await research.start(QUERY, provider="perplexity", budget_usd="2")
-        other = {"provider": "perplexity", "budget_usd": "2", "namespace": "other"}
+        other: dict[str, Any] = {"provider": "perplexity", "budget_usd": "2", "namespace": "other"}
         await research.start(QUERY, **other)
         await research.set_budget("3", everybody=True)
         with pytest.raises(LimitExceeded, match="all namespaces"):

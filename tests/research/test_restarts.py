@@ -22,7 +22,7 @@ from tests.research.shapes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
     from pathlib import Path
 
     from tests.research.conftest import Desk
@@ -31,7 +31,7 @@ QUERY = "How fast does it grow?"
 
 
 @asynccontextmanager
-async def victim(job_id: str, dsn: str, data: Path, url: str) -> AsyncIterator[Any]:
+async def victim(job_id: str, dsn: str, data: Path, url: str) -> AsyncGenerator[Any]:
     """Wait for a job in a process of its own, which is killed at the end of the block."""
     names = ("gemini", "perplexity", "claude")
     given = {f"AEGIS_RESEARCH_{n.upper()}_URL": url for n in names}

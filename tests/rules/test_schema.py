@@ -14,6 +14,7 @@ from aegis.memory.audit import report
 from aegis.memory.consolidation import proposal
 from aegis.memory.store import registry
 from aegis.sessions import models as sessions
+from aegis.worker import models as worker_models
 
 if TYPE_CHECKING:
     from aegis.db import Connection
@@ -76,6 +77,8 @@ async def test_importance_equals_the_enum(conn: Connection) -> None:
         ("billing_invoice_lines", "kind", billing_models.LineKind),
         ("billing_stripe_outbox", "kind", billing_models.OutboxKind),
         ("billing_stripe_outbox", "state", billing_models.OutboxState),
+        ("jobs", "state", worker_models.JobState),
+        ("schedules", "missed", worker_models.Missed),
     ],
 )
 async def test_literal_equals_the_check(
@@ -129,6 +132,8 @@ async def test_literal_equals_the_check(
         (billing_models.STRIPE_MODES, billing_models.StripeMode),
         (billing_models.OUTBOX_KINDS, billing_models.OutboxKind),
         (billing_models.OUTBOX_STATES, billing_models.OutboxState),
+        (worker_models.JOB_STATES, worker_models.JobState),
+        (worker_models.MISSED, worker_models.Missed),
     ],
 )
 def test_tuple_of_choices_equals_its_literal(names: tuple[str, ...], literal: Any) -> None:

@@ -16,6 +16,7 @@ from aegis.api import (
     facts,
     graph,
     health,
+    jobs,
     keys,
     memory,
     metrics,
@@ -85,6 +86,7 @@ def create_routes() -> FastAPI:
         billing.router,
         metrics.router,
         research.router,
+        jobs.router,
         memory.router,
         health.router,
     ):

@@ -33,6 +33,10 @@ _AREAS: Final[Sequence[tuple[str, str, str]]] = (
     ("/v1/research/budget", "research:read", _OPERATOR_ONLY),
     ("/v1/research/prices", "research:read", _OPERATOR_ONLY),
     ("/v1/research", "research:read", "research:write"),
+    # A job may do anything that a registered function does, in any namespace.
+    ("/v1/jobs", "jobs:read", _OPERATOR_ONLY),
+    ("/v1/schedules", "jobs:read", _OPERATOR_ONLY),
+    ("/v1/workers", "jobs:read", _OPERATOR_ONLY),
     ("/v1/memory", "memory:read", "memory:write"),
     ("/v1/status", "status:read", _OPERATOR_ONLY),
 )

@@ -55,9 +55,25 @@ class _Kind:
 class App(click.Group):
     """A group of commands, each made when it is asked for, in the order they were added."""
 
-    def __init__(self, help: str) -> None:
-        super().__init__(help=help, no_args_is_help=True)
+    def __init__(self, help: str, *, default: Callable[..., object] | None = None) -> None:
+        super().__init__(help=help, no_args_is_help=default is None)
         self._makers: dict[str, Callable[[], click.Command]] = {}
+        if default is not None:
+            self._run_alone(default)
+
+    def _run_alone(self, default: Callable[..., object]) -> None:
+        """Have the group's name alone be a command, too: it calls `default`."""
+        made = make_command("", default)
+
+        def run(**values: Any) -> object:
+            if click.get_current_context().invoked_subcommand is not None:
+                return None
+            return default(**values)
+
+        self.invoke_without_command = True
+        self.params += made.params
+        self.callback = run
+        self.help = f"{self.help}\n\n{made.help}"
 
     def add(self, function: F) -> F:
         """Add `function` as a command of its own name, and return it."""

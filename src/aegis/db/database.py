@@ -127,6 +127,21 @@ class Database:
         async with self._lend() as conn, conn.transaction():
             yield conn
 
+    async def dedicated(self) -> Connection:
+        """Open a connection beside the pool, in autocommit mode, that its caller closes.
+
+        For what keeps one for long, such as LISTEN. A peer that is gone is noticed in a minute.
+
+        Raises:
+            Unavailable: the server does not answer.
+        """
+        dsn = self._address()
+        kept = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+        with translated(dsn=dsn):
+            return await psycopg.AsyncConnection.connect(
+                dsn, autocommit=True, **kept, **connection_arguments(self.settings, dsn)
+            )
+
     def figures(self) -> PoolFigures:
         """Return the pool's figures; no query is made."""
         stats = self._pool.get_stats()

@@ -14,10 +14,20 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-__all__ = ["CHANNEL", "Claim", "Kind"]
+    from aegis.db.database import Connection
+
+__all__ = ["CHANNEL", "LOST", "Claim", "Kind", "notify"]
 
 #: `pg_notify(CHANNEL, name of the kind)` in the transaction that makes work due wakes the workers.
 CHANNEL = "aegis_work"
+#: After the name of the kind in a notification: leases were taken away, as by a cancellation, and
+#: whoever holds some looks at them now.
+LOST = "!"
+
+
+async def notify(conn: Connection, kind: str, *, lost: bool = False) -> None:
+    """Wake the workers for a kind when the transaction commits; `lost` has them look at leases."""
+    await conn.execute("SELECT pg_notify(%s, %s)", [CHANNEL, kind + LOST if lost else kind])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from aegis.mcp.consolidation import upkeep_tools
 from aegis.mcp.decisions import decision_tools
 from aegis.mcp.facts import fact_tools
 from aegis.mcp.graph import graph_tools
+from aegis.mcp.jobs import job_tools
 from aegis.mcp.keys import key_tools
 from aegis.mcp.memory import memory_tools
 from aegis.mcp.metrics import metric_tools
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from aegis.memory import Memory
     from aegis.metrics.service import Metrics
     from aegis.usage import Usage
+    from aegis.worker.service import Jobs, Schedules
 
 __all__ = ["INSTRUCTIONS", "PATH", "create_server", "http_app", "serve_stdio", "server_of"]
 
@@ -53,6 +55,8 @@ def create_server(
     billing: Billing | None = None,
     metrics: Metrics | None = None,
     client: Aegis | None = None,
+    jobs: Jobs | None = None,
+    schedules: Schedules | None = None,
 ) -> MCPServer:
     """Return the server whose tools work on `memory`, and read what else is given."""
     server = MCPServer(
@@ -75,6 +79,7 @@ def create_server(
             *([] if metrics is None else metric_tools(metrics)),
             # Handed over whole: research is loaded when it is first asked for.
             *([] if client is None else research_tools(client)),
+            *([] if jobs is None or schedules is None else job_tools(jobs, schedules)),
         ],
         log_level="WARNING",
         subscriptions=False,
@@ -104,6 +109,8 @@ def server_of(client: Aegis) -> MCPServer:
         billing=client.billing,
         metrics=client.metrics,
         client=client,
+        jobs=client.jobs,
+        schedules=client.schedules,
     )
 
 

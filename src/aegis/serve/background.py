@@ -1,4 +1,7 @@
-"""What goes on beside the requests: loading, filling in vectors, removing what has expired."""
+"""What goes on beside the requests, of this process alone: loading, filling in, its own files.
+
+What is to be done once, however many processes there are, is a schedule (`aegis.worker.defaults`).
+"""
 
 from __future__ import annotations
 
@@ -25,13 +28,10 @@ __all__ = [
     "PostOnly",
     "fill_in_vectors",
     "keep_database",
-    "keep_metrics",
-    "keep_usage",
     "load_model",
     "read_for_graph",
     "release_memory",
     "serve_mcp",
-    "sweep_expired",
     "watch_sessions",
     "work_on_models",
 ]
@@ -42,10 +42,6 @@ _log = logging.getLogger("aegis.serve")
 _SHORTEST_PAUSE_S = 5.0
 _LONGEST_PAUSE_S = 300.0
 _BATCH = 512
-#: Seconds between looks for what has expired: it is not recalled from that moment on anyway.
-_SWEEP_S = 60.0
-#: Seconds between looks at the months of usage: a month ahead is enough, and there are six.
-_MONTHS_S = 3_600.0
 #: Of the change of the embedding model: rows a round, seconds between rounds with and without
 #: work, and between looks at every row rather than at the new ones.
 _CHANGE_ROWS = 2_048
@@ -53,8 +49,6 @@ _CHANGE_BUSY_S, _CHANGE_IDLE_S, _CHANGE_AGAIN_S = 0.3, 15.0, 300.0
 #: Seconds between looks into the spool of hooks, and between sweeps of sessions.
 _SPOOL_S = 1.0
 _SESSIONS_S = 60.0
-#: Seconds between rounds of upkeep of metrics: how old the end of a chart may be.
-_METRICS_S = 30.0
 #: Seconds between looks at the embedded server; doubled, up to the other, while it does not start.
 _LOOK_S = 1.0
 _LONGEST_LOOK_S = 60.0
@@ -155,37 +149,6 @@ async def fill_in_vectors(client: Aegis) -> None:
         await asyncio.sleep(pause)
 
 
-async def sweep_expired(client: Aegis) -> None:
-    """Take away what has expired, in every namespace, for ever; what fails is tried again later."""
-    while True:
-        try:
-            swept = await client.memory.retention.sweep(everywhere=True)
-            items = await client.memory.items.sweep()
-            if swept.deleted or swept.archived or items:
-                extra = {"deleted": swept.deleted, "archived": swept.archived, "items": items}
-                _log.info("serve.swept", extra=extra)
-        except AegisError as error:
-            _log.warning("serve.sweep_failed", extra={"code": error.code, "why": error.message})
-        await asyncio.sleep(_SWEEP_S)
-
-
-async def keep_usage(client: Aegis) -> None:
-    """Make months of usage ahead and let old ones go, for ever; what fails is tried again later."""
-    while True:
-        try:
-            done = await client.usage.partitions.keep_house()
-            if done.made or done.dropped or done.forgotten_ids:
-                extra = {
-                    "made": len(done.made),
-                    "dropped": [str(month) for month in done.dropped],
-                    "forgotten_ids": done.forgotten_ids,
-                }
-                _log.info("serve.usage_kept", extra=extra)
-        except AegisError as error:
-            _log.warning("serve.usage_failed", extra={"code": error.code, "why": error.message})
-        await asyncio.sleep(_MONTHS_S)
-
-
 async def read_for_graph(client: Aegis) -> None:
     """Read what is new for entities, for ever; what fails is tried again later."""
     pause = _SHORTEST_PAUSE_S
@@ -246,20 +209,6 @@ async def watch_sessions(client: Aegis) -> None:
         except AegisError as error:
             pause = min(pause * 2, _LONGEST_LOOK_S)
             _log.warning("serve.sessions_failed", extra={"code": error.code, "why": error.message})
-
-
-async def keep_metrics(client: Aegis) -> None:
-    """Roll metrics up and drop what is old, for ever; what fails is tried again later."""
-    while True:
-        await asyncio.sleep(_METRICS_S)
-        try:
-            kept = await client.metrics.keep()
-        except AegisError as error:
-            _log.warning("serve.metrics_failed", extra={"code": error.code, "why": error.message})
-        else:
-            if kept.created or kept.dropped:
-                told = {"created": list(kept.created), "dropped": list(kept.dropped)}
-                _log.info("serve.metrics_kept", extra=told)
 
 
 async def keep_database(settings: Settings, on_start: Callable[[], object]) -> None:

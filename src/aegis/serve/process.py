@@ -214,18 +214,14 @@ class _Process:
         from aegis.serve.background import (
             fill_in_vectors,
             keep_database,
-            keep_metrics,
-            keep_usage,
             load_model,
             read_for_graph,
             release_memory,
             serve_mcp,
-            sweep_expired,
             watch_sessions,
             work_on_models,
         )
-        from aegis.serve.billing import tell_stripe
-        from aegis.serve.nightly import consolidate_nightly
+        from aegis.serve.working import work_beside
 
         async def load() -> None:
             await load_model(client)
@@ -239,13 +235,10 @@ class _Process:
         async with asyncio.TaskGroup() as group:
             group.create_task(serve_mcp(client, late, host=host))
             group.create_task(load())
-            group.create_task(sweep_expired(client))
-            group.create_task(keep_usage(client))
             group.create_task(read_for_graph(client))
-            group.create_task(consolidate_nightly(client))
             group.create_task(watch_sessions(client))
-            group.create_task(tell_stripe(client))
-            group.create_task(keep_metrics(client))
+            if self._settings.worker == "on":
+                group.create_task(work_beside(client))
             if self._settings.database_url is None:
                 group.create_task(keep_database(self._settings, self._restarted))
 

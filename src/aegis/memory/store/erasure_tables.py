@@ -65,6 +65,9 @@ _CALLS = "What calls of the API came to: ids, endpoints and numbers; bills rest 
 _FIGURES = "Figures of containers and when they were rolled up; no memory goes into them."
 _SESSIONS = "What was asked and done in a session; told of, not deleted: delete the session's row."
 _RESEARCH = "What research was asked and found; told of, not deleted: delete the job."
+_JOBS = (
+    "Calls of functions, which somebody waits for; told of, not deleted. History goes by itself."
+)
 _OTHERS = "Written by other programs, which have to erase it themselves; told of, not deleted."
 
 #: What is no memory: an erasure tells how many rows speak of the subject, and leaves them.
@@ -98,6 +101,7 @@ OUTSIDE: dict[str, str] = {
     "container_metrics_1m": _FIGURES,
     "deep_briefing_jobs": _RESEARCH,
     "infra_anomaly_alerts": _OTHERS,
+    "jobs": _JOBS,
     "metric_late_hours": _FIGURES,
     "metric_rollups": _FIGURES,
     "model_prices": "Prices of language models.",
@@ -107,12 +111,15 @@ OUTSIDE: dict[str, str] = {
     "research_months": "What research cost, by namespace and month.",
     "research_prices": "Prices of providers of research.",
     "research_sources": _RESEARCH,
+    "provider_rates": "How often providers may be asked.",
+    "schedules": _JOBS,
     "session_events": _SESSIONS,
     "session_usage": _SESSIONS,
     "usage_archives": _CALLS,
     "usage_daily": _CALLS,
     "usage_event_ids": _CALLS,
     "usage_hourly": _CALLS,
+    "workers": "Processes that run work.",
     "workflow_executions": _OTHERS,
     "workflows": _OTHERS,
 }

@@ -238,25 +238,30 @@ async def save_progress(
     wait_s: float,
 ) -> bool:
     """Store where a job stands and hand it back until its next poll; False if it is not held."""
-    touched = await execute(
+    told = await fetch_value(
         conn,
         """
-        UPDATE deep_briefing_jobs
-        SET remote_id = coalesce(%(remote_id)s, remote_id),
-            checkpoint = coalesce(%(checkpoint)s, checkpoint),
-            sent_at = CASE WHEN %(keep_sent)s THEN sent_at END,
-            attempts = %(attempts)s,
-            error = %(error)s,
-            -- A wish to end it does not wait.
-            next_poll_at = CASE
-                WHEN cancel_requested_at > %(read_at)s::timestamptz THEN clock_timestamp()
-                ELSE clock_timestamp() + make_interval(secs => %(wait_s)s)
-            END,
-            lease_owner = NULL,
-            lease_until = NULL
-        WHERE id = %(id)s::uuid
-          AND token = %(token)s
-          AND lease_owner IS NOT NULL
+        WITH saved AS (
+            UPDATE deep_briefing_jobs
+            SET remote_id = coalesce(%(remote_id)s, remote_id),
+                checkpoint = coalesce(%(checkpoint)s, checkpoint),
+                sent_at = CASE WHEN %(keep_sent)s THEN sent_at END,
+                attempts = %(attempts)s,
+                error = %(error)s,
+                -- A wish to end it does not wait.
+                next_poll_at = CASE
+                    WHEN cancel_requested_at > %(read_at)s::timestamptz THEN clock_timestamp()
+                    ELSE clock_timestamp() + make_interval(secs => %(wait_s)s)
+                END,
+                lease_owner = NULL,
+                lease_until = NULL
+            WHERE id = %(id)s::uuid
+              AND token = %(token)s
+              AND lease_owner IS NOT NULL
+            RETURNING id
+        )
+        -- Workers that sleep until the lease would have run out learn of the earlier poll.
+        SELECT pg_notify('aegis_work', 'research')::text FROM saved
         """,
         {
             "id": job.id,
@@ -270,7 +275,7 @@ async def save_progress(
             "read_at": job.cancel_requested_at or "-infinity",
         },
     )
-    return touched == 1
+    return told is not None
 
 
 async def set_remembered(conn: Connection, job: JobRow, episode_id: int | None) -> bool:

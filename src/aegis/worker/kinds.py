@@ -1,0 +1,23 @@
+"""Everything that a worker of Aegis runs: one line a kind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aegis.worker.jobs import JobsKind
+from aegis.worker.schedules import SchedulesKind
+
+if TYPE_CHECKING:
+    from aegis.db.lease import Kind
+    from aegis.worker.functions import Client, Functions
+
+__all__ = ["kinds_of"]
+
+
+def kinds_of(client: Client, functions: Functions) -> list[Kind]:
+    """Return the kinds of work that there are in a database."""
+    return [
+        SchedulesKind(client.db),
+        JobsKind(client.db, client, functions),
+        client.research.work(),
+    ]

@@ -1,0 +1,52 @@
+"""Notifications of due work, by one connection of its own; made again whenever it breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+import psycopg
+from psycopg import sql
+
+from aegis.db.lease import CHANNEL
+from aegis.errors import AegisError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aegis.db import Database
+
+__all__ = ["listen"]
+
+_log = logging.getLogger("aegis.worker")
+
+#: Seconds between tries to connect, doubled up to the other.
+_SHORTEST_S: Final = 0.2
+_LONGEST_S: Final = 10.0
+
+
+async def listen(
+    db: Database, *, told: Callable[[str], object], connected: Callable[[bool], object]
+) -> None:
+    """Hand each payload to `told`, for ever; `connected` hears whether there is a connection.
+
+    What was notified while there was none is lost: after `connected(True)` everybody looks.
+    """
+    pause = _SHORTEST_S
+    while True:
+        try:
+            conn = await db.dedicated()
+            try:
+                await conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
+                connected(True)
+                pause = _SHORTEST_S
+                async for notification in conn.notifies():
+                    told(notification.payload)
+            finally:
+                connected(False)
+                await conn.close()
+        except (AegisError, psycopg.Error) as error:
+            _log.warning("worker.listener_lost", extra={"why": str(error).partition("\n")[0]})
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, _LONGEST_S)
