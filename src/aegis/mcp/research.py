@@ -127,8 +127,9 @@ def research_tools(client: Aegis) -> list[Tool]:
 
 
 def _cited(citation: Citation) -> dict[str, Any]:
+    memory = None if citation.episode_id is None else f"e{citation.episode_id}"
     return {
-        "source": citation.url or citation.title or f"e{citation.episode_id}",
+        "source": citation.url or memory or citation.title,
         "title": citation.title,
         "cited_text": citation.cited_text,
         "verified": citation.verified,

@@ -46,7 +46,8 @@ def _doubtful(citations: tuple[Citation, ...]) -> list[str]:
     found: dict[str, None] = {}
     for citation in citations:
         if not citation.verified:
-            named = citation.url or citation.title or f"e{citation.episode_id}"
+            memory = None if citation.episode_id is None else f"e{citation.episode_id}"
+            named = citation.url or memory or citation.title or "a source without a name"
             # As text: nobody should follow it by accident.
             found[f"- `{named.replace('`', ' ')}`"] = None
     return list(found)
