@@ -25,9 +25,7 @@ __all__ = [
     "ENV_PREFIX",
     "EmbedderKind",
     "RerankerKind",
-    "ResearchKind",
     "Settings",
-    "Switch",
     "WhenDown",
     "claude_config_dir",
     "default_data_dir",
@@ -38,8 +36,6 @@ __all__ = [
 
 EmbedderKind = Literal["minilm", "openai", "none"]
 RerankerKind = Literal["none", "http", "fastembed"]
-ResearchKind = Literal["local", "gemini", "perplexity", "claude"]
-Switch = Literal["on", "off"]
 WhenDown = Literal["closed", "open"]
 
 
@@ -270,7 +266,7 @@ class Settings:
     stripe_api_base: str | None = _setting(
         "Address to use instead of Stripe's, for tests.", default=None
     )
-    research_provider: ResearchKind = _setting(
+    research_provider: Literal["local", "gemini", "perplexity", "claude"] = _setting(
         "Who looks into a question where a call names nobody: `local` (Aegis's own memory), "
         "`gemini`, `perplexity` or `claude`.",
         default="local",
@@ -327,7 +323,7 @@ class Settings:
     research_claude_max_tokens: int = _setting(
         "Tokens that one of its turns may write at most.", default=16_000
     )
-    research_claude_stream: Switch = _setting(
+    research_claude_stream: Literal["on", "off"] = _setting(
         "Whether its answer is streamed: `on` or `off`.", default="on"
     )
     research_claude_api_key: str | None = _setting("Key for it.", secret=True, default=None)

@@ -35,6 +35,10 @@ JobId = Annotated[str, Field(description="Id of the job.")]
 
 def research_tools(client: Aegis) -> list[Tool]:
     """Return the tools that work on the research of `client`."""
+    return [*_acting(client), *_reading(client)]
+
+
+def _acting(client: Aegis) -> list[Tool]:
 
     async def research_start(
         query: str,
@@ -71,6 +75,18 @@ def research_tools(client: Aegis) -> list[Tool]:
                 )
             )
 
+    async def research_cancel(job_id: JobId, namespace: Namespace = None) -> CallToolResult:
+        """End a research job that is going on; what it cost until then is paid."""
+        with told():
+            return answer(await client.research.cancel(job_id, namespace=namespace))
+
+    return [
+        make_tool(research_start, _BUYS, "Start research"),
+        make_tool(research_cancel, CHANGES, "Cancel research"),
+    ]
+
+
+def _reading(client: Aegis) -> list[Tool]:
     async def research_status(job_id: JobId, namespace: Namespace = None) -> CallToolResult:
         """Tell how a research job stands: pending, running, completed, failed or cancelled."""
         with told():
@@ -112,17 +128,10 @@ def research_tools(client: Aegis) -> list[Tool]:
             )
             return answer({"items": plain(rows), "next_cursor": next_job(rows, limit)})
 
-    async def research_cancel(job_id: JobId, namespace: Namespace = None) -> CallToolResult:
-        """End a research job that is going on; what it cost until then is paid."""
-        with told():
-            return answer(await client.research.cancel(job_id, namespace=namespace))
-
     return [
-        make_tool(research_start, _BUYS, "Start research"),
         make_tool(research_status, READS, "Status of research"),
         make_tool(research_result, READS, "Report of research"),
         make_tool(research_list, READS, "List research"),
-        make_tool(research_cancel, CHANGES, "Cancel research"),
     ]
 
 
