@@ -4,7 +4,8 @@ Single jobs, that is, each enqueued job is one call of a function that does noth
 does the same number on the same server in the same run, with the same concurrency; both in turns.
 Latency is from just before the commit that enqueues a job to the function's first line, on an idle
 worker. Idle cost is counted by the server (transactions of the database) and by the process
-(processor time). History is a million finished jobs beside the same work.
+(processor time). History is a million finished jobs beside the same work, against a database
+without them on the same server, in turns.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from aegis.client import Aegis
 from aegis.config import load_settings
@@ -28,7 +31,7 @@ from benchmarks.report import Outcome, percentile, progress
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterator
 
 __all__ = ["add_arguments", "run"]
 
@@ -71,18 +74,7 @@ async def _measure(args: argparse.Namespace) -> Outcome:
                 figures["vs_procrastinate_ratio"] = median(ours) / median(theirs)
             figures |= await _latency(client, counter, args.wakes)
             figures |= await _idle(client, args.idle_s)
-            before = await _claim_ms(client)
-            figures["claim_ms"] = before
-            if args.run_history:
-                done = await counter.throughput(args.history, args.concurrency)
-                figures["history.jobs_per_s"] = done
-            else:
-                await _insert_history(client, args.history)
-            figures["history.jobs"] = args.history
-            figures["history.claim_ms"] = await _claim_ms(client)
-            figures["history.claim_ratio"] = figures["history.claim_ms"] / before
-            after = [await counter.throughput(args.jobs, args.concurrency) for _ in range(3)]
-            figures["history.vs_empty_ratio"] = median(after) / median(ours)
+            figures |= await _history(dsn, args)
             figures |= await _account(client, counter)
             if figures["lost"] or figures["twice"]:
                 failures["jobs"] = f"{figures['lost']:g} lost, {figures['twice']:g} run twice"
@@ -110,17 +102,21 @@ class Counter:
 
         client.functions.add("count", count)
 
-    def next(self, jobs: int) -> list[NewJob]:
+    def next(self, jobs: int) -> Iterator[list[NewJob]]:
+        """Yield so many jobs of which each has a number of its own, in parts."""
         first = len(self.calls)
         self.count, self.wanted = 0, jobs
         self.done.clear()
-        return [NewJob(function="count", arguments={"n": first + n}) for n in range(jobs)]
+        for at in range(first, first + jobs, 10_000):
+            yield [
+                NewJob(function="count", arguments={"n": n})
+                for n in range(at, min(at + 10_000, first + jobs))
+            ]
 
     async def throughput(self, jobs: int, concurrency: int) -> float:
         """Return jobs a second, from the worker's start until all are recorded as done."""
-        given = self.next(jobs)
-        for at in range(0, jobs, 10_000):
-            await self.client.jobs.enqueue_many(given[at : at + 10_000])
+        for given in self.next(jobs):
+            await self.client.jobs.enqueue_many(given)
         began = time.perf_counter()
         async with _working(self.client, concurrency=concurrency):
             await self.done.wait()
@@ -146,7 +142,7 @@ async def _latency(client: Aegis, counter: Counter, wakes: int) -> dict[str, flo
     async with _working(client):
         await asyncio.sleep(2)
         for _ in range(wakes):
-            (job,) = counter.next(1)
+            ((job,),) = counter.next(1)
             began = time.perf_counter()
             await client.jobs.enqueue(job.function, arguments=job.arguments)
             await counter.done.wait()
@@ -193,26 +189,66 @@ async def _statements(client: Aegis) -> int:
         return row[0] if row else 0
 
 
-async def _claim_ms(client: Aegis) -> float:
-    """Return the median time of a claim of one among 1,000 that are due."""
-    kind = kinds_of(client, client.functions)[1]
+async def _history(dsn: str, args: argparse.Namespace) -> dict[str, float]:
+    """Measure the same in turns on two databases of one server: one has a long history."""
+    claims: tuple[list[float], list[float]] = ([], [])
+    speeds: tuple[list[float], list[float]] = ([], [])
+    figures: dict[str, float] = {"history.jobs": args.history}
+    async with _database(dsn, "without") as empty, _database(dsn, "with_history") as full:
+        pair = (Counter(empty), Counter(full))
+        if args.run_history:
+            figures["history.run_per_s"] = await pair[1].throughput(args.history, args.concurrency)
+            account = await _account(full, pair[1])
+            figures |= {f"history.{name}": value for name, value in account.items()}
+        else:
+            await _insert_history(full, args.history)
+        for client in (empty, full):
+            async with client.db.connection() as conn:
+                await conn.execute("SET statement_timeout = 0")
+                await conn.execute("VACUUM ANALYZE jobs")
+        for _ in progress(range(max(args.rounds, 3)), "History"):
+            await _claim_in_turns((empty, full), claims)
+            for counter, speed in zip(pair, speeds, strict=True):
+                speed.append(await counter.throughput(args.jobs // 4, args.concurrency))
+    figures["history.claim_ms"] = median(claims[1])
+    figures["history.claim_ratio"] = median(claims[1]) / median(claims[0])
+    figures["history.jobs_ratio"] = median(speeds[1]) / median(speeds[0])
+    return figures
+
+
+@asynccontextmanager
+async def _database(dsn: str, name: str) -> AsyncGenerator[Aegis]:
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    url = make_conninfo(dsn, dbname=name)
+    await asyncio.to_thread(migrate.upgrade, url)
+    async with await Database.open(url, load_settings({})) as db:
+        yield Aegis(db, None, load_settings({}))
+
+
+async def _claim_in_turns(
+    clients: tuple[Aegis, Aegis], times: tuple[list[float], list[float]]
+) -> None:
+    """Add the times of claims of one job among 500 that are due, here and there by turns."""
 
     async def claimed(_: Any, __: dict[str, Any]) -> None:
         return None
 
-    client.functions.add("claimed", claimed)
-    await client.jobs.enqueue_many([NewJob(function="claimed") for _ in range(1_000)])
-    async with client.db.connection() as conn:
-        await conn.execute("VACUUM ANALYZE jobs")
-    found: list[float] = []
-    for _ in range(400):
-        began = time.perf_counter()
-        claims = await kind.claim("bench", limit=1, lease_s=60)
-        found.append(1_000 * (time.perf_counter() - began))
-        assert len(claims) == 1
-    async with client.db.connection() as conn:
-        await conn.execute("DELETE FROM jobs WHERE function = 'claimed'")
-    return median(found[50:])
+    for client in clients:
+        client.functions.add("claimed", claimed)
+        await client.jobs.enqueue_many([NewJob(function="claimed") for _ in range(500)])
+    kinds = [kinds_of(client, client.functions)[1] for client in clients]
+    for number in range(400):
+        for kind, found in zip(kinds, times, strict=True):
+            began = time.perf_counter()
+            claims = await kind.claim("bench", limit=1, lease_s=60)
+            took = 1_000 * (time.perf_counter() - began)
+            assert len(claims) == 1
+            if number >= 50:
+                found.append(took)
+    for client in clients:
+        async with client.db.connection() as conn:
+            await conn.execute("DELETE FROM jobs WHERE function = 'claimed'")
 
 
 async def _insert_history(client: Aegis, jobs: int) -> None:

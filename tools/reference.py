@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from aegis.memory import Memory
     from aegis.metrics.service import Metrics
     from aegis.usage import Usage
+    from aegis.worker.service import Jobs, Schedules
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs" / "reference"
@@ -184,6 +185,8 @@ def _commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Co
     if not isinstance(command, click.Group):
         yield path, command
         return
+    if command.invoke_without_command:
+        yield path, command
     context = click.Context(command, info_name=path)
     for name in sorted(command.list_commands(context)):
         child = command.get_command(context, name)
@@ -231,6 +234,8 @@ def mcp_page() -> str:
         usage=cast("Usage", _NOTHING),
         billing=cast("Billing", _NOTHING),
         metrics=cast("Metrics", _NOTHING),
+        jobs=cast("Jobs", _NOTHING),
+        schedules=cast("Schedules", _NOTHING),
     )
     tools = asyncio.run(server.list_tools())
     parts: list[str] = []

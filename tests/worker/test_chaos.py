@@ -82,6 +82,13 @@ class Workers:
         return sum(e["event"] == "begin" for entries in self.notes().values() for e in entries)
 
     def stop(self) -> list[int]:
+        """Stop all of them in order, once the newest has got so far that it can."""
+        pids = {process.pid for process in self.processes.values()}
+        deadline = time.monotonic() + 60
+        with psycopg.connect(self.dsn, autocommit=True) as conn:
+            while not pids <= {row[0] for row in conn.execute("SELECT pid FROM workers")}:
+                assert time.monotonic() < deadline, "a worker did not start"
+                time.sleep(0.05)
         for process in self.processes.values():
             process.terminate()
         return [process.wait(timeout=60) for process in self.processes.values()]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from aegis.db.lease import Claim, notify
 from aegis.errors import InvalidInput, Unavailable
-from aegis.worker import Worker
-from aegis.worker.held import Held, Holding
+from aegis.worker import Worker, loop
 from aegis.worker.models import NewJob
 from tests.worker.conftest import ended, working
 
@@ -62,6 +62,8 @@ class Made:
 
     def __init__(self, name: str, keys: Sequence[str | None]) -> None:
         self.name = name
+        self.concurrency: int | None = None
+        self.per_key: int | None = None
         self.waiting = [
             Claim(kind=name, id=f"{name}{n}", token=1, key=key) for n, key in enumerate(keys)
         ]
@@ -148,6 +150,15 @@ async def test_limits_of_a_kind_and_of_its_keys_hold(db: Database) -> None:
     assert (kind.most_in_all, kind.most["a"]) == (4, 2)
 
 
+async def test_a_kind_may_say_its_limits_itself(db: Database) -> None:
+    kind = Made("k", ["a", "a", "b", "b", None])
+    kind.concurrency, kind.per_key = 3, 1
+    kind.go.set()
+    await run_until(Worker(db, [kind], concurrency=10), lambda: len(kind.done) == 5)
+    assert kind.most_in_all <= 3
+    assert (kind.most["a"], kind.most["b"]) == (1, 1)
+
+
 async def test_one_kinds_failure_keeps_no_other_from_its_work(db: Database) -> None:
     for error in (RuntimeError("a defect"), Unavailable("an outage")):
         broken, sound = Made("broken", [None]), Made("sound", [None])
@@ -170,6 +181,29 @@ async def test_a_lost_lease_cancels_the_run_and_is_not_handed_back(db: Database)
     await asyncio.wait_for(task, 30)
     assert [claim.id for claim in kind.released] == ["k1"]
     assert kind.done == []
+
+
+async def test_a_worker_that_is_given_its_own_piece_again_runs_it_once_at_a_time(
+    db: Database,
+) -> None:
+    kind = Made("k", [None])
+    worker = Worker(db, [kind], grace_s=0)
+    task = asyncio.create_task(worker.run())
+    await until(lambda: kind.running.total() == 1)
+    # The server's clock was set: the lease is over, and the same worker claims it anew.
+    kind.waiting = [Claim(kind="k", id="k0", token=2)]
+    await notify_kind(db, "k")
+    await until(lambda: kind.most_in_all == 1 and len(kind.waiting) + kind.running.total() == 1)
+    await until(lambda: kind.running.total() == 1)
+    worker.stop()
+    await asyncio.wait_for(task, 30)
+    assert kind.most_in_all == 1
+    assert kind.released[0].token == 2
+
+
+async def notify_kind(db: Database, name: str) -> None:
+    async with db.transaction() as conn:
+        await notify(conn, name)
 
 
 async def test_a_lease_that_cannot_be_renewed_is_given_up_before_it_runs_out(
@@ -266,6 +300,23 @@ async def test_work_without_a_notification_is_found_all_the_same(client: Aegis) 
         assert (await ended(client, row[0])).state == "completed"
 
 
+@pytest.mark.parametrize("later_s", [0.0, 1.5])
+async def test_a_notification_wakes_it_and_it_knows_when_the_next_is_due(
+    client: Aegis, gate: Gate, monkeypatch: pytest.MonkeyPatch, later_s: float
+) -> None:
+    # Looking by itself comes too late for this test.
+    for name in ("_SHORTEST_S", "_LONGEST_S", "_DEAF_S"):
+        monkeypatch.setattr(loop, name, 300.0)
+    gate.open.set()
+    async with working(client):
+        await ended(client, (await client.jobs.enqueue("wait")).id)
+        due_at = datetime.now(UTC) + timedelta(seconds=later_s)
+        job = await client.jobs.enqueue("wait", due_at=due_at)
+        done = await ended(client, job.id, within_s=60)
+    assert done.started_at is not None
+    assert done.started_at >= due_at - timedelta(milliseconds=50)
+
+
 async def test_a_connection_that_is_cut_is_made_again_and_notifications_come(
     client: Aegis, gate: Gate
 ) -> None:
@@ -318,33 +369,3 @@ async def test_notifications_of_others_are_none_of_its_business(client: Aegis) -
     async with working(client), client.db.transaction() as conn:
         for payload in ("", "!", "unknown", "unknown!", "jobs!", "'; DROP TABLE jobs"):
             await notify(conn, payload)
-
-
-def test_room_is_kept_for_claims_under_way() -> None:
-    held = Held(["a", "b"], concurrency=3, per_kind={"b": 1}, per_key={})
-    assert held.take_room("a") == 2
-    assert held.take_room("a") == 0
-    assert held.take_room("b") == 1
-    assert held.take_room("b") == 0
-    held.give_room("a", 2)
-    assert held.take_room("a") == 2
-
-
-def test_with_fewer_places_than_kinds_the_first_that_asks_has_one() -> None:
-    held = Held(["a", "b", "c"], concurrency=1, per_kind={}, per_key={})
-    assert [held.take_room(name) for name in "abc"] == [1, 0, 0]
-    held.give_room("a", 1)
-    assert held.take_room("c") == 1
-
-
-async def test_keys_are_counted_and_forgotten() -> None:
-    held = Held(["a"], concurrency=9, per_kind={}, per_key={"a": 1})
-    task = asyncio.create_task(asyncio.sleep(0))
-    claim = Claim(kind="a", id="1", token=1, key="k")
-    holding = Holding(claim=claim, task=task, renewed=0.0)
-    assert held.admits(claim)
-    held.add(holding)
-    assert (held.full_keys("a"), held.admits(claim), held.count()) == (["k"], False, 1)
-    held.remove(holding)
-    assert (held.full_keys("a"), held.admits(claim), held.count()) == ([], True, 0)
-    await task

@@ -11,12 +11,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from psycopg import sql
+
+from aegis.db.translate import translated
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import AsyncGenerator, Collection, Sequence
 
-    from aegis.db.database import Connection
+    from aegis.db.database import Connection, Database
 
-__all__ = ["CHANNEL", "LOST", "Claim", "Kind", "notify"]
+__all__ = ["CHANNEL", "LOST", "Claim", "Kind", "listen", "notify"]
 
 #: `pg_notify(CHANNEL, name of the kind)` in the transaction that makes work due wakes the workers.
 CHANNEL = "aegis_work"
@@ -28,6 +32,23 @@ LOST = "!"
 async def notify(conn: Connection, kind: str, *, lost: bool = False) -> None:
     """Wake the workers for a kind when the transaction commits; `lost` has them look at leases."""
     await conn.execute("SELECT pg_notify(%s, %s)", [CHANNEL, kind + LOST if lost else kind])
+
+
+async def listen(db: Database) -> AsyncGenerator[str | None]:
+    """Yield None once notifications come, by a connection of its own, and then each payload.
+
+    Raises:
+        Unavailable: the connection could not be made, or broke; what was notified since is lost.
+    """
+    conn = await db.dedicated()
+    try:
+        with translated():
+            await conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
+            yield None
+            async for notification in conn.notifies():
+                yield notification.payload
+    finally:
+        await conn.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +68,11 @@ class Claim:
 
 
 class Kind(Protocol):
-    """Work of one kind, as the worker sees it."""
+    """Work of one kind, as the worker sees it.
+
+    It may have `concurrency` and `per_key`, whole numbers: how much of it, and how much of one
+    key, a worker runs at once. Without them a worker's own limit is all.
+    """
 
     @property
     def name(self) -> str:

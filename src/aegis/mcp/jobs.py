@@ -132,6 +132,14 @@ def _of_schedules(schedules: Schedules) -> list[Tool]:
             )  # fmt: skip
             return answer(made)
 
+    return [
+        make_tool(schedule_list, READS, "Schedules"),
+        make_tool(schedule_add, ADDS, "Add a schedule"),
+        *_of_one_schedule(schedules),
+    ]
+
+
+def _of_one_schedule(schedules: Schedules) -> list[Tool]:
     async def schedule_pause(name: Name) -> CallToolResult:
         """Plan nothing until schedule_resume; times that pass are not made up for."""
         with told():
@@ -159,8 +167,6 @@ def _of_schedules(schedules: Schedules) -> list[Tool]:
             return answer({"items": await schedules.history(name, limit=limit)})
 
     return [
-        make_tool(schedule_list, READS, "Schedules"),
-        make_tool(schedule_add, ADDS, "Add a schedule"),
         make_tool(schedule_pause, CHANGES, "Pause a schedule"),
         make_tool(schedule_resume, CHANGES, "Resume a schedule"),
         make_tool(schedule_run, ADDS, "Run a schedule now"),

@@ -7,7 +7,7 @@ import logging
 import signal
 from typing import TYPE_CHECKING
 
-from aegis.errors import AegisError
+from aegis.errors import AegisError, InvalidInput
 from aegis.worker.defaults import ensure_defaults
 from aegis.worker.kinds import kinds_of
 from aegis.worker.loop import Worker
@@ -26,8 +26,16 @@ _PAUSE_S = 5.0
 
 
 def worker_of(client: Aegis, *, kinds: frozenset[str] = frozenset()) -> Worker:
-    """Return a worker as the settings say; of some kinds only, if they are named."""
-    offered = [k for k in kinds_of(client, client.functions) if not kinds or k.name in kinds]
+    """Return a worker as the settings say; of some kinds only, if they are named.
+
+    Raises:
+        InvalidInput: there is no such kind.
+    """
+    known = kinds_of(client, client.functions)
+    names = [kind.name for kind in known]
+    for name in sorted(kinds - set(names)):
+        raise InvalidInput(f"kind is {name[:60]!r}; use one of {', '.join(names)}.")
+    offered = [kind for kind in known if not kinds or kind.name in kinds]
     return Worker(
         client.db,
         offered,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from aegis.worker import planning
+from aegis.worker.functions import BUILTIN
 from aegis.worker.models import NewSchedule
 from aegis.worker.store import schedules as store
 
@@ -19,18 +20,10 @@ __all__ = ["CREATED_BY", "default_schedules", "ensure_defaults"]
 
 CREATED_BY: Final = "default"
 
-#: Name of the schedule and of its function; when, in UTC.
-_FUNCTIONS: Final[dict[str, str]] = {
-    "jobs.forget": "40 * * * *",
-    "memory.sweep": "* * * * *",
-    "metrics.keep": "* * * * *",
-    "usage.keep": "10 * * * *",
-}
-
 
 def default_schedules(settings: Settings) -> tuple[list[NewSchedule], list[str]]:
     """Return the default schedules, and the names of those that the settings turn off."""
-    whens = dict(_FUNCTIONS)
+    whens = {name: builtin.at for name, builtin in BUILTIN.items()}
     off: list[str] = []
     if settings.consolidate_at == "off":
         off.append("memory.consolidate")
@@ -41,8 +34,15 @@ def default_schedules(settings: Settings) -> tuple[list[NewSchedule], list[str]]
     if settings.stripe_api_key is not None:
         whens["billing.stripe"] = "* * * * *"
     made = [
-        NewSchedule(name=name, cron=when, function=name, created_by=CREATED_BY)
+        NewSchedule(
+            name=name,
+            cron=when,
+            function=name,
+            max_attempts=BUILTIN[name].attempts,
+            created_by=CREATED_BY,
+        )
         for name, when in sorted(whens.items())
+        if when is not None
     ]
     return made, off
 

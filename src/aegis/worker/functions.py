@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from aegis.errors import InvalidInput, NotFound
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from aegis.sessions.service import Sessions
     from aegis.usage import Usage
 
-__all__ = ["BUILTIN", "GROUP", "Client", "Function", "Functions", "current_job"]
+__all__ = ["BUILTIN", "GROUP", "Builtin", "Client", "Function", "Functions", "current_job"]
 
 #: The job that runs: its id and token tell one attempt from another.
 current_job: ContextVar[Claim] = ContextVar("current_job")
@@ -38,14 +39,29 @@ current_job: ContextVar[Claim] = ContextVar("current_job")
 #: Group of entry points.
 GROUP: Final = "aegis.functions"
 
-#: Ours, and where they are; imported when one is called.
-BUILTIN: Final[dict[str, str]] = {
-    "billing.stripe": "aegis.worker.upkeep:tell_stripe",
-    "jobs.forget": "aegis.worker.upkeep:forget_jobs",
-    "memory.consolidate": "aegis.worker.upkeep:consolidate",
-    "memory.sweep": "aegis.worker.upkeep:sweep_memory",
-    "metrics.keep": "aegis.worker.upkeep:keep_metrics",
-    "usage.keep": "aegis.worker.upkeep:keep_usage",
+
+@dataclass(frozen=True, slots=True)
+class Builtin:
+    """A function of ours: where it is, and the schedule that it has from the start."""
+
+    #: Imported when it is called first.
+    place: str
+    #: Cron, in UTC; None for no schedule.
+    at: str | None = None
+    #: Of a run of the schedule.
+    attempts: int = 1
+
+
+#: Ours; one line makes a function and its schedule.
+BUILTIN: Final[dict[str, Builtin]] = {
+    # Where a key of Stripe's is set; see `defaults`.
+    "billing.stripe": Builtin("aegis.worker.upkeep:tell_stripe"),
+    "jobs.forget": Builtin("aegis.worker.upkeep:forget_jobs", "40 * * * *"),
+    # At the hour that the settings say.
+    "memory.consolidate": Builtin("aegis.worker.upkeep:consolidate"),
+    "memory.sweep": Builtin("aegis.worker.upkeep:sweep_memory", "* * * * *"),
+    "metrics.keep": Builtin("aegis.worker.upkeep:keep_metrics", "*/30 * * * * *"),
+    "usage.keep": Builtin("aegis.worker.upkeep:keep_usage", "10 * * * *"),
 }
 
 
@@ -116,7 +132,7 @@ class Functions:
 
     def _load(self, name: str) -> Function:
         if name in BUILTIN:
-            module, _, attribute = BUILTIN[name].partition(":")
+            module, _, attribute = BUILTIN[name].place.partition(":")
             return cast("Function", getattr(importlib.import_module(module), attribute))
         if name in self._entry_points():
             return cast("Function", self._entry_points()[name].load())

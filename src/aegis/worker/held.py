@@ -59,6 +59,11 @@ class Held:
         """Return what is held of a kind."""
         return list(self._held[kind].values())
 
+    def other_attempts(self, claim: Claim) -> list[Holding]:
+        """Return what is held of the same piece under other tokens."""
+        held = self._held[claim.kind]
+        return [held[key] for key in held if key[0] == claim.id and key[1] != claim.token]
+
     def take_room(self, kind: str) -> int:
         """Return how many more of a kind may be claimed, and keep that room for it."""
         busy = {name: len(self._held[name]) + self._asked[name] for name in self._kinds}

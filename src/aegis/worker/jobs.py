@@ -53,7 +53,8 @@ class JobsKind:
         self._functions = functions
         self._rng = rng()
         self._finisher = Finisher(db)
-        self._claimed: dict[int, Claimed] = {}
+        #: By id and token: an attempt that was lost may still be on its way out.
+        self._claimed: dict[tuple[str, int], Claimed] = {}
 
     async def claim(
         self, owner: str, *, limit: int, lease_s: float, without_keys: Collection[str] = ()
@@ -78,7 +79,7 @@ class JobsKind:
         else:
             return []
         taken.sort(key=lambda job: (-job.priority, job.due_at, job.id))
-        self._claimed.update({job.id: job for job in taken})
+        self._claimed.update({(str(job.id), job.token): job for job in taken})
         return [
             Claim(
                 kind=NAME,
@@ -107,7 +108,7 @@ class JobsKind:
             if back:
                 await notify(conn, NAME)
         for claim in claims:
-            self._claimed.pop(int(claim.id), None)
+            self._claimed.pop((claim.id, claim.token), None)
 
     async def next_due(self) -> float | None:
         """Return seconds until a job is due or a lease runs out."""
@@ -116,19 +117,15 @@ class JobsKind:
 
     async def run(self, claim: Claim) -> None:
         """Call the function and record how that ended."""
-        job = self._claimed[int(claim.id)]
+        job = self._claimed.pop((claim.id, claim.token))
+        outcome = await self._attempt(claim, job)
         try:
-            outcome = await self._attempt(claim, job)
-            try:
-                held = await self._finisher.write(outcome)
-            except AegisError as error:
-                # What the function returned cannot be stored; that it ran is known all the same.
-                held = await self._finisher.write(self._failed(job, error))
-            if not held:
-                _log.warning("worker.outcome_refused", extra={"job": job.id, "token": job.token})
-        finally:
-            if self._claimed.get(job.id) is job:
-                del self._claimed[job.id]
+            held = await self._finisher.write(outcome)
+        except AegisError as error:
+            # What the function returned cannot be stored; that it ran is known all the same.
+            held = await self._finisher.write(self._failed(job, error))
+        if not held:
+            _log.warning("worker.outcome_refused", extra={"job": job.id, "token": job.token})
 
     async def _attempt(self, claim: Claim, job: Claimed) -> store.Outcome:
         current_job.set(claim)

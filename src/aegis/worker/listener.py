@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
-import psycopg
-from psycopg import sql
-
-from aegis.db.lease import CHANNEL
+from aegis.db import lease
 from aegis.errors import AegisError
 
 if TYPE_CHECKING:
@@ -36,17 +34,16 @@ async def listen(
     pause = _SHORTEST_S
     while True:
         try:
-            conn = await db.dedicated()
-            try:
-                await conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
-                connected(True)
-                pause = _SHORTEST_S
-                async for notification in conn.notifies():
-                    told(notification.payload)
-            finally:
-                connected(False)
-                await conn.close()
-        except (AegisError, psycopg.Error) as error:
+            async with aclosing(lease.listen(db)) as payloads:
+                async for payload in payloads:
+                    if payload is None:
+                        connected(True)
+                        pause = _SHORTEST_S
+                    else:
+                        told(payload)
+        except (AegisError, OSError) as error:
             _log.warning("worker.listener_lost", extra={"why": str(error).partition("\n")[0]})
+        finally:
+            connected(False)
         await asyncio.sleep(pause)
         pause = min(pause * 2, _LONGEST_S)

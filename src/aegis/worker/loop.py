@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from aegis.db.lease import LOST
-from aegis.errors import AegisError
+from aegis.errors import AegisError, Unavailable
 from aegis.worker.held import Held, Holding
 from aegis.worker.listener import listen
 from aegis.worker.store import rates, workers
@@ -50,7 +50,8 @@ _AGAIN_S: Final = 1.0
 class Worker:
     """Runs `kinds`; `run` goes on until `stop`.
 
-    `per_kind` and `per_key` limit by the kind's name what runs here at once, in all and of one key.
+    `per_kind` and `per_key` limit by the kind's name what runs here at once, in all and of one key;
+    they go before what kinds say of themselves.
     """
 
     def __init__(
@@ -74,8 +75,8 @@ class Worker:
         self._held = Held(
             list(self._kinds),
             concurrency=concurrency,
-            per_kind=per_kind or {},
-            per_key=per_key or {},
+            per_kind={**_own(kinds, "concurrency"), **(per_kind or {})},
+            per_key={**_own(kinds, "per_key"), **(per_key or {})},
         )
         self._wake = {name: asyncio.Event() for name in self._kinds}
         self._renew_now = asyncio.Event()
@@ -97,11 +98,12 @@ class Worker:
         listening = asyncio.create_task(listen(self._db, told=self._told, connected=self._heard))
         leases = [asyncio.create_task(self._keep_leases()), asyncio.create_task(self._watch())]
         serving = [asyncio.create_task(self._serve(kind)) for kind in self._kinds.values()]
-        _log.info("worker.started", extra={"worker": self.id, "kinds": ",".join(self._kinds)})
+        stopped = asyncio.create_task(self._stopping.wait())
+        _log.debug("worker.started", extra={"worker": self.id, "kinds": ",".join(self._kinds)})
         try:
-            stopped = asyncio.create_task(self._stopping.wait())
-            beside = [listening, *leases, *serving, stopped]
-            done, _ = await asyncio.wait(beside, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(
+                [listening, *leases, *serving, stopped], return_when=asyncio.FIRST_COMPLETED
+            )
             for task in done:
                 # None of them ends by itself but by a defect.
                 task.result()
@@ -109,8 +111,10 @@ class Worker:
         finally:
             self.stop()
             listening.cancel()
+            stopped.cancel()
             # A claim that is cut off may be committed all the same, and held by nobody.
-            await asyncio.wait(serving, timeout=_CLAIM_S)
+            if serving:
+                await asyncio.wait(serving, timeout=_CLAIM_S)
             # The leases are kept to the last.
             await self._end([listening, *serving, *leases], grace_s)
 
@@ -133,7 +137,8 @@ class Worker:
         with suppress(AegisError):
             async with self._db.transaction() as conn:
                 await workers.stop(conn, self.id, done=self._done)
-        _log.info("worker.stopped", extra={"worker": self.id, "handed_back": len(back)})
+        level = logging.INFO if back else logging.DEBUG
+        _log.log(level, "worker.stopped", extra={"worker": self.id, "handed_back": len(back)})
 
     async def _hand_back(self, kind: Kind, claims: list[Claim]) -> None:
         if not claims:
@@ -218,7 +223,11 @@ class Worker:
             self._held.give_room(kind.name, room)
         too_many: list[Claim] = []
         for claim in claims:
-            if self._held.admits(claim):
+            before_it = self._held.other_attempts(claim)
+            for holding in before_it:
+                # Its lease ran out unnoticed, as when the clock of the server was set.
+                self._lose(holding)
+            if not before_it and self._held.admits(claim):
                 self._start(kind, claim, before)
             else:
                 too_many.append(claim)
@@ -248,8 +257,14 @@ class Worker:
             _log.exception("worker.run_failed", extra=told)
 
     async def _wait_for(self, provider: str) -> None:
-        async with self._db.transaction() as conn:
-            wait_s = await rates.reserve(conn, provider)
+        while True:
+            try:
+                async with self._db.transaction() as conn:
+                    wait_s = await rates.reserve(conn, provider)
+                break
+            except Unavailable:
+                # The lease ends it, if that takes long.
+                await asyncio.sleep(_AGAIN_S)
         await asyncio.sleep(wait_s)
 
     async def _keep_leases(self) -> None:
@@ -323,3 +338,9 @@ class Worker:
             else:
                 self._lose(holding)
         return True
+
+
+def _own(kinds: Sequence[Kind], limit: str) -> dict[str, int]:
+    """Return a limit that some kinds have, by their names."""
+    said = {kind.name: getattr(kind, limit, None) for kind in kinds}
+    return {name: most for name, most in said.items() if most is not None}
