@@ -127,6 +127,6 @@ def quiet_markdown(text: str) -> str:
 
     HTML becomes text, pictures become links, and links go to the web alone.
     """
-    text = _TAG.sub("&lt;", text)
-    text = _IMAGE.sub("", text)
-    return _SCHEME.sub(r"\1unsafe:", text)
+    # Targets first: they may stand in angle brackets.
+    text = _SCHEME.sub(r"\1unsafe:", text)
+    return _IMAGE.sub("", _TAG.sub("&lt;", text))
