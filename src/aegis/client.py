@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from aegis.memory import Memory
     from aegis.memory.embedding import Embedder
     from aegis.memory.reranking import Reranker
+    from aegis.research.service import Research
     from aegis.sessions.service import Sessions
     from aegis.usage import Usage
     from aegis.worker.functions import Functions
@@ -77,6 +78,21 @@ class Aegis:
         self.usage: Usage = Usage(db, settings)
         self.billing: Billing = Billing(db, settings)
         self.metrics: Metrics = Metrics(db, keep_days=settings.metrics_keep_days)
+        self._research: Research | None = None
+
+    @property
+    def research(self) -> Research:
+        """Questions that somebody else looks into; loaded when it is first asked for."""
+        if self._research is None:
+            from aegis.research.service import Research
+
+            self._research = Research(self.memory, self.settings)
+        return self._research
+
+    async def aclose(self) -> None:
+        """Close what was opened on the way, beside the pool."""
+        if self._research is not None:
+            await self._research.aclose()
 
     @functools.cached_property
     def functions(self) -> Functions:
@@ -149,6 +165,7 @@ class Connecting:
                 reranker=reranker,
                 next_embedder=open_next_embedder(self.settings),
             )
+            stack.push_async_callback(client.aclose)
             stack.push_async_callback(client.memory.models.flush)
             stack.push_async_callback(client.memory.usage.flush)
             self._async_stack = stack.pop_all()

@@ -296,6 +296,67 @@ class Settings:
     stripe_api_base: str | None = _setting(
         "Address to use instead of Stripe's, for tests.", default=None
     )
+    research_provider: Literal["local", "gemini", "perplexity", "claude"] = _setting(
+        "Who looks into a question where a call names nobody: `local` (Aegis's own memory), "
+        "`gemini`, `perplexity` or `claude`.",
+        default="local",
+    )
+    research_job_usd: float = _setting(
+        "USD that one research job may cost at most, where it says nothing else.", default=5.0
+    )
+    research_month_usd: float = _setting(
+        "USD that research may cost in a month (UTC), of all namespaces together.", default=50.0
+    )
+    research_reuse_days: float = _setting(
+        "Days in which a job with the same or nearly the same question is offered instead of "
+        "bought again; 0 for never.",
+        default=7.0,
+    )
+    research_similar_from: float = _setting(
+        "Similarity from which two questions are nearly the same, up to 1.", default=0.95
+    )
+    research_gemini_url: str = _setting(
+        "Base URL of Gemini's API.", default="https://generativelanguage.googleapis.com"
+    )
+    research_gemini_path: str = _setting(
+        "Path of its interactions.", default="/v1beta/interactions"
+    )
+    research_gemini_agent: str = _setting(
+        "Agent that is asked for there.", default="deep-research-preview-04-2026"
+    )
+    research_gemini_api_key: str | None = _setting("Key for it.", secret=True, default=None)
+    research_perplexity_url: str = _setting(
+        "Base URL of Perplexity's API.", default="https://api.perplexity.ai"
+    )
+    research_perplexity_path: str = _setting(
+        "Path of its asynchronous jobs; `/async/chat/completions` is the older one.",
+        default="/v1/async/sonar",
+    )
+    research_perplexity_model: str = _setting(
+        "Model that is asked for there.", default="sonar-deep-research"
+    )
+    research_perplexity_api_key: str | None = _setting("Key for it.", secret=True, default=None)
+    research_claude_url: str = _setting(
+        "Base URL of Anthropic's API.", default="https://api.anthropic.com"
+    )
+    research_claude_path: str = _setting("Path of its messages.", default="/v1/messages")
+    research_claude_model: str = _setting(
+        "Model that is asked for there.", default="claude-sonnet-5-5"
+    )
+    research_claude_version: str = _setting("Header `anthropic-version`.", default="2023-06-01")
+    research_claude_tool: str = _setting(
+        "Type of its web search tool.", default="web_search_20260318"
+    )
+    research_claude_max_searches: int = _setting(
+        "Searches of one of its turns at most.", default=10
+    )
+    research_claude_max_tokens: int = _setting(
+        "Tokens that one of its turns may write at most.", default=16_000
+    )
+    research_claude_stream: Literal["on", "off"] = _setting(
+        "Whether its answer is streamed: `on` or `off`.", default="on"
+    )
+    research_claude_api_key: str | None = _setting("Key for it.", secret=True, default=None)
 
 
 def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:

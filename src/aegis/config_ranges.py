@@ -35,6 +35,33 @@ def check_ranges(settings: Any) -> None:
         if getattr(settings, name) < 0:
             raise ConfigError(f"{ENV_PREFIX}{name.upper()} must be 0 or more.")
     _check_numbers(settings)
+    _check_research(settings)
+
+
+def _check_research(settings: Any) -> None:
+    for name, most in (
+        ("research_job_usd", 1_000_000),
+        ("research_month_usd", 10_000_000),
+        ("research_reuse_days", 3_650),
+        ("research_similar_from", 1),
+        ("research_claude_max_searches", 100),
+        ("research_claude_max_tokens", 128_000),
+    ):
+        value = getattr(settings, name)
+        least = 1 if name.startswith("research_claude") else 0
+        if not least <= value <= most:
+            raise ConfigError(f"{ENV_PREFIX}{name.upper()} is {value:g}; use {least} to {most:,}.")
+    for name in ("gemini", "perplexity", "claude"):
+        url, key = (getattr(settings, f"research_{name}_{what}") for what in ("url", "api_key"))
+        if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
+            raise ConfigError(
+                f"AEGIS_RESEARCH_{name.upper()}_URL is no web address; use https://HOST."
+            )
+        if key is not None and not re.fullmatch(r"[!-~]+", key):
+            raise ConfigError(
+                f"AEGIS_RESEARCH_{name.upper()}_API_KEY has a space, a line break or a letter that "
+                "no key has; copy it again."
+            )
 
 
 def _check_numbers(settings: Any) -> None:

@@ -118,6 +118,25 @@ VALUES ('5a1d8f1e-6a43-4f0e-9d31-2f3b7c1c2e22', 1, 'a', 'each[3]', 'completed', 
         '2026-06-01 00:00:00+00');
 INSERT INTO workflow_signals (execution_id, name, payload)
 VALUES ('5a1d8f1e-6a43-4f0e-9d31-2f3b7c1c2e22', 'go', 'true');
+INSERT INTO deep_briefing_jobs (id, query, status, provider, namespace, model, query_key, token,
+                                query_embedding, embedding_model, remember, queued_at, remote_id,
+                                checkpoint, budget_usd, budget_month, exact_cost_usd)
+VALUES ('3f0e8a52-9c1d-4a57-8a36-0d5b7c1c2e21', 'modern', 'completed', 'claude', 'agent-1', 'm',
+        repeat('a', 64), 3, '[1,2]', 'e', TRUE, '2026-06-01 00:00:00+00', 'msg_1', '{"turns": 1}',
+        2.5, '2026-06-01', 0.1234567891);
+INSERT INTO research_calls (job_id, call_key, provider, usage, cost_usd, cost_source)
+VALUES ('3f0e8a52-9c1d-4a57-8a36-0d5b7c1c2e21', 'msg_1', 'claude', '{"searches": 2}', 0.02,
+        'prices');
+INSERT INTO research_sources (job_id, position, kind, url)
+VALUES ('3f0e8a52-9c1d-4a57-8a36-0d5b7c1c2e21', 1, 'web', 'https://example.org/');
+INSERT INTO research_citations (job_id, position, source_position, url, start_char, end_char,
+                                verified)
+VALUES ('3f0e8a52-9c1d-4a57-8a36-0d5b7c1c2e21', 1, 1, 'https://example.org/', 0, 4, TRUE);
+INSERT INTO research_prices (provider, model, meter, valid_from, usd, per, source, source_date)
+VALUES ('gemini', 'mine', 'searches', '2026-06-01', 14, 1000, 'invoice', '2026-06-01');
+INSERT INTO research_budgets (namespace, month_usd) VALUES ('agent-1', 20);
+INSERT INTO research_months (namespace, month, spent_usd)
+VALUES ('agent-1', '2026-06-01', 0.1234567891);
 """
 
 #: Its events are of the last 440 days; older revisions have no partitions.

@@ -29,6 +29,7 @@ OTHER_TOOLS = {
     "usage_partitions",
     "metrics_latest",
     "metrics_chart",
+    *(f"research_{what}" for what in ("start", "status", "result", "list", "cancel")),
     *(f"billing_{what}" for what in ("preview", "invoices", "invoice_get", "entries", "plans")),
 }
 TOOLS = {

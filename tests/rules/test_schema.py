@@ -13,6 +13,7 @@ from aegis.memory import change, models
 from aegis.memory.audit import report
 from aegis.memory.consolidation import proposal
 from aegis.memory.store import registry
+from aegis.research import models as research
 from aegis.sessions import models as sessions
 from aegis.worker import models as worker_models
 from aegis.workflows import execution as executions
@@ -79,6 +80,9 @@ async def test_importance_equals_the_enum(conn: Connection) -> None:
         ("billing_invoice_lines", "kind", billing_models.LineKind),
         ("billing_stripe_outbox", "kind", billing_models.OutboxKind),
         ("billing_stripe_outbox", "state", billing_models.OutboxState),
+        ("research_calls", "cost_source", research.CostSource),
+        ("research_prices", "meter", research.Meter),
+        ("research_sources", "kind", research.SourceKind),
         ("jobs", "state", worker_models.JobState),
         ("schedules", "missed", worker_models.Missed),
         ("workflow_versions", "status", workflows.DefinitionStatus),
@@ -140,6 +144,10 @@ async def test_literal_equals_the_check(
         (executions.STATUSES, executions.Status),
         (executions.REASONS, executions.Reason),
         (executions.STEP_STATUSES, executions.StepStatus),
+        (research.PROVIDERS, research.ProviderName),
+        (research.STATUSES, research.Status),
+        (research.METERS, research.Meter),
+        (research.COST_SOURCES, research.CostSource),
         (worker_models.JOB_STATES, worker_models.JobState),
         (worker_models.MISSED, worker_models.Missed),
     ],

@@ -31,6 +31,10 @@ _AREAS: Final[Sequence[tuple[str, str, str]]] = (
     ("/v1/billing", "billing:read", _OPERATOR_ONLY),
     # Pushing asks a language model, at the operator's cost.
     ("/v1/memory/graphiti", "memory:read", _OPERATOR_ONLY),
+    # What may be spent, and what it is reckoned with, is the operator's to say.
+    ("/v1/research/budget", "research:read", _OPERATOR_ONLY),
+    ("/v1/research/prices", "research:read", _OPERATOR_ONLY),
+    ("/v1/research", "research:read", "research:write"),
     # A job may do anything that a registered function does, in any namespace.
     ("/v1/jobs", "jobs:read", _OPERATOR_ONLY),
     ("/v1/schedules", "jobs:read", _OPERATOR_ONLY),

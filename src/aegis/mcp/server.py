@@ -20,6 +20,7 @@ from aegis.mcp.memory import memory_tools
 from aegis.mcp.metrics import metric_tools
 from aegis.mcp.models import model_tools
 from aegis.mcp.prompts import add_prompts
+from aegis.mcp.research import research_tools
 from aegis.mcp.resources import add_resources
 from aegis.mcp.retention import retention_tools
 from aegis.mcp.sessions import session_tools
@@ -57,6 +58,7 @@ def create_server(
     billing: Billing | None = None,
     metrics: Metrics | None = None,
     workflows: Workflows | None = None,
+    client: Aegis | None = None,
     jobs: Jobs | None = None,
     schedules: Schedules | None = None,
 ) -> MCPServer:
@@ -81,6 +83,8 @@ def create_server(
             *([] if billing is None else billing_tools(billing)),
             *([] if metrics is None else metric_tools(metrics)),
             *([] if workflows is None else workflow_tools(workflows)),
+            # Handed over whole: research is loaded when it is first asked for.
+            *([] if client is None else research_tools(client)),
             *([] if jobs is None or schedules is None else job_tools(jobs, schedules)),
         ],
         log_level="WARNING",
@@ -111,6 +115,7 @@ def server_of(client: Aegis) -> MCPServer:
         billing=client.billing,
         metrics=client.metrics,
         workflows=client.workflows,
+        client=client,
         jobs=client.jobs,
         schedules=client.schedules,
     )

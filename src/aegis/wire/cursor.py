@@ -6,6 +6,7 @@ import base64
 import json
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from aegis.errors import InvalidInput
 from aegis.memory.validate import check_id, check_text, check_time
@@ -14,10 +15,12 @@ __all__ = [
     "after_decision",
     "after_offset",
     "before_episode",
+    "before_job",
     "before_session",
     "next_after",
     "next_due",
     "next_execution",
+    "next_job",
     "next_offset",
     "next_page",
     "next_session",
@@ -85,6 +88,26 @@ def before_session(cursor: str | None) -> tuple[datetime, str] | None:
     except (ValueError, TypeError, InvalidInput):
         raise _not_ours(cursor) from None
     return when, session_id
+
+
+def next_job(rows: list[Any], limit: int) -> str | None:
+    """Return the cursor behind the last of these research jobs, None on the last page."""
+    if len(rows) < limit:
+        return None
+    return _encode([rows[-1].created_at.isoformat(), rows[-1].id])
+
+
+def before_job(cursor: str | None) -> tuple[datetime, str] | None:
+    """Return the time and id that a cursor of `next_job` holds (`InvalidInput`)."""
+    if cursor is None:
+        return None
+    try:
+        at, job_id = _decode(cursor)
+        when = datetime.fromisoformat(at)
+        check_time("cursor", when)
+        return when, str(UUID(job_id))
+    except (ValueError, TypeError, AttributeError, InvalidInput):
+        raise _not_ours(cursor) from None
 
 
 def _time_and_id(cursor: str | None) -> tuple[datetime, int] | None:

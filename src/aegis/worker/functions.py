@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from aegis.keys import Keys
     from aegis.memory import Memory
     from aegis.metrics.service import Metrics
+    from aegis.research.service import Research
     from aegis.sessions.service import Sessions
     from aegis.usage import Usage
     from aegis.workflows.service import Workflows
@@ -87,6 +88,8 @@ class Client(Protocol):
     def metrics(self) -> Metrics: ...
     @property
     def workflows(self) -> Workflows: ...
+    @property
+    def research(self) -> Research: ...
 
 
 if TYPE_CHECKING:

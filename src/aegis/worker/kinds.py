@@ -22,4 +22,5 @@ def kinds_of(client: Client, functions: Functions) -> list[Kind]:
         SchedulesKind(client.db),
         JobsKind(client.db, client, functions),
         workflows.kind_of(cast("Parts", client)),
+        client.research.work(),
     ]

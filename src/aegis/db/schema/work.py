@@ -1,4 +1,4 @@
-"""Workflows, research jobs and the watching of competitors."""
+"""Workflows and the watching of competitors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
-    Numeric,
     SmallInteger,
     String,
     Table,
@@ -36,7 +35,6 @@ __all__ = [
     "competitor_changes",
     "competitor_pages",
     "competitors",
-    "deep_briefing_jobs",
     "workflow_executions",
     "workflow_signals",
     "workflow_steps",
@@ -204,19 +202,6 @@ workflow_signals = Table(
     timestamp_now("sent_at", nullable=False),
     Column("taken_by", Text),
     UniqueConstraint("execution_id", "key", name="uq_workflow_signals_key"),
-)
-
-deep_briefing_jobs = Table(
-    "deep_briefing_jobs",
-    metadata,
-    uuid_id(),
-    Column("query", Text, nullable=False),
-    Column("status", String(20), server_default=text("'pending'::character varying")),
-    Column("result", JSONB),
-    Column("provider", String(50)),
-    Column("cost_usd", Numeric(10, 4)),
-    timestamp_now("created_at"),
-    Column("completed_at", TIMESTAMPTZ),
 )
 
 competitors = Table(

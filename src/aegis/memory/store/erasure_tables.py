@@ -70,6 +70,7 @@ _CALLS = "What calls of the API came to: ids, endpoints and numbers; bills rest 
 _FIGURES = "Figures of containers and when they were rolled up; no memory goes into them."
 _SESSIONS = "What was asked and done in a session; told of, not deleted: delete the session's row."
 _WORK = "What workflows were given and did; told of, not deleted: delete the execution's row."
+_RESEARCH = "What research was asked and found; told of, not deleted: delete the job."
 _JOBS = (
     "Calls of functions, which somebody waits for; told of, not deleted. History goes by itself."
 )
@@ -103,12 +104,18 @@ OUTSIDE: dict[str, str] = {
     "container_metrics_15m": _FIGURES,
     "container_metrics_1h": _FIGURES,
     "container_metrics_1m": _FIGURES,
-    "deep_briefing_jobs": _OTHERS,
+    "deep_briefing_jobs": _RESEARCH,
     "infra_anomaly_alerts": _OTHERS,
     "jobs": _JOBS,
     "metric_late_hours": _FIGURES,
     "metric_rollups": _FIGURES,
     "model_prices": "Prices of language models.",
+    "research_budgets": "Limits of what research may cost, by namespace.",
+    "research_calls": _RESEARCH,
+    "research_citations": _RESEARCH,
+    "research_months": "What research cost, by namespace and month.",
+    "research_prices": "Prices of providers of research.",
+    "research_sources": _RESEARCH,
     "provider_rates": "How often providers may be asked.",
     "schedules": _JOBS,
     "usage_archives": _CALLS,
