@@ -1,13 +1,11 @@
-"""Workflows, research jobs and the watching of competitors."""
+"""Workflows and research jobs."""
 
 from __future__ import annotations
 
 from sqlalchemy import (
     UUID,
-    Boolean,
     Column,
     ForeignKey,
-    Integer,
     Numeric,
     String,
     Table,
@@ -16,12 +14,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from aegis.db.schema.types import TIMESTAMPTZ, metadata, serial_id, timestamp_now, uuid_id
+from aegis.db.schema.types import TIMESTAMPTZ, metadata, timestamp_now, uuid_id
 
 __all__ = [
-    "competitor_changes",
-    "competitor_pages",
-    "competitors",
     "deep_briefing_jobs",
     "workflow_executions",
     "workflows",
@@ -66,49 +61,4 @@ deep_briefing_jobs = Table(
     Column("cost_usd", Numeric(10, 4)),
     timestamp_now("created_at"),
     Column("completed_at", TIMESTAMPTZ),
-)
-
-competitors = Table(
-    "competitors",
-    metadata,
-    serial_id(),
-    Column("name", String(200), nullable=False),
-    Column("domain", String(200), nullable=False),
-    Column("category", String(100)),
-    Column("last_checked_at", TIMESTAMPTZ),
-    Column("enabled", Boolean, server_default=text("true")),
-    timestamp_now("created_at"),
-)
-
-competitor_pages = Table(
-    "competitor_pages",
-    metadata,
-    serial_id(),
-    Column(
-        "competitor_id",
-        Integer,
-        ForeignKey("competitors.id", name="competitor_pages_competitor_id_fkey"),
-    ),
-    Column("url", Text, nullable=False),
-    Column("page_type", String(50)),
-    Column("content_hash", String(64)),
-    Column("screenshot_url", Text),
-    Column("last_checked_at", TIMESTAMPTZ),
-    timestamp_now("created_at"),
-)
-
-competitor_changes = Table(
-    "competitor_changes",
-    metadata,
-    serial_id(),
-    Column(
-        "page_id",
-        Integer,
-        ForeignKey("competitor_pages.id", name="competitor_changes_page_id_fkey"),
-    ),
-    Column("change_type", String(50)),
-    Column("old_value", Text),
-    Column("new_value", Text),
-    Column("diff", Text),
-    timestamp_now("detected_at"),
 )

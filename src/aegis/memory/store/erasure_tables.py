@@ -64,6 +64,7 @@ _BILLS = "Bills and what they rest on, which the law wants kept."
 _CALLS = "What calls of the API came to: ids, endpoints and numbers; bills rest on them."
 _FIGURES = "Figures of containers and when they were rolled up; no memory goes into them."
 _SESSIONS = "What was asked and done in a session; told of, not deleted: delete the session's row."
+_WATCHED = "What websites of others say; told of, not deleted: delete the page that says it."
 _OTHERS = "Written by other programs, which have to erase it themselves; told of, not deleted."
 
 #: What is no memory: an erasure tells how many rows speak of the subject, and leaves them.
@@ -88,9 +89,11 @@ OUTSIDE: dict[str, str] = {
     "billing_stripe_outbox": _BILLS,
     "billing_subscriptions": _BILLS,
     "claude_sessions": _SESSIONS,
-    "competitor_changes": _OTHERS,
-    "competitor_pages": _OTHERS,
-    "competitors": _OTHERS,
+    "competitor_changes": _WATCHED,
+    "competitor_hosts": _WATCHED,
+    "competitor_pages": _WATCHED,
+    "competitor_snapshots": _WATCHED,
+    "competitors": _WATCHED,
     "container_metrics": _FIGURES,
     "container_metrics_15m": _FIGURES,
     "container_metrics_1h": _FIGURES,

@@ -1,0 +1,91 @@
+"""Whether a fetch is a change: a pure state machine over the baseline and what came after it.
+
+Invariant: `changed` is said only where the newest fetch and the one before it agree, or where all
+that they disagree in was learned to be noise. The first fetch that differs only waits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from aegis.intel.noise import Rules, alike, learn_flaps, learn_masks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aegis.intel.models import Reading
+
+__all__ = ["MOST_FETCHES", "Judgement", "judge", "learn"]
+
+#: So many fetches in a row may differ from one another; then what differs is noise.
+MOST_FETCHES = 4
+#: A page that lost so much of its text is confirmed once more: it may be a fault.
+_COLLAPSE = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What the newest fetch is, and what was learned."""
+
+    #: `unchanged`, `noise` (it differs in what changes by itself), `pending` (fetch it again),
+    #: `changed`, or `unstable` (each fetch is another page: nothing was learned).
+    kind: Literal["unchanged", "noise", "pending", "changed", "unstable"]
+    rules: Rules
+
+
+def judge(baseline: Reading, pending: Sequence[Reading], newest: Reading, rules: Rules) -> Judgement:
+    """Judge the newest fetch; `pending` are those before it that differed, oldest first."""
+    if alike(baseline, newest, rules):
+        return _back(baseline, pending, rules)
+    if not pending:
+        return Judgement(kind="pending", rules=rules)
+    before = pending[-1]
+    if not alike(before, newest, rules):
+        rules = learn_masks(before, newest, rules)
+        if alike(baseline, newest, rules):
+            return Judgement(kind="noise", rules=rules)
+    if alike(before, newest, rules):
+        agreeing = 1 + _agreeing(pending, newest, rules)
+        enough = agreeing >= _needed(baseline, newest, rules)
+        return Judgement(kind="changed" if enough else "pending", rules=rules)
+    if len(pending) + 1 < MOST_FETCHES:
+        return Judgement(kind="pending", rules=rules)
+    learned = learn_flaps([*pending, newest], rules)
+    if learned is None:
+        return Judgement(kind="unstable", rules=rules)
+    same = alike(baseline, newest, learned)
+    return Judgement(kind="noise" if same else "changed", rules=learned)
+
+
+def learn(baseline: Reading, newest: Reading, rules: Rules) -> Rules:
+    """Return rules after a fetch that was made to learn from, soon after the baseline's."""
+    rules = replace(rules, learning=max(0, rules.learning - 1))
+    if alike(baseline, newest, rules):
+        return rules
+    rules = learn_masks(baseline, newest, rules)
+    return learn_flaps([baseline, newest], rules) or rules
+
+
+def _back(baseline: Reading, pending: Sequence[Reading], rules: Rules) -> Judgement:
+    """What differed is gone again: it comes and goes, or was a fault."""
+    if not pending:
+        return Judgement(kind="unchanged", rules=rules)
+    learned = learn_flaps([baseline, *pending], learn_masks(baseline, pending[-1], rules))
+    return Judgement(kind="noise", rules=learned or rules)
+
+
+def _agreeing(pending: Sequence[Reading], newest: Reading, rules: Rules) -> int:
+    count = 0
+    for reading in reversed(pending):
+        if not alike(reading, newest, rules):
+            break
+        count += 1
+    return count
+
+
+def _needed(baseline: Reading, newest: Reading, rules: Rules) -> int:
+    """Return how many fetches must agree: one more for what is likely to be none."""
+    old, new = (sum(map(len, reading.text)) for reading in (baseline, newest))
+    collapsed = old > 200 and new < _COLLAPSE * old
+    return 3 if collapsed or rules.flaps else 2

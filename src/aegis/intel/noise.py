@@ -1,0 +1,235 @@
+"""What changes by itself: times and ids that everybody has, and what was learned of one page.
+
+A reading becomes tagged lines (`t` title, `x` text, `p` prices, `o` outline). Two fetches of a page
+soon after one another should be alike; where they are not, that is noise: a number that counts
+becomes a mask of its line, a line that comes and goes is left out. A price is never masked: an
+experiment shows two of them, and a third is news.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from aegis.intel.prices import MONEY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from aegis.intel.models import Reading
+
+__all__ = ["Rules", "alike", "learn_flaps", "learn_masks", "masked", "read_rules", "tagged"]
+
+_MOST_RULES = 300
+#: Of a page's lines, the part that may come and go; beyond it the page is another page.
+_MOST_FLAPPING = 0.4
+#: Lines beside which a small page may flap as a whole.
+_FEW = 3
+_MONTHS = (
+    r"jan\w*|feb\w*|mar\w*|mär\w*|apr\w*|may|mai|mayo|maggio|jun\w*|jul\w*|aug\w*|août|ago\w*|"
+    r"sep\w*|oct\w*|okt\w*|ott\w*|nov\w*|dec\w*|dez\w*|dic\w*|déc\w*|fév\w*|juin|juil\w*|"
+    r"ene\w*|gen\w*|giu\w*|lug\w*"
+)
+_DATE = (
+    rf"(?:\d{{4}}-\d\d-\d\d|\d{{1,2}}[./]\d{{1,2}}[./]\d{{2,4}}|\d{{1,2}}\.?\s+(?:de\s+)?(?:{_MONTHS})"
+    rf"\.?(?:\s+(?:de\s+)?\d{{4}})?|(?:{_MONTHS})\.?\s+\d{{1,2}}(?:st|nd|rd|th)?(?:,?\s+\d{{4}})?|"
+    r"\d{4}年\d{1,2}月\d{1,2}日)"
+)
+#: Masked everywhere: clocks, "three minutes ago", ids, the year of a copyright, and the date of
+#: the last update. Other dates are news.
+_GENERIC: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), mark)
+    for pattern, mark in (
+        (r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?\b", "⟨time⟩"),
+        (r"\b\d{1,2}:\d\d(?::\d\d)?\s?(?:[ap]\.?m\.?)?(?:\s?(?:UTC|GMT|CES?T|[EP][SD]T))?\b", "⟨time⟩"),
+        (
+            r"\b(?:\d+|an?|one)\s+(?:sec(?:ond)?|min(?:ute)?|hour|hr|day|week|month|year)s?\s+ago\b",
+            "⟨ago⟩",
+        ),
+        (r"\b(?:just now|yesterday|today|gerade eben|gestern|heute|hier|ayer|hoy)\b", "⟨ago⟩"),
+        (
+            r"\bvor\s+\S+\s+(?:sekunden?|minuten?|stunden?|tag(?:en)?|wochen?|monat(?:en)?|jahr(?:en)?)\b",
+            "⟨ago⟩",
+        ),
+        (
+            r"\bil y a\s+\S+\s+(?:secondes?|minutes?|heures?|jours?|semaines?|mois|ans?)\b",
+            "⟨ago⟩",
+        ),
+        (
+            r"\bhace\s+\S+\s+(?:segundos?|minutos?|horas?|d[ií]as?|semanas?|mes(?:es)?|años?)\b",
+            "⟨ago⟩",
+        ),
+        (r"\b\d+\s*(?:秒|分|時間|日)前", "⟨ago⟩"),
+        (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "⟨id⟩"),
+        (r"\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{12,}\b", "⟨id⟩"),
+        (r"(©|\(c\)|copyright)\s*(?:\d{4}\s*[-–]\s*)?\d{4}", "⟨year⟩"),
+        (
+            rf"\b((?:last |zuletzt |dernière )?(?:updated|modified|reviewed|checked|aktualisiert|"
+            rf"geändert|mise? à jour|actualizad[oa]|aggiornato|atualizado|stand|更新日?)"
+            rf"(?:\s+(?:on|am|le|el|il|em|the))?\s*:?\s*){_DATE}",
+            r"\1⟨date⟩",
+        ),
+    )
+)
+_VOLATILE = re.compile(r"\d|^[A-Za-z0-9_-]{16,}$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What was learned of one page."""
+
+    #: Words of a line; None is one that changes.
+    masks: tuple[tuple[str | None, ...], ...] = ()
+    #: Lines that come and go.
+    flaps: frozenset[str] = field(default_factory=frozenset[str])
+    #: Fetches from which noise alone is still to be learned.
+    learning: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form in which they are stored."""
+        return {
+            "masks": [list(mask) for mask in self.masks],
+            "flaps": sorted(self.flaps),
+            "learning": self.learning,
+        }
+
+
+def read_rules(stored: Mapping[str, Any]) -> Rules:
+    """Return stored rules; what is no rule is left out: anybody may have written to the row."""
+    masks: list[tuple[str | None, ...]] = []
+    for mask in _list(stored.get("masks")):
+        words = _list(mask)
+        if words and all(word is None or isinstance(word, str) for word in words):
+            masks.append(tuple(words))
+    flaps = frozenset(line for line in _list(stored.get("flaps")) if isinstance(line, str))
+    learning = stored.get("learning")
+    return Rules(
+        masks=tuple(masks[:_MOST_RULES]),
+        flaps=flaps,
+        learning=learning if isinstance(learning, int) and 0 <= learning <= 10 else 0,
+    )
+
+
+def tagged(reading: Reading) -> list[str]:
+    """Return everything that a reading says, a line each, told apart by its first letter."""
+    return [
+        f"t\t{reading.title}",
+        *(f"x\t{line}" for line in reading.text),
+        *(f"p\t{line}" for line in reading.prices),
+        *(f"o\t{line}" for line in reading.outline),
+    ]
+
+
+def masked(lines: Iterable[str], rules: Rules) -> list[tuple[str, str]]:
+    """Return lines without their noise, each with the line that it was; flapping ones are out."""
+    by_length: dict[int, list[tuple[str | None, ...]]] = {}
+    for mask in rules.masks:
+        by_length.setdefault(len(mask), []).append(mask)
+    found: list[tuple[str, str]] = []
+    for line in lines:
+        bare = line if line.startswith("p") else _without_times(line)
+        if line not in rules.flaps and bare not in rules.flaps:
+            found.append((_mask(bare, by_length) if by_length else bare, line))
+    return found
+
+
+def alike(first: Reading, second: Reading, rules: Rules) -> bool:
+    """Return whether two readings say the same but for noise."""
+    return _bare(first, rules) == _bare(second, rules)
+
+
+def learn_masks(first: Reading, second: Reading, rules: Rules) -> Rules:
+    """Return rules with which numbers and ids that differ between two fetches are masked."""
+    old, new = _bare(first, rules), _bare(second, rules)
+    masks = dict.fromkeys(rules.masks)
+    for tag, a, b, c, d in _opcodes(old, new):
+        if tag != "replace" or b - a != d - c:
+            continue
+        for before, after in zip(old[a:b], new[c:d], strict=True):
+            mask = _template(before, after)
+            if mask is not None:
+                masks[mask] = None
+    return Rules(
+        masks=tuple(masks)[-_MOST_RULES:], flaps=rules.flaps, learning=rules.learning
+    )
+
+
+def learn_flaps(readings: Sequence[Reading], rules: Rules) -> Rules | None:
+    """Return rules without the lines in which fetches of one page differ.
+
+    None where they differ in so much that nothing is to be learned: one is an error page, or the
+    page is random.
+    """
+    seen = [set(_bare(reading, rules)) for reading in readings]
+    always = set.intersection(*seen)
+    flapping = set.union(*seen) - always
+    least = min(len(lines) for lines in seen)
+    if len(flapping) > max(_FEW, _MOST_FLAPPING * 2 * least) or not _says(always):
+        return None
+    flaps = rules.flaps | flapping
+    if len(flaps) > 10 * _MOST_RULES:
+        return None
+    return Rules(masks=rules.masks, flaps=flaps, learning=rules.learning)
+
+
+def _says(lines: set[str]) -> bool:
+    return any(line.startswith(("x", "p")) for line in lines)
+
+
+def _bare(reading: Reading, rules: Rules) -> list[str]:
+    return [line for line, _ in masked(tagged(reading), rules)]
+
+
+def _without_times(line: str) -> str:
+    if not any(character.isdigit() for character in line) and len(line) > 60:
+        return line
+    for pattern, mark in _GENERIC:
+        line = pattern.sub(mark, line)
+    return line
+
+
+def _mask(line: str, by_length: Mapping[int, Sequence[tuple[str | None, ...]]]) -> str:
+    words = line.split(" ")
+    for mask in by_length.get(len(words), ()):
+        if all(known is None or known == word for known, word in zip(mask, words, strict=True)):
+            return " ".join("⟨…⟩" if known is None else known for known in mask)
+    return line
+
+
+def _template(before: str, after: str) -> tuple[str | None, ...] | None:
+    if before.startswith("p") or before[:1] != after[:1]:
+        return None
+    old, new = before.split(" "), after.split(" ")
+    if len(old) != len(new):
+        return None
+    price = {*_price_words(before), *_price_words(after)}
+    mask: list[str | None] = []
+    for at, (one, other) in enumerate(zip(old, new, strict=True)):
+        if one == other:
+            mask.append(one)
+        elif at in price or not (_changes(one) and _changes(other)):
+            return None
+        else:
+            mask.append(None)
+    # A line that is nothing but a number would mask every such line.
+    return tuple(mask) if None in mask and (len(mask) > 1 or "\t" in before) else None
+
+
+def _changes(word: str) -> bool:
+    return bool(_VOLATILE.search(word.split("\t")[-1])) or word.startswith("⟨")
+
+
+def _price_words(line: str) -> Iterable[int]:
+    for match in MONEY.finditer(line):
+        first = line.count(" ", 0, match.start())
+        yield from range(first, line.count(" ", 0, match.end()) + 1)
+
+
+def _opcodes(old: list[str], new: list[str]) -> Any:
+    return difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+
+
+def _list(value: Any) -> list[Any]:
+    return cast("list[Any]", value) if isinstance(value, list) else []
