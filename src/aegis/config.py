@@ -113,6 +113,11 @@ class Settings:
         "Days that samples of containers are kept, 1 to 400; their roll-ups stay longer.",
         default=30,
     )
+    outbound_allow: str | None = _setting(
+        "Private networks and hosts that workflows and page checks may reach, after commas: "
+        "`10.1.0.0/16,wiki.example.com`.",
+        default=None,
+    )
     application_name: str = _setting("Name shown in `pg_stat_activity`.", default="aegis")
     api_host: str = _setting("Address that the HTTP API listens on.", default="127.0.0.1")
     api_port: int = _setting("Port of the HTTP API and the MCP server.", default=8734)

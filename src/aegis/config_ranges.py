@@ -55,11 +55,28 @@ def _check_numbers(settings: Any) -> None:
         raise ConfigError(f"AEGIS_METRICS_KEEP_DAYS is {settings.metrics_keep_days}; use 1 to 400.")
     if not 0 <= settings.api_port <= 65535:
         raise ConfigError(f"AEGIS_API_PORT is {settings.api_port}; use 0 to 65535.")
+    _check_outbound(settings)
     _check_usage(settings)
     _check_consolidation(settings)
     _check_second_stage(settings)
     _check_embedders(settings)
     _check_billing(settings)
+
+
+def _check_outbound(settings: Any) -> None:
+    if settings.outbound_allow is None:
+        return
+    import ipaddress
+
+    for part in (p.strip() for p in settings.outbound_allow.split(",")):
+        if "/" not in part:
+            continue
+        try:
+            ipaddress.ip_network(part)
+        except ValueError as error:
+            raise ConfigError(
+                f"AEGIS_OUTBOUND_ALLOW has {part!r} ({error}); write networks such as 10.1.0.0/16."
+            ) from None
 
 
 def _check_usage(settings: Any) -> None:
