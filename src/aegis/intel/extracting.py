@@ -248,9 +248,7 @@ def _textual(found: Walk, page_type: str | None) -> Iterator[Price]:
         after = blocks[number + 1].text if number + 1 < len(blocks) else ""
         if not block.cells:
             if len(block.text) <= 200:
-                yield from prices.in_text(
-                    block.text, plan=block.heading, after=after, free=free
-                )
+                yield from prices.in_text(block.text, plan=block.heading, after=after, free=free)
             continue
         label = "" if prices.MONEY.search(block.cells[0]) else block.cells[0]
         for at, cell in enumerate(block.cells):

@@ -15,11 +15,11 @@ from urllib.parse import urljoin
 import anyio
 import httpx2
 
-from aegis.errors import AegisError, InvalidInput, LimitExceeded, Unavailable
-from aegis.intel.decoding import ACCEPTED, Inflater, decode
-from aegis.intel.guard import open_transport
+from aegis.errors import InvalidInput, LimitExceeded, Unavailable
+from aegis.intel.decoding import decode
 from aegis.intel.store import hosts
 from aegis.intel.urls import clean, host_of
+from aegis.outbound import guarded_client, read_body
 
 if TYPE_CHECKING:
     from aegis.config import Settings
@@ -107,9 +107,6 @@ class Fetcher:
                 code="intel_timeout",
             ) from None
         except httpx2.HTTPError as error:
-            inner = _ours(error)
-            if inner is not None:
-                raise inner from None
             raise Unavailable(
                 f"{host_of(url)} cannot be reached ({type(error).__name__}).",
                 code="intel_unreachable",
@@ -143,15 +140,13 @@ class Fetcher:
             )
         await anyio.sleep(wait_s)
 
-    async def _request(
-        self, url: str, headers: dict[str, str], most_bytes: int | None
-    ) -> Answer:
+    async def _request(self, url: str, headers: dict[str, str], most_bytes: int | None) -> Answer:
         client = self._opened()
         async with client.stream("GET", url, headers=headers) as reply:
             status = reply.status_code
             body = b""
             if status not in _REDIRECTS and status != 304:
-                body = await _read(reply, most_bytes or self._settings.intel_max_bytes)
+                body = await read_body(reply, most_bytes or self._settings.intel_max_bytes)
             location = reply.headers.get("location", "") if status in _REDIRECTS else ""
             return Answer(
                 url=self.redirected(url, location) if location else url,
@@ -166,17 +161,14 @@ class Fetcher:
 
     def _opened(self) -> httpx2.AsyncClient:
         if self._client is None:
-            self._client = httpx2.AsyncClient(
-                transport=open_transport(allow_private=self._settings.intel_allow_private),
+            self._client = guarded_client(
+                self._settings,
+                # The deadline of a request is the only time-out.
+                timeout_s=self._settings.intel_timeout_s,
                 headers={
                     "User-Agent": self._settings.intel_user_agent,
                     "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.5",
-                    "Accept-Encoding": ACCEPTED,
                 },
-                # The deadline of a request is the only time-out.
-                timeout=None,
-                follow_redirects=False,
-                trust_env=False,
             )
             # What one page sets is not told to another.
             self._client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -188,23 +180,12 @@ def is_redirect(answer: Answer) -> bool:
     return answer.status in _REDIRECTS
 
 
-async def _read(reply: httpx2.Response, most: int) -> bytes:
-    length = reply.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > most:
-        raise LimitExceeded(
-            f"The answer is {int(length):,} bytes; AEGIS_INTEL_MAX_BYTES is {most:,}.",
-            code="intel_too_large",
-        )
-    inflater = Inflater(reply.headers.get("content-encoding", ""), most=most)
-    parts = [inflater.feed(part) async for part in reply.aiter_raw()]
-    inflater.finish()
-    return b"".join(parts)
-
-
 def _header(reply: httpx2.Response, name: str) -> str | None:
     value = reply.headers.get(name)
     # It is sent back later: what cannot be sent is not kept.
-    return value if value and len(value) <= 500 and value.isascii() and value.isprintable() else None
+    return (
+        value if value and len(value) <= 500 and value.isascii() and value.isprintable() else None
+    )
 
 
 def _pause(reply: httpx2.Response) -> float:
@@ -224,13 +205,3 @@ def _pause(reply: httpx2.Response) -> float:
             seconds = _USUAL_PAUSE_S
     # Not all pages of a host come back in the same second.
     return min(max(seconds, _LEAST_PAUSE_S), _MOST_PAUSE_S) * random.uniform(1.0, 1.1)  # noqa: S311
-
-
-def _ours(error: BaseException) -> AegisError | None:
-    """Return the error of ours that a library wrapped."""
-    seen = error
-    while seen.__cause__ is not None or seen.__context__ is not None:
-        seen = seen.__cause__ or seen.__context__  # pyright: ignore[reportAssignmentType]
-        if isinstance(seen, AegisError):
-            return seen
-    return None

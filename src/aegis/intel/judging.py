@@ -34,7 +34,9 @@ class Judgement:
     rules: Rules
 
 
-def judge(baseline: Reading, pending: Sequence[Reading], newest: Reading, rules: Rules) -> Judgement:
+def judge(
+    baseline: Reading, pending: Sequence[Reading], newest: Reading, rules: Rules
+) -> Judgement:
     """Judge the newest fetch; `pending` are those before it that differed, oldest first."""
     if alike(baseline, newest, rules):
         return _back(baseline, pending, rules)

@@ -40,9 +40,7 @@ SnapshotState = Literal["baseline", "pending", "old"]
 SNAPSHOT_STATES: tuple[SnapshotState, ...] = ("baseline", "pending", "old")
 Method = Literal["article", "blocks"]
 METHODS: tuple[Method, ...] = ("article", "blocks")
-ChangeType = Literal[
-    "price", "content", "new_page", "removed_page", "title", "structure", "visual"
-]
+ChangeType = Literal["price", "content", "new_page", "removed_page", "title", "structure", "visual"]
 CHANGE_TYPES: tuple[ChangeType, ...] = (
     "price",
     "content",

@@ -43,7 +43,10 @@ _GENERIC: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), mark)
     for pattern, mark in (
         (r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?\b", "⟨time⟩"),
-        (r"\b\d{1,2}:\d\d(?::\d\d)?\s?(?:[ap]\.?m\.?)?(?:\s?(?:UTC|GMT|CES?T|[EP][SD]T))?\b", "⟨time⟩"),
+        (
+            r"\b\d{1,2}:\d\d(?::\d\d)?\s?(?:[ap]\.?m\.?)?(?:\s?(?:UTC|GMT|CES?T|[EP][SD]T))?\b",
+            "⟨time⟩",
+        ),
         (
             r"\b(?:\d+|an?|one)\s+(?:sec(?:ond)?|min(?:ute)?|hour|hr|day|week|month|year)s?\s+ago\b",
             "⟨ago⟩",
@@ -151,9 +154,7 @@ def learn_masks(first: Reading, second: Reading, rules: Rules) -> Rules:
             mask = _template(before, after)
             if mask is not None:
                 masks[mask] = None
-    return Rules(
-        masks=tuple(masks)[-_MOST_RULES:], flaps=rules.flaps, learning=rules.learning
-    )
+    return Rules(masks=tuple(masks)[-_MOST_RULES:], flaps=rules.flaps, learning=rules.learning)
 
 
 def learn_flaps(readings: Sequence[Reading], rules: Rules) -> Rules | None:

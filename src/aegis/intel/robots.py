@@ -151,7 +151,7 @@ class Polite:
             else:
                 return None, 404
         except AegisError as error:
-            if error.code == "intel_too_large":
+            if error.code == "outbound_size":
                 # Whoever writes so much is not read, and not disobeyed.
                 return "User-agent: *\nDisallow: /\n", 200
             return None, 0

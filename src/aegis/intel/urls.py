@@ -33,7 +33,9 @@ _TYPES: tuple[tuple[PageType, re.Pattern[str]], ...] = (
     ("docs", re.compile(r"(docs?|documentation|developers?|api|reference|help|guides?|manual)")),
     (
         "blog",
-        re.compile(r"(blog|news|changelog|release-?notes|releases|updates|articles?|press|novedades)"),
+        re.compile(
+            r"(blog|news|changelog|release-?notes|releases|updates|articles?|press|novedades)"
+        ),
     ),
     (
         "features",
@@ -129,4 +131,6 @@ def page_type(url: str) -> PageType:
 
 def _no_address(text: str) -> InvalidInput:
     shown = text if len(text) <= 80 else text[:79] + "…"
-    return InvalidInput(f"{shown!r} is no web address; use one such as https://example.com/pricing.")
+    return InvalidInput(
+        f"{shown!r} is no web address; use one such as https://example.com/pricing."
+    )

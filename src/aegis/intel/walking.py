@@ -36,7 +36,9 @@ _CONSENT = re.compile(
     r"|cookie-?(banner|notice|consent|bar|popup|law|message)|consent-?(banner|modal|manager)",
     re.IGNORECASE,
 )
-_PLAN_NAME = re.compile(r"(plan|tier|package|product|pricing)[\w-]*?(name|title|heading)", re.IGNORECASE)
+_PLAN_NAME = re.compile(
+    r"(plan|tier|package|product|pricing)[\w-]*?(name|title|heading)", re.IGNORECASE
+)
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 _ZERO = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad]")
 _MOST_NODES = 200_000
@@ -84,7 +86,9 @@ class _State:
             return
         if self.rows:
             # One cell may hold several blocks; the row is the line.
-            self.rows[-1][-1:] = [f"{self.rows[-1][-1]} {text}".strip()] if self.rows[-1] else [text]
+            self.rows[-1][-1:] = (
+                [f"{self.rows[-1][-1]} {text}".strip()] if self.rows[-1] else [text]
+            )
             return
         if self.naming:
             self.heading = text[:200]
