@@ -131,6 +131,8 @@ class PageRow:
     extractor: str | None
     noise: dict[str, Any]
     failures: int
+    last_status: int | None
+    screenshot_url: str | None
     lease_token: int
 
 
