@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from aegis.billing import Billing
     from aegis.config import Settings
     from aegis.db import Database
+    from aegis.intel.service import Intel
     from aegis.keys import Keys
     from aegis.memory import Memory
     from aegis.memory.embedding import Embedder
@@ -36,8 +37,9 @@ T = TypeVar("T")
 
 
 class Aegis:
-    """An open client: an agent's `memory` and `sessions`, the `metrics` of its containers; an
-    API's `keys`, `usage` and `billing`. `db` is the pool beneath.
+    """An open client: an agent's `memory` and `sessions`, the `metrics` of its containers, the
+    competitors that it watches (`intel`); an API's `keys`, `usage` and `billing`. `db` is the pool
+    beneath.
     """
 
     def __init__(
@@ -74,6 +76,13 @@ class Aegis:
         self.usage: Usage = Usage(db, settings)
         self.billing: Billing = Billing(db, settings)
         self.metrics: Metrics = Metrics(db, keep_days=settings.metrics_keep_days)
+
+    @functools.cached_property
+    def intel(self) -> Intel:
+        """Competitors: their pages, and what changed on them."""
+        from aegis.intel.service import Intel
+
+        return Intel(self.db, self.settings, memory=self.memory)
 
 
 class Connecting:

@@ -244,7 +244,7 @@ class _Handler:
             return
         self._left -= 1
         fits = request.method == "GET" and request.resource_type in _PASSED and self._left >= 0
-        if not fits or urlsplit(request.url).scheme not in ("http", "https"):
+        if not fits or urlsplit(str(request.url)).scheme not in ("http", "https"):
             await route.abort()
             return
         try:

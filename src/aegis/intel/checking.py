@@ -11,6 +11,7 @@ import random
 import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
 import anyio
 
 from aegis.errors import AegisError, PermissionDenied, Unavailable
@@ -144,7 +145,9 @@ class Checker:
     async def _gone(self, page: PageRow, token: int, answer: Answer) -> Checked:
         """A page that is not there: believed when it is said twice, and only of a known one."""
         if page.content_hash is None or page.state == "gone":
-            trouble = Unavailable(f"It answers with HTTP {answer.status}.", code="intel_status")
+            home = answer.status == 200
+            what = "It leads to the homepage." if home else f"It answers with HTTP {answer.status}."
+            trouble = Unavailable(what, code="intel_status")
             return await self._failed(page, token, trouble, answer)
         confirmed = page.last_status in _GONE
         row = replace(page, last_status=404, failures=0, state="gone" if confirmed else page.state)

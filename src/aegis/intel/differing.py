@@ -11,7 +11,7 @@ from aegis.intel.noise import Rules, masked, tagged
 from aegis.intel.prices import MONEY, Price, read_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from aegis.intel.models import Importance, Reading
 
@@ -161,13 +161,14 @@ def _moves(
     """Yield what moved: amounts of a plan, then a plan's period or currency, then plans."""
     gone = [p for key, prices in old.items() for p in prices if p not in new.get(key, [])]
     come = [p for key, prices in new.items() for p in prices if p not in old.get(key, [])]
-    for alike in (
-        lambda a, b: (a.plan, a.period, a.currency) == (b.plan, b.period, b.currency),
-        lambda a, b: a.plan == b.plan,
-        lambda a, b: (a.amount, a.currency, a.period) == (b.amount, b.currency, b.period),
-    ):
+    keys: tuple[Callable[[Price], tuple[object, ...]], ...] = (
+        lambda price: (price.plan, price.period, price.currency),
+        lambda price: (price.plan,),
+        lambda price: (price.amount, price.currency, price.period),
+    )
+    for key in keys:
         for price in list(gone):
-            match = next((other for other in come if alike(price, other)), None)
+            match = next((other for other in come if key(other) == key(price)), None)
             if match is not None:
                 gone.remove(price)
                 come.remove(match)

@@ -164,8 +164,11 @@ def learn_flaps(readings: Sequence[Reading], rules: Rules) -> Rules | None:
     page is random.
     """
     seen = [set(_bare(reading, rules)) for reading in readings]
-    always = set.intersection(*seen)
-    flapping = set.union(*seen) - always
+    always, ever = set(seen[0]), set(seen[0])
+    for lines in seen[1:]:
+        always &= lines
+        ever |= lines
+    flapping = ever - always
     least = min(len(lines) for lines in seen)
     if len(flapping) > max(_FEW, _MOST_FLAPPING * 2 * least) or not _says(always):
         return None

@@ -33,7 +33,8 @@ _NUMBER = r"\d{1,3}(?:[.,'’  ]\d{3})+(?:[.,]\d{1,2})?(?!\d)|\d+(?:[.,]\d+)?"
 #: An amount with its currency before or after it.
 MONEY = re.compile(
     rf"(?<![\w.,])(?P<before>{_CODES}|{_MARKS})\s?(?P<a>{_NUMBER})"
-    rf"|(?<![\w.,$€£])(?P<b>{_NUMBER})(?:,-|\.-|[.,]?[–—])?\s?(?P<after>{_CODES}|{_MARKS})(?![\w])"
+    rf"|(?<![\w.,$€£])(?P<b>{_NUMBER})(?:,-|\.-|[.,]?[–—])?\s?"
+    rf"(?P<after>{_CODES}|{_MARKS})(?![\w])"
 )
 _FREE = re.compile(
     r"(free|free forever|kostenlos|gratis|gratuit|gratuito|grátis|za darmo|бесплатно|無料|免费)[.!]?",

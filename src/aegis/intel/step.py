@@ -72,7 +72,7 @@ def same_body(page: PageRow, answer: Answer, rendered: Rendered | None) -> bool:
 
 
 def sent_home(page: PageRow, answer: Answer) -> bool:
-    """Return whether a page is answered with the homepage, as many sites do for one that is gone."""
+    """Return whether the homepage is the answer, as on many sites for a page that is gone."""
     asked, got = urlsplit(page.url).path.strip("/"), urlsplit(answer.url).path.strip("/")
     return answer.status == 200 and bool(asked) and not got
 

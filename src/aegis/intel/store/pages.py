@@ -211,11 +211,11 @@ async def configure_page(
     conn: Connection,
     page_id: int,
     *,
-    page_type: str | None,
-    browser: bool | None,
-    include: Sequence[str] | None,
-    exclude: Sequence[str] | None,
-    check_every_s: int | None,
+    page_type: str | None = None,
+    browser: bool | None = None,
+    include: Sequence[str] | None = None,
+    exclude: Sequence[str] | None = None,
+    check_every_s: int | None = None,
 ) -> None:
     """Set what is not None; the next check is at once, and reads the baseline anew."""
     await execute(
