@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 __all__ = ["Checker"]
 
 #: Fetches after the first from which noise is learned before anything is compared.
-_LEARNING = 2
+_LEARNING = 3
 #: Seconds until the first retry after a failure, four times as many after each further one.
 _FIRST_RETRY_S = 300.0
 _MOST_RETRY_S = 7 * 86_400.0

@@ -30,8 +30,8 @@ __all__ = ["check_selectors", "content_hash", "extractor_of", "links_of", "read"
 _OWN_VERSION = 1
 #: Where a text of its own is what people come for.
 _ARTICLES = frozenset({"docs", "blog"})
-#: Below this part of what is to be read, the library missed the point of a page.
-_LEAST_SHARE = 0.3
+#: Below this part of what is to be read, the library leaves out what may be the point of a page.
+_LEAST_SHARE = 0.85
 _MOST_TEXT = 1_000_000
 _MOST_LINES = 20_000
 
@@ -100,7 +100,7 @@ def read(
         for node in [*found.unseen, *tree.css("nav, footer")]:
             node.decompose()
         article = _article(tree.html or "")
-    chosen = method or _choose(page_type, article, blocks)
+    chosen = method or _choose(article, blocks)
     if chosen == "article" and not article:
         chosen = "blocks"
     named = [] if found is None else list(_textual(found, page_type))
@@ -125,13 +125,12 @@ def links_of(html: str) -> list[tuple[str, str]]:
     return found
 
 
-def _choose(page_type: str | None, article: list[str], blocks: list[str]) -> Method:
+def _choose(article: list[str], blocks: list[str]) -> Method:
     size = sum(map(len, article))
     if size == 0:
         return "blocks"
     share = size / max(1, sum(map(len, blocks)))
-    least = _LEAST_SHARE if page_type in _ARTICLES else 2 * _LEAST_SHARE
-    return "article" if share >= least else "blocks"
+    return "article" if share >= _LEAST_SHARE else "blocks"
 
 
 def _article(html: str) -> list[str]:

@@ -1,7 +1,7 @@
 """Whether a fetch is a change: a pure state machine over the baseline and what came after it.
 
-Invariant: `changed` is said only where the newest fetch and the one before it agree, or where all
-that they disagree in was learned to be noise. The first fetch that differs only waits.
+Invariant: `changed` is said only where the newest fetches agree, or where all that they disagree in
+was learned to be noise. The first fetch that differs only waits.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
     from aegis.intel.models import Reading
 
-__all__ = ["MOST_FETCHES", "Judgement", "judge", "learn"]
+__all__ = ["AGREEING", "MOST_FETCHES", "Judgement", "judge", "learn"]
 
 #: So many fetches in a row may differ from one another; then what differs is noise.
-MOST_FETCHES = 4
-#: A page that lost so much of its text is confirmed once more: it may be a fault.
-_COLLAPSE = 0.2
+MOST_FETCHES = 6
+#: So many fetches in a row must agree. Two would do for a change; an experiment that is shown to
+#: half of the visitors agrees with itself every other time.
+AGREEING = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +50,7 @@ def judge(
             return Judgement(kind="noise", rules=rules)
     if alike(before, newest, rules):
         agreeing = 1 + _agreeing(pending, newest, rules)
-        enough = agreeing >= _needed(baseline, newest, rules)
+        enough = agreeing >= AGREEING + bool(rules.flaps)
         return Judgement(kind="changed" if enough else "pending", rules=rules)
     if len(pending) + 1 < MOST_FETCHES:
         return Judgement(kind="pending", rules=rules)
@@ -84,10 +85,3 @@ def _agreeing(pending: Sequence[Reading], newest: Reading, rules: Rules) -> int:
             break
         count += 1
     return count
-
-
-def _needed(baseline: Reading, newest: Reading, rules: Rules) -> int:
-    """Return how many fetches must agree: one more for what is likely to be none."""
-    old, new = (sum(map(len, reading.text)) for reading in (baseline, newest))
-    collapsed = old > 200 and new < _COLLAPSE * old
-    return 3 if collapsed or rules.flaps else 2

@@ -71,11 +71,13 @@ _GENERIC: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (
             rf"\b((?:last |zuletzt |dernière )?(?:updated|modified|reviewed|checked|aktualisiert|"
             rf"geändert|mise? à jour|actualizad[oa]|aggiornato|atualizado|stand|更新日?)"
-            rf"(?:\s+(?:on|am|le|el|il|em|the))?\s*:?\s*){_DATE}",
+            rf"(?:\s+(?:on|am|le|el|il|em|the))?\s*[:：]?\s*){_DATE}",
             r"\1⟨date⟩",
         ),
     )
 )
+_NUMBER = "⟨#⟩"
+_DIGITS = re.compile(r"\d[\d.,]*")
 _VOLATILE = re.compile(r"\d|^[A-Za-z0-9_-]{16,}$")
 
 
@@ -83,7 +85,7 @@ _VOLATILE = re.compile(r"\d|^[A-Za-z0-9_-]{16,}$")
 class Rules:
     """What was learned of one page."""
 
-    #: Words of a line; None is one that changes.
+    #: The tag and the words of a line; None is a word that changes, `⟨#⟩` in one a number.
     masks: tuple[tuple[str | None, ...], ...] = ()
     #: Lines that come and go.
     flaps: frozenset[str] = field(default_factory=frozenset[str])
@@ -195,17 +197,30 @@ def _without_times(line: str) -> str:
 
 
 def _mask(line: str, by_length: Mapping[int, Sequence[tuple[str | None, ...]]]) -> str:
-    words = line.split(" ")
+    words = _split(line)
     for mask in by_length.get(len(words), ()):
-        if all(known is None or known == word for known, word in zip(mask, words, strict=True)):
+        if all(_fits(known, word) for known, word in zip(mask, words, strict=True)):
             return " ".join("⟨…⟩" if known is None else known for known in mask)
     return line
 
 
+def _fits(known: str | None, word: str) -> bool:
+    return known is None or known == word or (_NUMBER in known and known == _numbers(word))
+
+
+def _numbers(word: str) -> str:
+    return _DIGITS.sub(_NUMBER, word)
+
+
+def _split(line: str) -> list[str]:
+    """Return the tag and the words of a line."""
+    return [line[:1], *line[2:].split(" ")]
+
+
 def _template(before: str, after: str) -> tuple[str | None, ...] | None:
-    if before.startswith("p") or before[:1] != after[:1]:
+    if before[0] != after[0] or before[0] == "p":
         return None
-    old, new = before.split(" "), after.split(" ")
+    old, new = _split(before), _split(after)
     if len(old) != len(new):
         return None
     price = {*_price_words(before), *_price_words(after)}
@@ -213,22 +228,29 @@ def _template(before: str, after: str) -> tuple[str | None, ...] | None:
     for at, (one, other) in enumerate(zip(old, new, strict=True)):
         if one == other:
             mask.append(one)
-        elif at in price or not (_changes(one) and _changes(other)):
+        elif at in price:
             return None
-        else:
+        elif _numbers(one) == _numbers(other):
+            mask.append(_numbers(one))
+        elif _changes(one) and _changes(other):
             mask.append(None)
-    # A line that is nothing but a number would mask every such line.
-    return tuple(mask) if None in mask and (len(mask) > 1 or "\t" in before) else None
+        else:
+            return None
+    # What is masked as a whole would mask every line of its length.
+    says = any(word and word.strip(_NUMBER) for word in mask[1:])
+    return tuple(mask) if says else None
 
 
 def _changes(word: str) -> bool:
-    return bool(_VOLATILE.search(word.split("\t")[-1])) or word.startswith("⟨")
+    return bool(_VOLATILE.search(word)) or word.startswith("⟨")
 
 
 def _price_words(line: str) -> Iterable[int]:
-    for match in MONEY.finditer(line):
-        first = line.count(" ", 0, match.start())
-        yield from range(first, line.count(" ", 0, match.end()) + 1)
+    # Word 0 is the tag.
+    text = line[2:]
+    for match in MONEY.finditer(text):
+        first = 1 + text.count(" ", 0, match.start())
+        yield from range(first, 2 + text.count(" ", 0, match.end()))
 
 
 def _opcodes(old: list[str], new: list[str]) -> Any:

@@ -33,7 +33,7 @@ __all__ = ["Intel"]
 
 #: Longer than any check: fetches, turns, a browser.
 _LEASE_S = 300.0
-_MOST_SETTLING = 6
+_MOST_SETTLING = 10
 
 
 def _clock() -> datetime:

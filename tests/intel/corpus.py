@@ -1,0 +1,485 @@
+"""Pages before and after, made from templates: what changed is known, and what only looks so.
+
+A case serves its page as often as it is asked, each time with the noise that such pages have. After
+`turn`, the page is another one (a real change) or the same one with the same noise.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["CHANGES", "NOISES", "Case", "Content", "cases"]
+
+
+@dataclass(frozen=True)
+class Words:
+    """A site's language."""
+
+    plans: str
+    headline: str
+    other_headline: str
+    month: str
+    seats: str
+    support: str
+    lead: str
+    sentences: tuple[str, ...]
+    news: str
+    cookies: str
+    quotes: tuple[str, ...]
+    viewing: str
+    updated: str
+    ago: str
+    money: str
+    nav: tuple[str, ...]
+    extra: str
+
+
+WORDS = {
+    "en": Words(
+        "Plans and pricing", "Ship faster with Acme", "Build better with Acme", "/ month",
+        "{n} seats included", "Priority support by e-mail", "One platform for the whole team.",
+        (
+            "Reports are exported as PDF every night and kept for a year.",
+            "Single sign-on works with every provider that speaks SAML.",
+            "Data is stored in Frankfurt and never leaves the region.",
+            "The free trial lasts fourteen days and needs no credit card.",
+            "Backups run each hour and can be restored by an administrator.",
+        ),
+        "We raised our limits for everybody", "We use cookies to improve this site. Accept all",
+        ("Acme saved us weeks. – Dana", "Best tool this year. – Lee", "I sleep again. – Ola",
+         "It simply works. – Kim"),
+        "{n} people are viewing this page", "Last updated: {d}", "posted {n} minutes ago",
+        "${a}", ("Product", "Pricing", "Docs"), "Now also with an audit log for administrators.",
+    ),
+    "de": Words(
+        "Preise und Tarife", "Schneller ausliefern mit Acme", "Besser bauen mit Acme", "pro Monat",
+        "{n} Plätze enthalten", "Bevorzugter Support per E-Mail", "Eine Plattform für alle.",
+        (
+            "Berichte werden jede Nacht als PDF exportiert und ein Jahr aufbewahrt.",
+            "Die einmalige Anmeldung funktioniert mit jedem Anbieter, der SAML spricht.",
+            "Daten liegen in Frankfurt und verlassen die Region nie.",
+            "Die Testphase dauert vierzehn Tage und braucht keine Kreditkarte.",
+            "Sicherungen laufen stündlich und lassen sich jederzeit einspielen.",
+        ),
+        "Höhere Grenzen für alle", "Wir verwenden Cookies. Alle akzeptieren",
+        ("Acme spart uns Wochen. – Dana", "Das beste Werkzeug. – Lee", "Endlich Ruhe. – Ola",
+         "Läuft einfach. – Kim"),
+        "{n} Personen sehen sich diese Seite an", "Zuletzt aktualisiert: {d}",
+        "vor {n} Minuten veröffentlicht", "{c} €", ("Produkt", "Preise", "Doku"),
+        "Jetzt auch mit Prüfprotokoll für Administratoren.",
+    ),
+    "fr": Words(
+        "Tarifs et formules", "Livrez plus vite avec Acme", "Construisez mieux avec Acme",
+        "par mois", "{n} places comprises", "Assistance prioritaire par courriel",
+        "Une plateforme pour toute l’équipe.",
+        (
+            "Les rapports sont exportés en PDF chaque nuit et gardés un an.",
+            "L’authentification unique fonctionne avec tout fournisseur SAML.",
+            "Les données sont stockées à Francfort et n’en sortent jamais.",
+            "L’essai gratuit dure quatorze jours sans carte bancaire.",
+            "Les sauvegardes ont lieu toutes les heures.",
+        ),
+        "Des limites plus hautes pour tous", "Nous utilisons des cookies. Tout accepter",
+        ("Acme nous fait gagner du temps. – Dana", "Le meilleur outil. – Lee",
+         "Je dors mieux. – Ola", "Ça marche. – Kim"),
+        "{n} personnes consultent cette page", "Mis à jour le {d}", "il y a {n} minutes",
+        "{c} €", ("Produit", "Tarifs", "Docs"), "Avec un journal d’audit pour les administrateurs.",
+    ),
+    "es": Words(
+        "Planes y precios", "Entrega más rápido con Acme", "Construye mejor con Acme", "al mes",
+        "{n} puestos incluidos", "Soporte prioritario por correo",
+        "Una plataforma para todo el equipo.",
+        (
+            "Los informes se exportan en PDF cada noche y se guardan un año.",
+            "El inicio de sesión único funciona con cualquier proveedor SAML.",
+            "Los datos se guardan en Fráncfort y nunca salen de la región.",
+            "La prueba dura catorce días y no pide tarjeta.",
+            "Las copias se hacen cada hora y se pueden restaurar.",
+        ),
+        "Límites más altos para todos", "Usamos cookies. Aceptar todas",
+        ("Acme nos ahorra semanas. – Dana", "La mejor herramienta. – Lee", "Duermo mejor. – Ola",
+         "Funciona. – Kim"),
+        "{n} personas ven esta página", "Actualizado: {d}", "hace {n} minutos",
+        "{c} €", ("Producto", "Precios", "Docs"), "Ahora con registro de auditoría.",
+    ),
+    "pl": Words(
+        "Cennik i plany", "Wdrażaj szybciej z Acme", "Buduj lepiej z Acme", "/ miesiąc",
+        "{n} miejsc w cenie", "Priorytetowe wsparcie e-mail", "Jedna platforma dla zespołu.",
+        (
+            "Raporty są co noc eksportowane do PDF i przechowywane przez rok.",
+            "Logowanie jednokrotne działa z każdym dostawcą SAML.",
+            "Dane są przechowywane we Frankfurcie i nie opuszczają regionu.",
+            "Okres próbny trwa czternaście dni i nie wymaga karty.",
+            "Kopie zapasowe powstają co godzinę.",
+        ),
+        "Wyższe limity dla wszystkich", "Używamy plików cookie. Akceptuj wszystkie",
+        ("Acme oszczędza tygodnie. – Dana", "Najlepsze narzędzie. – Lee", "Śpię lepiej. – Ola",
+         "Po prostu działa. – Kim"),
+        "{n} osób ogląda tę stronę", "Stan: {d}", "opublikowano {n} minut temu",
+        "{c} zł", ("Produkt", "Cennik", "Dokumentacja"), "Teraz także z dziennikiem audytu.",
+    ),
+    "ja": Words(
+        "料金プラン", "Acmeでより速く届ける", "Acmeでより良く作る", "/月",
+        "{n}席を含む", "優先メールサポート", "チーム全員のための一つの基盤。",
+        (
+            "レポートは毎晩PDFとして書き出され、一年間保存されます。",
+            "シングルサインオンはSAMLに対応したすべての事業者で使えます。",
+            "データはフランクフルトに保存され、地域の外に出ることはありません。",
+            "無料お試しは十四日間で、クレジットカードは不要です。",
+            "バックアップは毎時間行われ、管理者が復元できます。",
+        ),
+        "すべての方の上限を引き上げました", "当サイトはクッキーを使用します。すべて許可",
+        ("何週間も節約できました。ダナ", "今年一番の道具。リー", "よく眠れます。オラ", "動きます。キム"),
+        "現在{n}人が閲覧中", "更新日：{d}", "{n}分前に投稿", "¥{j}",
+        ("製品", "料金", "資料"), "管理者向けの監査ログも利用できます。",
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a page says, beside noise."""
+
+    language: str
+    #: Name and monthly price in cents of each plan.
+    plans: tuple[tuple[str, int], ...]
+    seats: int = 10
+    sentences: tuple[int, ...] = (0, 1, 2, 3)
+    headline: bool = True
+    title: str = "Acme"
+    news: bool = False
+    extra: bool = False
+    nav: int = 2
+    month: bool = True
+    currency: str | None = None
+    yes: bool = True
+
+    @property
+    def words(self) -> Words:
+        return WORDS[self.language]
+
+    def money(self, cents: int) -> str:
+        whole, rest = divmod(cents, 100)
+        plain = f"{whole:,}" if rest == 0 else f"{whole:,}.{rest:02}"
+        comma = plain.replace(",", " ").replace(".", ",").replace(" ", ".")
+        pattern = self.currency or self.words.money
+        return pattern.format(a=plain, c=comma, j=f"{whole * 100:,}")
+
+
+#: Real changes: name, template or None for all, the type that must be told, what it does.
+CHANGES: dict[str, tuple[str | None, str]] = {
+    "price up": ("pricing", "price"),
+    "price by a little": ("pricing", "price"),
+    "price of one plan of three": ("pricing", "price"),
+    "plan added": ("pricing", "price"),
+    "plan removed": ("pricing", "price"),
+    "another currency": ("pricing", "price"),
+    "seats": (None, "content"),
+    "sentence added": (None, "content"),
+    "sentence removed": (None, "content"),
+    "sentence replaced": (None, "content"),
+    "one line more": (None, "content"),
+    "headline": (None, "content"),
+    "title": (None, "title"),
+    "entry in the navigation": (None, "structure"),
+    "news": ("blog", "content"),
+}
+NOISES = (
+    "none",
+    "counter",
+    "clock",
+    "session",
+    "banner",
+    "experiment",
+    "testimonial",
+    "ago",
+    "markup",
+    "all of it",
+)
+_TEMPLATES = ("cards", "table", "microdata", "json-ld", "article", "docs", "blog", "homepage")
+_PRICED = ("cards", "table", "microdata", "json-ld")
+
+
+def _changed(content: Content, change: str) -> Content:
+    plans = content.plans
+    first, rest = plans[0], plans[1:]
+    match change:
+        case "price up":
+            return replace(content, plans=((first[0], first[1] + 1_000), *rest))
+        case "price by a little":
+            return replace(content, plans=((first[0], first[1] + 100), *rest))
+        case "price of one plan of three":
+            return replace(content, plans=(*plans[:-1], (plans[-1][0], plans[-1][1] - 2_000)))
+        case "plan added":
+            return replace(content, plans=(*plans, ("Enterprise", 49_900)))
+        case "plan removed":
+            return replace(content, plans=plans[:-1])
+        case "another currency":
+            return replace(content, currency="£{a}")
+        case "seats":
+            return replace(content, seats=25)
+        case "sentence added":
+            return replace(content, sentences=(*content.sentences, 4))
+        case "sentence removed":
+            return replace(content, sentences=content.sentences[:-1])
+        case "sentence replaced":
+            return replace(content, sentences=(*content.sentences[:-1], 4))
+        case "one line more":
+            return replace(content, extra=True)
+        case "headline":
+            return replace(content, headline=False)
+        case "title":
+            return replace(content, title="Acme One")
+        case "entry in the navigation":
+            return replace(content, nav=3)
+        case "news":
+            return replace(content, news=True)
+        case _:
+            raise AssertionError(change)
+
+
+@dataclass
+class Case:
+    """One page over time."""
+
+    name: str
+    template: str
+    page_type: str
+    noise: str
+    before: Content
+    #: None where nothing but noise happens.
+    change: str | None
+    seed: int
+    turned: bool = False
+    fetches: int = 0
+    after: Content = field(init=False)
+    _rng: random.Random = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.after = self.before if self.change is None else _changed(self.before, self.change)
+        self._rng = random.Random(self.seed)
+
+    @property
+    def expected(self) -> str | None:
+        """Return the type of change that must be told."""
+        return None if self.change is None else CHANGES[self.change][1]
+
+    def serve(self) -> str:
+        """Return the page as it is served this time."""
+        self.fetches += 1
+        content = self.after if self.turned else self.before
+        return _page(content, self.template, _Noise(self.noise, self._rng, self.fetches))
+
+
+class _Noise:
+    """What is in a page this time and not the next."""
+
+    def __init__(self, kind: str, rng: random.Random, number: int) -> None:
+        self.kind, self.rng, self.number = kind, rng, number
+
+    def has(self, kind: str) -> bool:
+        return self.kind in (kind, "all of it")
+
+    def hash(self, length: int = 16) -> str:
+        return f"{self.rng.getrandbits(4 * length):0{length}x}"
+
+    def css(self, name: str) -> str:
+        return f"{name}-{self.hash(6)}" if self.has("markup") else name
+
+    def above(self, words: Words) -> str:
+        parts: list[str] = []
+        if self.has("banner") and self.rng.random() < 0.6:
+            # One is named as they all are, another is not.
+            name = "cookie-banner" if self.number % 2 else "x-bottom-sheet"
+            parts.append(f'<div class="{name}"><p>{words.cookies}</p></div>')
+        if self.has("session"):
+            parts.append(f'<input type="hidden" name="csrf" value="{self.hash(40)}">')
+            parts.append(f"<script>window.sid='{self.hash(32)}'</script>")
+        return "".join(parts)
+
+    def below(self, words: Words) -> str:
+        parts: list[str] = []
+        count = 1_000 + 37 * self.number + self.rng.randrange(30)
+        if self.has("counter"):
+            parts.append(f"<p>{words.viewing.format(n=count)}</p>")
+        if self.has("clock"):
+            day = f"2026-{1 + self.number % 12:02}-{1 + self.number % 28:02}"
+            parts.append(f"<p>{words.updated.format(d=day)}</p>")
+            parts.append(f"<p>{self.number % 24:02}:{self.rng.randrange(60):02} UTC</p>")
+        if self.has("session"):
+            parts.append(f"<p>Request {self.hash(32)}</p>")
+        if self.has("testimonial"):
+            parts.append(f"<blockquote>{self.rng.choice(words.quotes)}</blockquote>")
+        if self.has("ago"):
+            parts.append(f"<p>{words.ago.format(n=1 + self.number % 50)}</p>")
+        return "".join(parts)
+
+    def experiment(self, words: Words, *, shown: bool) -> str:
+        if not self.has("experiment"):
+            return ""
+        variant = self.rng.random() < 0.5
+        return f"<p class=cta>{words.lead} {'A+' if variant else 'Go!'}</p>" if shown else ""
+
+
+def _page(content: Content, template: str, noise: _Noise) -> str:
+    words = content.words
+    links = "".join(
+        f'<a href="/{n}">{name}</a>'
+        for n, name in enumerate((*words.nav, "Enterprise")[: content.nav])
+    )
+    headline = words.headline if content.headline else words.other_headline
+    lines = "".join(f"<p>{words.sentences[n]}</p>" for n in content.sentences)
+    extra = f"<p>{words.extra}</p>" if content.extra else ""
+    seats = f"<p>{words.seats.format(n=content.seats)}</p>"
+    body = _BODIES[template](content, noise)
+    prose = f"<section>{seats}{lines}{extra}</section>"
+    gap = "\n" * (1 + noise.rng.randrange(3)) if noise.has("markup") else "\n"
+    main = (
+        f'<main class="{noise.css("main")}"><h1>{headline}</h1>{gap}'
+        f"{noise.experiment(words, shown=True)}{body}{gap}{prose}{noise.below(words)}</main>"
+    )
+    ld = _json_ld(content) if template == "json-ld" else ""
+    return (
+        f"<!doctype html><html lang={content.language}><head><meta charset=utf-8>"
+        f"<title>{content.title} – {words.plans}</title>"
+        f'<link rel=stylesheet href="/{noise.hash(8) if noise.has("markup") else "app"}.css">{ld}'
+        f"</head><body>{noise.above(words)}<header><nav>{links}</nav></header>{gap}{main}"
+        f"<footer><p>© {2020 + noise.number % 7} Acme</p></footer></body></html>"
+    )
+
+
+def _cards(content: Content, noise: _Noise) -> str:
+    words = content.words
+    return "".join(
+        f'<div class="{noise.css("card")}"><h3>{name}</h3><div class="price"><span>'
+        f"{content.money(cents)}</span> <small>{words.month}</small></div>"
+        f"<ul><li>{words.support}</li></ul></div>"
+        for name, cents in content.plans
+    )
+
+
+def _table(content: Content, noise: _Noise) -> str:
+    words = content.words
+    names = "".join(f"<th>{name}</th>" for name, _ in content.plans)
+    money = "".join(f"<td>{content.money(c)} {words.month}</td>" for _, c in content.plans)
+    yes = "".join("<td>✓</td>" for _ in content.plans)
+    return (
+        f'<table class="{noise.css("plans")}"><thead><tr><th></th>{names}</tr></thead><tbody>'
+        f"<tr><td>{words.plans}</td>{money}</tr><tr><td>{words.support}</td>{yes}</tr></tbody>"
+        "</table>"
+    )
+
+
+def _microdata(content: Content, noise: _Noise) -> str:
+    currency = "GBP" if content.currency else _CODES[content.language]
+    return "".join(
+        '<div itemscope itemtype="https://schema.org/Product"><h3 itemprop="name">'
+        f'{name}</h3><div itemprop="offers" itemscope itemtype="https://schema.org/Offer">'
+        f'<meta itemprop="priceCurrency" content="{currency}">'
+        f'<span itemprop="price" content="{cents / 100:.2f}">{content.money(cents)}</span>'
+        f'</div><i class="{noise.css("x")}"></i></div>'
+        for name, cents in content.plans
+    )
+
+
+_CODES = {"en": "USD", "de": "EUR", "fr": "EUR", "es": "EUR", "pl": "PLN", "ja": "JPY"}
+
+
+def _json_ld(content: Content) -> str:
+    import json
+
+    currency = "GBP" if content.currency else _CODES[content.language]
+    offers = [
+        {
+            "@type": "Product",
+            "name": name,
+            "offers": {"@type": "Offer", "price": cents / 100, "priceCurrency": currency},
+        }
+        for name, cents in content.plans
+    ]
+    document = {"@context": "https://schema.org", "@graph": offers}
+    return f'<script type="application/ld+json">{json.dumps(document)}</script>'
+
+
+def _shell(content: Content, noise: _Noise) -> str:
+    return f'<div id="app" data-build="{noise.hash(8)}"><p>{content.words.lead}</p></div>'
+
+
+def _article(content: Content, noise: _Noise) -> str:
+    text = " ".join(content.words.sentences[:3])
+    return f"<article><h2>{content.words.support}</h2><p>{text}</p><p>{text}</p></article>"
+
+
+def _docs(content: Content, noise: _Noise) -> str:
+    return (
+        f"<h2>{content.words.support}</h2><pre><code>acme login --seats {content.seats}</code></pre>"
+        f"<ul>{''.join(f'<li>{s}</li>' for s in content.words.sentences[:3])}</ul>"
+    )
+
+
+def _blog(content: Content, noise: _Noise) -> str:
+    posts = [content.words.news] if content.news else []
+    posts += [s.rstrip(".。") for s in content.words.sentences[:3]]
+    return "".join(
+        f'<article class="{noise.css("post")}"><h2><a href="/p/{n}">{post}</a></h2>'
+        f"<p>{content.words.lead}</p></article>"
+        for n, post in enumerate(posts)
+    )
+
+
+def _homepage(content: Content, noise: _Noise) -> str:
+    logos = "".join(f'<img src="/{n}.svg?v={noise.hash(6)}" alt="">' for n in range(4))
+    return f'<section class="{noise.css("hero")}"><p>{content.words.lead}</p></section>{logos}'
+
+
+_BODIES = {
+    "cards": _cards,
+    "table": _table,
+    "microdata": _microdata,
+    "json-ld": _shell,
+    "article": _article,
+    "docs": _docs,
+    "blog": _blog,
+    "homepage": _homepage,
+}
+_TYPES = {"article": "blog", "docs": "docs", "blog": "blog", "homepage": "homepage"}
+
+
+def cases() -> Iterator[Case]:
+    """Yield real changes and, for each, a page of the same kind that only has its noise."""
+    numbers = itertools.count(1)
+    languages = itertools.cycle(WORDS)
+    for template in _TEMPLATES:
+        for change, (wanted, _) in CHANGES.items():
+            if not _fits(template, wanted):
+                continue
+            for noise in NOISES[next(numbers) % 3 :: 3]:
+                yield from _pair(template, next(languages), noise, change, next(numbers))
+
+
+def _fits(template: str, wanted: str | None) -> bool:
+    if wanted == "pricing":
+        return template in _PRICED
+    return wanted is None or wanted == template
+
+
+def _pair(template: str, language: str, noise: str, change: str, seed: int) -> Iterator[Case]:
+    content = Content(
+        language=language, plans=(("Starter", 1_900), ("Team", 4_900), ("Business", 129_900))
+    )
+    for what in (change, None):
+        yield Case(
+            name=f"{template}/{language}/{noise}/{what or 'nothing'}/{seed}",
+            template=template,
+            page_type=_TYPES.get(template, "pricing"),
+            noise=noise,
+            before=content,
+            change=what,
+            seed=seed,
+        )
