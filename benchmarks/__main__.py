@@ -24,6 +24,7 @@ BENCHMARKS = {
     "start": "cold and warm start, memory, the whole command",
     "keys": "verified calls a second, and their limits, against plain SQL",
     "hook": "a whole process of `aegis hook`, database up and down",
+    "intel": "unchanged pages checked a second, and changes found and not found in a corpus",
     "usage": "events written a second, what metering adds to a call, dropping a month",
     "billing": "a month of invoices for N customers and M events",
 }

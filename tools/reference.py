@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mcp.server import MCPServer
 
     from aegis.billing import Billing
+    from aegis.intel.service import Intel
     from aegis.keys import Keys
     from aegis.memory import Memory
     from aegis.metrics.service import Metrics
@@ -231,6 +232,7 @@ def mcp_page() -> str:
         usage=cast("Usage", _NOTHING),
         billing=cast("Billing", _NOTHING),
         metrics=cast("Metrics", _NOTHING),
+        intel=cast("Intel", _NOTHING),
     )
     tools = asyncio.run(server.list_tools())
     parts: list[str] = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import random
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,7 +135,8 @@ WORDS = {
             "バックアップは毎時間行われ、管理者が復元できます。",
         ),
         "すべての方の上限を引き上げました", "当サイトはクッキーを使用します。すべて許可",
-        ("何週間も節約できました。ダナ", "今年一番の道具。リー", "よく眠れます。オラ", "動きます。キム"),
+        ("何週間も節約できました。ダナ", "今年一番の道具。リー",
+         "よく眠れます。オラ", "動きます。キム"),
         "現在{n}人が閲覧中", "更新日：{d}", "{n}分前に投稿", "¥{j}",
         ("製品", "料金", "資料"), "管理者向けの監査ログも利用できます。",
     ),
@@ -156,9 +157,7 @@ class Content:
     news: bool = False
     extra: bool = False
     nav: int = 2
-    month: bool = True
     currency: str | None = None
-    yes: bool = True
 
     @property
     def words(self) -> Words:
@@ -172,7 +171,7 @@ class Content:
         return pattern.format(a=plain, c=comma, j=f"{whole * 100:,}")
 
 
-#: Real changes: name, template or None for all, the type that must be told, what it does.
+#: Real changes by name: of which templates (None for all), and the type that must be told.
 CHANGES: dict[str, tuple[str | None, str]] = {
     "price up": ("pricing", "price"),
     "price by a little": ("pricing", "price"),
@@ -207,41 +206,27 @@ _PRICED = ("cards", "table", "microdata", "json-ld")
 
 
 def _changed(content: Content, change: str) -> Content:
-    plans = content.plans
-    first, rest = plans[0], plans[1:]
-    match change:
-        case "price up":
-            return replace(content, plans=((first[0], first[1] + 1_000), *rest))
-        case "price by a little":
-            return replace(content, plans=((first[0], first[1] + 100), *rest))
-        case "price of one plan of three":
-            return replace(content, plans=(*plans[:-1], (plans[-1][0], plans[-1][1] - 2_000)))
-        case "plan added":
-            return replace(content, plans=(*plans, ("Enterprise", 49_900)))
-        case "plan removed":
-            return replace(content, plans=plans[:-1])
-        case "another currency":
-            return replace(content, currency="£{a}")
-        case "seats":
-            return replace(content, seats=25)
-        case "sentence added":
-            return replace(content, sentences=(*content.sentences, 4))
-        case "sentence removed":
-            return replace(content, sentences=content.sentences[:-1])
-        case "sentence replaced":
-            return replace(content, sentences=(*content.sentences[:-1], 4))
-        case "one line more":
-            return replace(content, extra=True)
-        case "headline":
-            return replace(content, headline=False)
-        case "title":
-            return replace(content, title="Acme One")
-        case "entry in the navigation":
-            return replace(content, nav=3)
-        case "news":
-            return replace(content, news=True)
-        case _:
-            raise AssertionError(change)
+    plans, sentences = content.plans, content.sentences
+    name, cents = plans[0]
+    last, most = plans[-1]
+    changes: dict[str, dict[str, Any]] = {
+        "price up": {"plans": ((name, cents + 1_000), *plans[1:])},
+        "price by a little": {"plans": ((name, cents + 100), *plans[1:])},
+        "price of one plan of three": {"plans": (*plans[:-1], (last, most - 2_000))},
+        "plan added": {"plans": (*plans, ("Enterprise", 49_900))},
+        "plan removed": {"plans": plans[:-1]},
+        "another currency": {"currency": "£{a}"},
+        "seats": {"seats": 25},
+        "sentence added": {"sentences": (*sentences, 4)},
+        "sentence removed": {"sentences": sentences[:-1]},
+        "sentence replaced": {"sentences": (*sentences[:-1], 4)},
+        "one line more": {"extra": True},
+        "headline": {"headline": False},
+        "title": {"title": "Acme One"},
+        "entry in the navigation": {"nav": 3},
+        "news": {"news": True},
+    }
+    return replace(content, **changes[change])
 
 
 @dataclass
@@ -418,7 +403,8 @@ def _article(content: Content, noise: _Noise) -> str:
 
 def _docs(content: Content, noise: _Noise) -> str:
     return (
-        f"<h2>{content.words.support}</h2><pre><code>acme login --seats {content.seats}</code></pre>"
+        f"<h2>{content.words.support}</h2>"
+        f"<pre><code>acme login --seats {content.seats}</code></pre>"
         f"<ul>{''.join(f'<li>{s}</li>' for s in content.words.sentences[:3])}</ul>"
     )
 

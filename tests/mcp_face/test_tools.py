@@ -29,6 +29,13 @@ OTHER_TOOLS = {
     "usage_partitions",
     "metrics_latest",
     "metrics_chart",
+    "intel_changes",
+    "intel_change",
+    "intel_report",
+    "intel_pages",
+    "intel_check",
+    "intel_watch",
+    "intel_acknowledge",
     *(f"billing_{what}" for what in ("preview", "invoices", "invoice_get", "entries", "plans")),
 }
 TOOLS = {

@@ -16,6 +16,7 @@ from aegis.api import (
     facts,
     graph,
     health,
+    intel,
     keys,
     memory,
     metrics,
@@ -83,6 +84,7 @@ def create_routes() -> FastAPI:
         usage.router,
         billing.router,
         metrics.router,
+        intel.router,
         memory.router,
         health.router,
     ):

@@ -29,6 +29,9 @@ _AREAS: Final[Sequence[tuple[str, str, str]]] = (
     ("/v1/usage", "usage:read", _OPERATOR_ONLY),
     # What customers owe, and what they are told of it, is the operator's to change.
     ("/v1/billing", "billing:read", _OPERATOR_ONLY),
+    # Adding a competitor has us ask websites of the caller's choice.
+    ("/v1/intel/changes/ack", "intel:write", "intel:write"),
+    ("/v1/intel", "intel:read", _OPERATOR_ONLY),
     ("/v1/memory", "memory:read", "memory:write"),
     ("/v1/status", "status:read", _OPERATOR_ONLY),
 )

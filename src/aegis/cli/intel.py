@@ -338,9 +338,7 @@ def report(
     from aegis.errors import InvalidInput
 
     text = with_client(
-        lambda client: client.intel.digest(
-            days=days, competitor=competitor, importance=importance
-        )
+        lambda client: client.intel.digest(days=days, competitor=competitor, importance=importance)
     )
     if output is None:
         line(text.rstrip())

@@ -37,7 +37,8 @@ MONEY = re.compile(
     rf"(?P<after>{_CODES}|{_MARKS})(?![\w])"
 )
 _FREE = re.compile(
-    r"(free|free forever|kostenlos|gratis|gratuit|gratuito|grátis|za darmo|бесплатно|無料|免费)[.!]?",
+    r"(free|free forever|kostenlos|gratis|gratuit|gratuito|grátis|za darmo|бесплатно|無料|免费)"
+    r"[.!]?",
     re.IGNORECASE,
 )
 _PERIODS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(

@@ -13,6 +13,7 @@ from aegis.mcp.consolidation import upkeep_tools
 from aegis.mcp.decisions import decision_tools
 from aegis.mcp.facts import fact_tools
 from aegis.mcp.graph import graph_tools
+from aegis.mcp.intel import intel_tools
 from aegis.mcp.keys import key_tools
 from aegis.mcp.memory import memory_tools
 from aegis.mcp.metrics import metric_tools
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from aegis.billing import Billing
     from aegis.client import Aegis
+    from aegis.intel.service import Intel
     from aegis.keys import Keys
     from aegis.memory import Memory
     from aegis.metrics.service import Metrics
@@ -51,6 +53,7 @@ def create_server(
     usage: Usage | None = None,
     billing: Billing | None = None,
     metrics: Metrics | None = None,
+    intel: Intel | None = None,
 ) -> MCPServer:
     """Return the server whose tools work on `memory`, and read what else is given."""
     server = MCPServer(
@@ -71,6 +74,7 @@ def create_server(
             *([] if usage is None else usage_tools(usage)),
             *([] if billing is None else billing_tools(billing)),
             *([] if metrics is None else metric_tools(metrics)),
+            *([] if intel is None else intel_tools(intel)),
         ],
         log_level="WARNING",
         subscriptions=False,
@@ -99,6 +103,7 @@ def server_of(client: Aegis) -> MCPServer:
         usage=client.usage,
         billing=client.billing,
         metrics=client.metrics,
+        intel=client.intel,
     )
 
 
