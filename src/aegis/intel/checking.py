@@ -18,7 +18,7 @@ from aegis.errors import AegisError, PermissionDenied, Unavailable
 from aegis.intel import judging
 from aegis.intel.differing import page_change
 from aegis.intel.models import Checked
-from aegis.intel.noise import read_rules
+from aegis.intel.noise import read_rules, rested
 from aegis.intel.step import (
     Step,
     body_hash,
@@ -115,23 +115,23 @@ class Checker:
     async def _same(self, page: PageRow, token: int, answer: Answer) -> Checked:
         """Write that an answer is, byte by byte, what the baseline is known to equal."""
         rules = read_rules(page.noise)
-        rules = replace(rules, learning=max(0, rules.learning - 1))
-        changed = page.noise
-        if page.noise.get("learning"):
-            changed = rules.to_json()
+        known = replace(rested(rules, None), learning=max(0, rules.learning - 1))
+        # What rested is compared again: the next answer is read, even if it is the same.
+        compared = bool(rules.flaps) and not known.flaps
         row = replace(
             page,
             state="watched" if page.state == "gone" else page.state,
             failures=0,
             last_status=200,
-            etag=answer.etag or page.etag,
-            last_modified=answer.last_modified or page.last_modified,
-            noise=changed,
+            etag=None if compared else answer.etag or page.etag,
+            last_modified=None if compared else answer.last_modified or page.last_modified,
+            body_hash=None if compared else page.body_hash,
+            noise=page.noise if known == rules else known.to_json(),
         )
         returned = page.state == "gone"
         async with self._db.transaction() as conn:
             held = await pages.finish(
-                conn, row, token, next_s=self._next_s(page, learning=rules.learning), error=None
+                conn, row, token, next_s=self._next_s(page, learning=known.learning), error=None
             )
             ids: tuple[int, ...] = ()
             if held:

@@ -220,9 +220,9 @@ def _say(price: dict[str, str]) -> str:
 def _content_change(
     old: list[str], new: list[str], page_type: str | None, *, priced: bool
 ) -> NewChange | None:
-    if old == new or (priced and _unpriced(old) == _unpriced(new)):
-        return None
     added, removed = _only(new, old), _only(old, new)
+    if old == new or (priced and _says_prices_alone(added, removed)):
+        return None
     size = max(1, sum(map(len, old)), sum(map(len, new)))
     share = max(sum(map(len, added)), sum(map(len, removed))) / size
     return NewChange(
@@ -237,8 +237,12 @@ def _content_change(
     )
 
 
-def _unpriced(lines: Sequence[str]) -> list[str]:
-    return [MONEY.sub("¤", line) for line in lines]
+def _says_prices_alone(added: Sequence[str], removed: Sequence[str]) -> bool:
+    """Return whether lines differ in amounts alone; they are told as prices already."""
+    if not all(MONEY.search(line) for line in (*added, *removed)):
+        return False
+    come, gone = ([MONEY.sub("¤", line) for line in lines] for lines in (added, removed))
+    return not come or not gone or come == gone
 
 
 def _only(lines: Sequence[str], others: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from aegis.intel.noise import Rules, alike, learn_flaps, learn_masks
+from aegis.intel.noise import Rules, alike, learn_flaps, learn_masks, rested
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,7 @@ def judge(
 ) -> Judgement:
     """Judge the newest fetch; `pending` are those before it that differed, oldest first."""
     if alike(baseline, newest, rules):
-        return _back(baseline, pending, rules)
+        return _back(baseline, pending, newest, rules)
     if not pending:
         return Judgement(kind="pending", rules=rules)
     before = pending[-1]
@@ -54,11 +54,7 @@ def judge(
         return Judgement(kind="changed" if enough else "pending", rules=rules)
     if len(pending) + 1 < MOST_FETCHES:
         return Judgement(kind="pending", rules=rules)
-    learned = learn_flaps([*pending, newest], rules)
-    if learned is None:
-        return Judgement(kind="unstable", rules=rules)
-    same = alike(baseline, newest, learned)
-    return Judgement(kind="noise" if same else "changed", rules=learned)
+    return _sort_out(baseline, pending, newest, rules)
 
 
 def learn(baseline: Reading, newest: Reading, rules: Rules) -> Rules:
@@ -70,10 +66,35 @@ def learn(baseline: Reading, newest: Reading, rules: Rules) -> Rules:
     return learn_flaps([baseline, newest], rules) or rules
 
 
-def _back(baseline: Reading, pending: Sequence[Reading], rules: Rules) -> Judgement:
+def _sort_out(
+    baseline: Reading, pending: Sequence[Reading], newest: Reading, rules: Rules
+) -> Judgement:
+    """Tell a change from what comes and goes beside it, after many fetches that differ.
+
+    What came or went once is the change, if it held since; what did so twice and more is noise.
+    """
+    fetches = [baseline, *pending, newest]
+    learned = learn_flaps(fetches, rules, turns=2)
+    if learned is not None:
+        if alike(baseline, newest, learned):
+            return Judgement(kind="noise", rules=learned)
+        if alike(pending[-1], newest, learned):
+            return Judgement(kind="changed", rules=learned)
+    if len(pending) + 1 < 2 * MOST_FETCHES:
+        return Judgement(kind="pending", rules=learned or rules)
+    learned = learn_flaps(fetches[1:], rules)
+    if learned is None:
+        return Judgement(kind="unstable", rules=rules)
+    same = alike(baseline, newest, learned)
+    return Judgement(kind="noise" if same else "changed", rules=learned)
+
+
+def _back(
+    baseline: Reading, pending: Sequence[Reading], newest: Reading, rules: Rules
+) -> Judgement:
     """What differed is gone again: it comes and goes, or was a fault."""
     if not pending:
-        return Judgement(kind="unchanged", rules=rules)
+        return Judgement(kind="unchanged", rules=rested(rules, newest))
     learned = learn_flaps([baseline, *pending], learn_masks(baseline, pending[-1], rules))
     return Judgement(kind="noise", rules=learned or rules)
 

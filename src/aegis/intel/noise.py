@@ -9,8 +9,10 @@ experiment shows two of them, and a third is news.
 from __future__ import annotations
 
 import difflib
+import hashlib
+import itertools
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from aegis.intel.prices import MONEY
@@ -20,9 +22,20 @@ if TYPE_CHECKING:
 
     from aegis.intel.models import Reading
 
-__all__ = ["Rules", "alike", "learn_flaps", "learn_masks", "masked", "read_rules", "tagged"]
+__all__ = [
+    "Rules",
+    "alike",
+    "learn_flaps",
+    "learn_masks",
+    "masked",
+    "read_rules",
+    "rested",
+    "tagged",
+]
 
 _MOST_RULES = 300
+#: Checks after which lines that no longer come and go are compared again.
+_REST = 14
 #: Of a page's lines, the part that may come and go; beyond it the page is another page.
 _MOST_FLAPPING = 0.4
 #: Lines beside which a small page may flap as a whole.
@@ -91,6 +104,9 @@ class Rules:
     flaps: frozenset[str] = field(default_factory=frozenset[str])
     #: Fetches from which noise alone is still to be learned.
     learning: int = 0
+    #: Checks in a row in which the same flapping lines were shown, and a mark of which.
+    quiet: int = 0
+    shown: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the form in which they are stored."""
@@ -98,6 +114,8 @@ class Rules:
             "masks": [list(mask) for mask in self.masks],
             "flaps": sorted(self.flaps),
             "learning": self.learning,
+            "quiet": self.quiet,
+            "shown": self.shown,
         }
 
 
@@ -109,11 +127,13 @@ def read_rules(stored: Mapping[str, Any]) -> Rules:
         if words and all(word is None or isinstance(word, str) for word in words):
             masks.append(tuple(words))
     flaps = frozenset(line for line in _list(stored.get("flaps")) if isinstance(line, str))
-    learning = stored.get("learning")
+    learning, quiet, shown = (stored.get(name) for name in ("learning", "quiet", "shown"))
     return Rules(
         masks=tuple(masks[:_MOST_RULES]),
         flaps=flaps,
         learning=learning if isinstance(learning, int) and 0 <= learning <= 10 else 0,
+        quiet=quiet if isinstance(quiet, int) and 0 <= quiet <= _REST else 0,
+        shown=shown if isinstance(shown, str) else "",
     )
 
 
@@ -156,11 +176,11 @@ def learn_masks(first: Reading, second: Reading, rules: Rules) -> Rules:
             mask = _template(before, after)
             if mask is not None:
                 masks[mask] = None
-    return Rules(masks=tuple(masks)[-_MOST_RULES:], flaps=rules.flaps, learning=rules.learning)
+    return replace(rules, masks=tuple(masks)[-_MOST_RULES:])
 
 
-def learn_flaps(readings: Sequence[Reading], rules: Rules) -> Rules | None:
-    """Return rules without the lines in which fetches of one page differ.
+def learn_flaps(readings: Sequence[Reading], rules: Rules, *, turns: int = 1) -> Rules | None:
+    """Return rules without the lines that came or went `turns` times in fetches of one page.
 
     None where they differ in so much that nothing is to be learned: one is an error page, or the
     page is random.
@@ -170,14 +190,39 @@ def learn_flaps(readings: Sequence[Reading], rules: Rules) -> Rules | None:
     for lines in seen[1:]:
         always &= lines
         ever |= lines
-    flapping = ever - always
+    flapping = {line for line in ever - always if _turns(line, seen) >= turns}
     least = min(len(lines) for lines in seen)
     if len(flapping) > max(_FEW, _MOST_FLAPPING * 2 * least) or not _says(always):
         return None
     flaps = rules.flaps | flapping
     if len(flaps) > 10 * _MOST_RULES:
         return None
-    return Rules(masks=rules.masks, flaps=flaps, learning=rules.learning)
+    return replace(rules, flaps=flaps, quiet=0)
+
+
+def rested(rules: Rules, newest: Reading | None) -> Rules:
+    """Return rules after a check without a difference; None is the same document as before.
+
+    Lines that came and went while a site was being changed are not noise for ever: when the same
+    ones were shown for `_REST` checks, all are compared again.
+    """
+    if not rules.flaps:
+        return rules
+    shown = rules.shown
+    if newest is not None:
+        bare = (_without_times(line) if line[0] != "p" else line for line in tagged(newest))
+        there = "\n".join(sorted(rules.flaps.intersection(bare)))
+        shown = hashlib.sha256(there.encode(errors="replace")).hexdigest()[:16]
+    quiet = rules.quiet + 1 if shown == rules.shown else 0
+    if quiet >= _REST:
+        return replace(rules, flaps=frozenset(), quiet=0, shown="")
+    return replace(rules, quiet=quiet, shown=shown)
+
+
+def _turns(line: str, seen: Sequence[set[str]]) -> int:
+    """Return how often a line came or went."""
+    there = [line in lines for lines in seen]
+    return sum(one != other for one, other in itertools.pairwise(there))
 
 
 def _says(lines: set[str]) -> bool:
