@@ -131,7 +131,12 @@ class Checker:
         returned = page.state == "gone"
         async with self._db.transaction() as conn:
             held = await pages.finish(
-                conn, row, token, next_s=self._next_s(page, learning=known.learning), error=None
+                conn,
+                row,
+                token,
+                next_s=self._next_s(page, learning=known.learning),
+                error=None,
+                lasting=returned,
             )
             ids: tuple[int, ...] = ()
             if held:
@@ -297,7 +302,12 @@ class Checker:
         learning = verdict.rules.learning
         async with self._db.transaction() as conn:
             held = await pages.finish(
-                conn, row, step.token, next_s=self._next_s(page, learning=learning), error=None
+                conn,
+                row,
+                step.token,
+                next_s=self._next_s(page, learning=learning),
+                error=None,
+                lasting=returned,
             )
             ids: tuple[int, ...] = ()
             if held:

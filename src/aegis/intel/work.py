@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from aegis.db.lease import CHANNEL, Claim
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["CHANNEL", "IntelWork"]
 
 _PAGE, _COMPETITOR = "page:", "competitor:"
+#: Seconds between looks for changes that are still to be told.
+_TELL_S = 30.0
 
 
 class IntelWork:
@@ -26,6 +29,7 @@ class IntelWork:
         self._db = db
         self._per_host = settings.intel_per_host
         self._watching = watching
+        self._told_at = float("-inf")
 
     @property
     def name(self) -> str:
@@ -75,11 +79,17 @@ class IntelWork:
     async def run(self, claim: Claim) -> None:
         """Check one page or look for one competitor's pages, and tell what is to be told."""
         if claim.id.startswith(_PAGE):
-            await self._watching.checker.check(int(claim.id.removeprefix(_PAGE)), claim.token)
+            page_id = int(claim.id.removeprefix(_PAGE))
+            done = await self._watching.checker.check(page_id, claim.token)
+            news = bool(done.changes)
         else:
             number = int(claim.id.removeprefix(_COMPETITOR))
-            await self._watching.try_discover(number, claim.token)
-        await self._watching.tell()
+            found = await self._watching.try_discover(number, claim.token)
+            news = found is not None and bool(found.changes)
+        # What another worker left untold is found now and then.
+        if news or time.monotonic() - self._told_at > _TELL_S:
+            self._told_at = time.monotonic()
+            await self._watching.tell()
 
     async def next_due(self) -> float | None:
         """Return seconds until the next piece is due, 0 for now, None where nothing waits."""

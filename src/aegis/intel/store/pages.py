@@ -253,10 +253,12 @@ async def finish(
     error: str | None,
     changed: bool = False,
     learned: bool = True,
+    lasting: bool = True,
 ) -> bool:
     """Write how a check ended, give the lease back, and return whether it was still held.
 
     `page` has the columns as they are to be. `learned` is False for a failure: it checked nothing.
+    `lasting` is False for what may be lost with the server.
     """
     return bool(
         await fetch_value(
@@ -293,11 +295,15 @@ async def finish(
                   AND %(learned)s
                   AND (c.last_checked_at IS NULL OR c.last_checked_at < now() - INTERVAL '1 minute')
             )
-            SELECT count(*) FROM page
+            SELECT
+                (SELECT count(*) FROM page),
+                -- That nothing changed may be lost with the server: it is found out again.
+                CASE WHEN NOT %(lasting)s THEN set_config('synchronous_commit', 'off', true) END
             """,
             {
                 "id": page.id,
                 "token": token,
+                "lasting": lasting,
                 "state": page.state,
                 "next": next_s,
                 "failures": page.failures,
