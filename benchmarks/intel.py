@@ -81,10 +81,12 @@ async def _throughput(db: Database, kind: str, args: argparse.Namespace) -> dict
         await _add_pages(db, made.id, [f"{url}/{kind}/{n}" for n in range(args.pages)])
         async with intel.watching() as watching:
             work = IntelWork(db, settings, watching)
-            # The baseline, and what is learned of noise.
-            for _ in range(4):
+            # The baseline, and where there is noise three fetches that learn it.
+            for _ in range(4 if kind == "noisy" else 1):
                 await _make_due(db)
                 await _drain(work, args.at_once)
+            if kind != "noisy":
+                await _stop_learning(db)
             async with db.connection() as conn:
                 await conn.execute("VACUUM ANALYZE")
             for _ in progress(range(args.rounds), f"Unchanged, {kind}"):
@@ -116,6 +118,11 @@ async def _make_due(db: Database) -> None:
     async with db.transaction() as conn:
         await conn.execute("UPDATE competitors SET discover_at = NULL")
         await conn.execute("UPDATE competitor_pages SET next_check_at = now()")
+
+
+async def _stop_learning(db: Database) -> None:
+    async with db.transaction() as conn:
+        await conn.execute("UPDATE competitor_pages SET noise = '{}' WHERE noise ? 'learning'")
 
 
 async def _count(db: Database) -> float:
@@ -182,7 +189,10 @@ async def _corpus(db: Database, most: int, at_once: int) -> dict[str, float]:
 
 
 def _serving(case: Any) -> Any:
-    return lambda _: case.serve()
+    def serve(_: Any) -> str:
+        return case.serve()
+
+    return serve
 
 
 async def _add_cases(db: Database, competitor_id: int, pages: list[tuple[str, Any]]) -> list[int]:

@@ -80,7 +80,7 @@ def serve(site: Site | None = None) -> Generator[Site]:
             elif reply.status != 304:
                 self.wfile.write(body)
 
-        def log_message(self, *args: Any) -> None:
+        def log_message(self, format: str, *args: Any) -> None:
             return
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -60,8 +60,14 @@ _PERIODS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("hour", r"(?:/|\b)\s*(?:hr\b|hours?\b|stunde\b|heure\b|hora\b)"),
     )
 )
+#: A period stands behind one of these, or alone: "10 seats" in the next line is no period.
+_LEADS = re.compile(
+    r"\s*(?:/|(?:per|pro|par|por|al|a|je|za|each|every|monthly|yearly|annually|weekly|"
+    r"monatlich|jährlich|mensual|mensuel|か?月|年)\b|月|年)",
+    re.IGNORECASE,
+)
 _USER = re.compile(
-    r"(?:/|\b)\s*(users?|seats?|members?|nutzer|benutzer|utilisateur|usuario|utente|agent|editor)\b",
+    r"(?:/|\b(?:per|pro|par|por|je|a|each|and|und|et|y|e)\b)\s*(users?|seats?|members?|nutzer|benutzer|utilisateur|usuario|utente|agent|editor)\b",
     re.IGNORECASE,
 )
 _MOST_TEXT = 2_000_000
@@ -140,7 +146,8 @@ def in_text(text: str, *, plan: str, after: str = "", free: bool = False) -> Ite
             continue
         end = found[number + 1].start() if number + 1 < len(found) else len(text)
         rest = text[match.end() : end]
-        if number + 1 == len(found) and len(after) <= 60 and not MONEY.search(after):
+        last = number + 1 == len(found)
+        if last and len(after) <= 60 and _LEADS.match(after) and not MONEY.search(after):
             rest += " " + after
         yield Price(plan=plan, amount=amount, currency=currency, period=_period(rest))
     if free and not found and _FREE.fullmatch(text):

@@ -150,6 +150,9 @@ class Polite:
                 url = answer.url
             else:
                 return None, 404
+        except PermissionDenied:
+            # It is we who may not ask; the host has said nothing.
+            raise
         except AegisError as error:
             if error.code == "outbound_size":
                 # Whoever writes so much is not read, and not disobeyed.

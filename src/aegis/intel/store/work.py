@@ -139,18 +139,20 @@ async def claim_competitors(
         Claimed,
         """
         WITH due AS (
-            SELECT c.id, lower(substring(c.url FROM '^[A-Za-z]+://[^/?#]+')) AS host
+            SELECT c.id, place.host
             FROM competitors c
+            CROSS JOIN LATERAL (
+                SELECT lower(substring(c.url FROM '^[A-Za-z]+://[^/?#]+')) AS host
+            ) AS place
+            LEFT JOIN competitor_hosts h ON h.host = place.host
             WHERE c.discover_at <= now()
               AND coalesce(c.enabled, true)
               AND (c.lease_until IS NULL OR c.lease_until <= now())
-              AND coalesce(
-                  lower(substring(c.url FROM '^[A-Za-z]+://[^/?#]+')) <> ALL(%(without)s::text[]),
-                  true
-              )
+              AND (h.next_request_at IS NULL OR h.next_request_at <= now() + INTERVAL '2 seconds')
+              AND coalesce(place.host <> ALL(%(without)s::text[]), true)
             ORDER BY c.discover_at
             LIMIT %(limit)s
-            FOR UPDATE SKIP LOCKED
+            FOR UPDATE OF c SKIP LOCKED
         )
         UPDATE competitors c
         SET lease_owner = %(owner)s,
