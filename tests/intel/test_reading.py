@@ -344,7 +344,12 @@ def test_a_digest_shows_a_stranger_s_words_and_does_nothing_else() -> None:
 
 
 def test_what_stands_below_a_price_is_its_period_only_if_it_says_so() -> None:
-    below = {"/month per user": "month/user", "per month": "month", "10 seats": "", "a year": "year"}
+    below = {
+        "/month per user": "month/user",
+        "per month": "month",
+        "10 seats": "",
+        "a year": "year",
+    }
     for after, period in below.items():
         (price,) = in_text("$49", plan="Pro", after=after)
         assert price.period == period, after

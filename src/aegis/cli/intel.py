@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from aegis.cli.command import App, Argument, Option
+from aegis.cli.intel_results import page_ids, show_pages
 from aegis.cli.options import AsJson, Limit, Since, Until, Yes
 from aegis.cli.running import confirm, maybe_time, with_client
 
@@ -57,7 +58,7 @@ def add(
         note(f"Its pages could not be looked for: {made.last_error} It is tried again later.")
     elif found is not None:
         line(f"{len(found.watched)} page(s) are watched, {len(found.proposed)} proposed.")
-        _show_pages(pages)
+        show_pages(pages)
 
 
 @app.add
@@ -123,7 +124,7 @@ def pages(
     if as_json:
         show_json({"items": found})
         return
-    _show_pages(found)
+    show_pages(found)
 
 
 @app.add
@@ -155,7 +156,7 @@ def ignore(
     """Watch pages no longer, and propose them no more."""
     from aegis.cli.render import line
 
-    ids = _ids("PAGE", page)
+    ids = page_ids("PAGE", page)
     done = with_client(lambda client: client.intel.choose(ids, "ignored"))
     line(f"Ignored: {', '.join(map(str, done)) or 'none'}.")
 
@@ -321,7 +322,7 @@ def ack(
     """Take note of changes, by id or all of a competitor."""
     from aegis.cli.render import line
 
-    ids = _ids("CHANGE", change)
+    ids = page_ids("CHANGE", change)
     done = with_client(lambda client: client.intel.acknowledge(ids, competitor=competitor))
     line(f"{len(done)} change(s) taken note of.")
 
@@ -382,37 +383,3 @@ def _switch(competitor: str, *, enabled: bool) -> None:
 
     found = with_client(lambda client: client.intel.configure(competitor, enabled=enabled))
     line(f"{found.name} is {'checked' if found.enabled else 'paused'}.")
-
-
-def _ids(what: str, given: Sequence[str]) -> list[int]:
-    from aegis.errors import InvalidInput
-
-    for one in given:
-        if not one.isdecimal() or len(one) > 9:
-            raise InvalidInput(f"{what} is {one[:40]!r}; give ids, which are whole numbers.")
-    return [int(one) for one in given]
-
-
-def _show_pages(found: Sequence[Page]) -> None:
-    from aegis.cli.render import table, when
-    from aegis.wire.plain import plain
-
-    items: list[dict[str, Any]] = plain(found)
-    table(
-        ["id", "competitor", "type", "state", "by", "checked", "changed", "url"],
-        [
-            [
-                str(item["id"]),
-                item["competitor"] or "",
-                item["page_type"] or "",
-                item["state"],
-                "browser" if item["browser"] else "http",
-                when(item["last_checked_at"]),
-                when(item["last_changed_at"]),
-                item["url"] + (f"  ({item['last_error']})" if item["last_error"] else ""),
-            ]
-            for item in items
-        ],
-        wide="url",
-        empty="There is no such page.",
-    )

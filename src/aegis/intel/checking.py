@@ -8,41 +8,38 @@ writes nothing. A crash before it leaves the page as it was, due when the lease 
 from __future__ import annotations
 
 import random
-import zlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 
 from aegis.errors import AegisError, PermissionDenied, Unavailable
-from aegis.intel import judging
+from aegis.intel import judging, keeping
 from aegis.intel.differing import page_change
 from aegis.intel.models import Checked
 from aegis.intel.noise import read_rules, rested
 from aegis.intel.step import (
     Step,
-    body_hash,
     changes_of,
     equal_to,
     extractor_for,
     look,
     read_again,
     read_page,
+    retry_s,
     same_body,
     sent_home,
 )
-from aegis.intel.store import changes, pages, snapshots
+from aegis.intel.store import pages, snapshots
 from aegis.intel.suspicion import suspicious
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from aegis.config import Settings
-    from aegis.db import Connection, Database
+    from aegis.db import Database
     from aegis.intel.browser import Browser, Rendered
     from aegis.intel.fetching import Answer
     from aegis.intel.judging import Judgement
-    from aegis.intel.models import NewChange, Outcome, PageRow, Reading
+    from aegis.intel.models import Outcome, PageRow, Reading
     from aegis.intel.robots import Polite
     from aegis.intel.summing import Summing
 
@@ -50,13 +47,8 @@ __all__ = ["Checker"]
 
 #: Fetches after the first from which noise is learned before anything is compared.
 _LEARNING = 3
-#: Seconds until the first retry after a failure, four times as many after each further one.
-_FIRST_RETRY_S = 300.0
-_MOST_RETRY_S = 7 * 86_400.0
 _HTML = ("text/html", "application/xhtml+xml", "application/xml", "text/xml", "text/plain", "")
 _GONE = (404, 410)
-#: Differences that are told to memory and alerts.
-_TOLD = ("high", "critical")
 
 
 class Checker:
@@ -142,7 +134,7 @@ class Checker:
             if held:
                 await snapshots.drop_pending(conn, page.id)
                 if returned:
-                    ids = await self._store(
+                    ids = await keeping.store(
                         conn, page, [page_change("new_page", page.url, page.page_type)]
                     )
         return _checked(page, "changed" if ids else "unchanged", answer, ids, held=held)
@@ -165,37 +157,28 @@ class Checker:
             if held and confirmed:
                 await snapshots.drop_pending(conn, page.id)
                 change = page_change("removed_page", page.url, page.page_type)
-                ids = await self._store(conn, page, [change])
+                ids = await keeping.store(conn, page, [change])
         return _checked(page, "changed" if confirmed else "pending", answer, ids, held=held)
 
     async def _failed(
         self, page: PageRow, token: int, error: AegisError, answer: Answer | None = None
     ) -> Checked:
         """Write a failure: the page is tried again later and later, its baseline stays."""
-        failures = page.failures + 1
-        disallowed = isinstance(error, PermissionDenied)
-        retry_s = min(
-            _FIRST_RETRY_S * 4.0 ** min(failures - 1, 10),
-            max(float(page.check_every_s), _FIRST_RETRY_S) * max(1, failures - 3),
-            _MOST_RETRY_S,
-        )
-        if disallowed:
-            retry_s = max(float(page.check_every_s), 86_400.0)
-        if answer is not None and answer.retry_after_s is not None:
-            retry_s = max(retry_s, answer.retry_after_s)
         row = replace(
-            page, failures=failures, last_status=None if answer is None else answer.status
+            page,
+            failures=page.failures + 1,
+            last_status=None if answer is None else answer.status,
         )
         async with self._db.transaction() as conn:
             held = await pages.finish(
                 conn,
                 row,
                 token,
-                next_s=retry_s * random.uniform(1.0, 1.1),  # noqa: S311 (spreads retries)
+                next_s=retry_s(page, error, answer) * random.uniform(1.0, 1.1),  # noqa: S311
                 error=error.message[:500].replace("\x00", ""),
                 learned=False,
             )
-        outcome: Outcome = "disallowed" if disallowed else "failed"
+        outcome: Outcome = "disallowed" if isinstance(error, PermissionDenied) else "failed"
         return _checked(page, outcome, answer, held=held, detail=error.message)
 
     async def _compare(
@@ -242,7 +225,7 @@ class Checker:
                 conn, row, token, next_s=self._settings.intel_confirm_s, error=None
             )
             if held:
-                await self._add(conn, page, answer, rendered, reading, html, state="baseline")
+                await keeping.add(conn, page, answer, rendered, reading, html, state="baseline")
         return _checked(page, "first", answer, held=held)
 
     async def _judge(self, step: Step) -> Checked:
@@ -282,8 +265,8 @@ class Checker:
             if held:
                 if not step.pending:
                     await snapshots.drop_pending(conn, step.page.id)
-                await self._reread(conn, step)
-                await self._add(
+                await keeping.reread(conn, step)
+                await keeping.add(
                     conn,
                     step.page,
                     step.answer,
@@ -312,10 +295,10 @@ class Checker:
             ids: tuple[int, ...] = ()
             if held:
                 await snapshots.drop_pending(conn, page.id)
-                await self._reread(conn, step)
+                await keeping.reread(conn, step)
                 if returned:
                     back = page_change("new_page", page.url, page.page_type)
-                    ids = await self._store(conn, page, [back])
+                    ids = await keeping.store(conn, page, [back])
         outcome: Outcome = "noise" if verdict.kind == "noise" else "unchanged"
         return _checked(page, "changed" if ids else outcome, step.answer, ids, held=held)
 
@@ -336,7 +319,7 @@ class Checker:
             if held:
                 await snapshots.drop_pending(conn, page.id)
                 await snapshots.retire_baseline(conn, page.id)
-                await self._add(
+                await keeping.add(
                     conn,
                     page,
                     step.answer,
@@ -346,56 +329,10 @@ class Checker:
                     state="baseline",
                 )
                 await snapshots.prune(conn, page.id, keep=self._settings.intel_keep_snapshots)
-                ids = await self._store(
+                ids = await keeping.store(
                     conn, page, found, (step.baseline.screenshot_url, screenshot)
                 )
         return _checked(page, "changed" if found else "noise", step.answer, ids, held=held)
-
-    async def _reread(self, conn: Connection, step: Step) -> None:
-        if step.baseline.reading != step.old:
-            await snapshots.reread(conn, step.baseline.id, step.old)
-
-    async def _add(
-        self,
-        conn: Connection,
-        page: PageRow,
-        answer: Answer,
-        rendered: Rendered | None,
-        reading: Reading,
-        html: str | None,
-        *,
-        state: Any,
-    ) -> None:
-        packed = None if html is None else zlib.compress(html.encode(errors="replace"), 6)
-        await snapshots.add_snapshot(
-            conn,
-            page.id,
-            reading,
-            state=state,
-            url=answer.url,
-            status=answer.status,
-            html=packed,
-            body_hash=body_hash(answer.body),
-            screenshot_url=None if rendered is None else rendered.screenshot_url,
-            picture=None if rendered is None else rendered.picture,
-        )
-
-    async def _store(
-        self,
-        conn: Connection,
-        page: PageRow,
-        found: Sequence[NewChange],
-        screenshots: tuple[str | None, str | None] = (None, None),
-    ) -> tuple[int, ...]:
-        ids: list[int] = []
-        for change in found:
-            told = change.importance in _TOLD
-            ids.append(
-                await changes.add_change(
-                    conn, page.id, change, telling_due=told, screenshots=screenshots
-                )
-            )
-        return tuple(ids)
 
     def _next_s(self, page: PageRow, *, learning: int = 0) -> float:
         if learning:

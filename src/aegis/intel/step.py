@@ -11,12 +11,14 @@ from urllib.parse import urlsplit
 
 import anyio
 
+from aegis.errors import PermissionDenied
 from aegis.intel import pictures
 from aegis.intel.differing import changes_between, page_change, visual_change
 from aegis.intel.extracting import content_hash, extractor_of, read
 from aegis.intel.judging import MOST_FETCHES, Judgement
 
 if TYPE_CHECKING:
+    from aegis.errors import AegisError
     from aegis.intel.browser import Rendered
     from aegis.intel.fetching import Answer
     from aegis.intel.models import Method, NewChange, PageRow, Reading, Snapshot
@@ -30,9 +32,14 @@ __all__ = [
     "look",
     "read_again",
     "read_page",
+    "retry_s",
     "same_body",
     "sent_home",
 ]
+
+#: Seconds until the first retry after a failure, four times as many after each further one.
+_FIRST_RETRY_S = 300.0
+_MOST_RETRY_S = 7 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,21 @@ def equal_to(page: PageRow, answer: Answer, reading: Reading, rendered: Rendered
         extractor=reading.extractor,
         screenshot_url=page.screenshot_url if rendered is None else rendered.screenshot_url,
     )
+
+
+def retry_s(page: PageRow, error: AegisError, answer: Answer | None) -> float:
+    """Return the seconds until a page is tried again: later and later, or when the host says."""
+    failures = page.failures + 1
+    seconds = min(
+        _FIRST_RETRY_S * 4.0 ** min(failures - 1, 10),
+        max(float(page.check_every_s), _FIRST_RETRY_S) * max(1, failures - 3),
+        _MOST_RETRY_S,
+    )
+    if isinstance(error, PermissionDenied):
+        seconds = max(float(page.check_every_s), 86_400.0)
+    if answer is not None and answer.retry_after_s is not None:
+        seconds = max(seconds, answer.retry_after_s)
+    return seconds
 
 
 async def read_page(html: str, page: PageRow, method: Method | None) -> Reading:

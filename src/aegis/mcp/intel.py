@@ -35,7 +35,10 @@ Who = Annotated[
 
 def intel_tools(intel: Intel) -> list[Tool]:
     """Return the tools that work on `intel`."""
+    return [*_change_tools(intel), *_page_tools(intel)]
 
+
+def _change_tools(intel: Intel) -> list[Tool]:
     async def intel_changes(
         competitor: Who = None,
         type: Annotated[
@@ -93,6 +96,22 @@ def intel_tools(intel: Intel) -> list[Tool]:
             text = await intel.digest(days=days, competitor=competitor)
             return answer({"markdown": text})
 
+    async def intel_acknowledge(
+        change_ids: Annotated[list[int], Field(description="Ids of changes.")],
+    ) -> CallToolResult:
+        """Take note of changes, so that they are unseen no longer."""
+        with told():
+            return answer({"acknowledged": await intel.acknowledge(change_ids)})
+
+    return [
+        make_tool(intel_changes, READS, "What changed at competitors"),
+        make_tool(intel_change, READS, "One change in full"),
+        make_tool(intel_report, READS, "Competitors of the last days"),
+        make_tool(intel_acknowledge, _NOTES, "Take note of changes"),
+    ]
+
+
+def _page_tools(intel: Intel) -> list[Tool]:
     async def intel_pages(
         competitor: Who = None,
         state: Annotated[
@@ -122,21 +141,10 @@ def intel_tools(intel: Intel) -> list[Tool]:
         with told():
             return answer(await intel.watch(competitor, url))
 
-    async def intel_acknowledge(
-        change_ids: Annotated[list[int], Field(description="Ids of changes.")],
-    ) -> CallToolResult:
-        """Take note of changes, so that they are unseen no longer."""
-        with told():
-            return answer({"acknowledged": await intel.acknowledge(change_ids)})
-
     return [
-        make_tool(intel_changes, READS, "What changed at competitors"),
-        make_tool(intel_change, READS, "One change in full"),
-        make_tool(intel_report, READS, "Competitors of the last days"),
         make_tool(intel_pages, READS, "Pages of competitors"),
         make_tool(intel_check, _ASKS, "Check a page"),
         make_tool(intel_watch, _NOTES, "Watch a page"),
-        make_tool(intel_acknowledge, _NOTES, "Take note of changes"),
     ]
 
 
