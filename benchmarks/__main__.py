@@ -25,6 +25,7 @@ BENCHMARKS = {
     "keys": "verified calls a second, and their limits, against plain SQL",
     "workflows": "durable steps a second beside DBOS, the next step, a long history",
     "hook": "a whole process of `aegis hook`, database up and down",
+    "intel": "unchanged pages checked a second, and changes found and not found in a corpus",
     "usage": "events written a second, what metering adds to a call, dropping a month",
     "worker": "jobs claimed and finished a second, against procrastinate; waking, idling, history",
     "billing": "a month of invoices for N customers and M events",

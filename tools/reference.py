@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mcp.server import MCPServer
 
     from aegis.billing import Billing
+    from aegis.intel.service import Intel
     from aegis.keys import Keys
     from aegis.memory import Memory
     from aegis.metrics.service import Metrics
@@ -239,6 +240,7 @@ def mcp_page() -> str:
         jobs=cast("Jobs", _NOTHING),
         schedules=cast("Schedules", _NOTHING),
         workflows=cast("Workflows", _NOTHING),
+        intel=cast("Intel", _NOTHING),
     )
     tools = asyncio.run(server.list_tools())
     parts: list[str] = []

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from aegis.billing import Billing
     from aegis.config import Settings
     from aegis.db import Database
+    from aegis.intel.service import Intel
     from aegis.keys import Keys
     from aegis.memory import Memory
     from aegis.memory.embedding import Embedder
@@ -40,8 +41,9 @@ T = TypeVar("T")
 
 
 class Aegis:
-    """An open client: an agent's `memory` and `sessions`, the `metrics` of its containers; an
-    API's `keys`, `usage` and `billing`. `db` is the pool beneath.
+    """An open client: an agent's `memory` and `sessions`, the `metrics` of its containers, the
+    competitors that it watches (`intel`); an API's `keys`, `usage` and `billing`. `db` is the pool
+    beneath.
     """
 
     def __init__(
@@ -132,6 +134,13 @@ class Aegis:
         from aegis.workflows.service import Workflows
 
         return Workflows(self.db, namespace=self.settings.namespace)
+
+    @functools.cached_property
+    def intel(self) -> Intel:
+        """Competitors: their pages, and what changed on them."""
+        from aegis.intel.service import Intel
+
+        return Intel(self.db, self.settings, memory=self.memory)
 
 
 class Connecting:

@@ -152,6 +152,33 @@ class Settings:
     worker_grace_s: float = _setting(
         "Seconds that running work has when a worker stops; then it is handed back.", default=5.0
     )
+    intel_user_agent: str = _setting(
+        "What watched websites are told who asks; robots.txt speaks to its first word.",
+        default="AegisBot/1.0 (watches for changes)",
+    )
+    intel_delay_s: float = _setting(
+        "Seconds between two requests to one website, of all workers together; its robots.txt may "
+        "ask for more.",
+        default=2.0,
+    )
+    intel_per_host: int = _setting("Pages of one website that are checked at once.", default=2)
+    intel_confirm_s: float = _setting(
+        "Seconds until a page that differs is fetched again to confirm it.", default=60.0
+    )
+    intel_timeout_s: float = _setting("Seconds that a request may take.", default=30.0)
+    intel_max_bytes: int = _setting(
+        "Bytes that a page may have, decompressed.", default=5 * 1024 * 1024
+    )
+    intel_keep_snapshots: int = _setting(
+        "Snapshots kept of a page beside the one compared with.", default=20
+    )
+    intel_browser_path: Path | None = _setting(
+        "Chromium for pages that need a browser (extra `browser`); one on the PATH otherwise.",
+        default=None,
+    )
+    intel_screenshot_dir: Path | None = _setting(
+        "Folder of screenshots; `screenshots` in `data_dir` otherwise.", default=None
+    )
     application_name: str = _setting("Name shown in `pg_stat_activity`.", default="aegis")
     api_host: str = _setting("Address that the HTTP API listens on.", default="127.0.0.1")
     api_port: int = _setting("Port of the HTTP API and the MCP server.", default=8734)

@@ -90,6 +90,7 @@ def _check_numbers(settings: Any) -> None:
     if not 0 <= settings.worker_grace_s <= 3_600:
         raise ConfigError(f"AEGIS_WORKER_GRACE_S is {settings.worker_grace_s:g}; use 0 to 3600.")
     _check_usage(settings)
+    _check_intel(settings)
     _check_consolidation(settings)
     _check_second_stage(settings)
     _check_embedders(settings)
@@ -121,6 +122,25 @@ def _check_usage(settings: Any) -> None:
         value = getattr(settings, name)
         if not least <= value <= most:
             raise ConfigError(f"{ENV_PREFIX}{name.upper()} is {value}; use {least} to {most}.")
+
+
+def _check_intel(settings: Any) -> None:
+    for name, least, most in (
+        ("intel_delay_s", 0, 3_600),
+        ("intel_per_host", 1, 100),
+        ("intel_confirm_s", 0, 86_400),
+        ("intel_timeout_s", 0.1, 600),
+        ("intel_max_bytes", 1_024, 2**30),
+        ("intel_keep_snapshots", 0, 10_000),
+    ):
+        value = getattr(settings, name)
+        if not least <= value <= most:
+            raise ConfigError(f"{ENV_PREFIX}{name.upper()} is {value:g}; use {least} to {most:,}.")
+    agent = settings.intel_user_agent
+    if not re.fullmatch(r"[A-Za-z_-]+[ -~]*", agent) or len(agent) > 300:
+        raise ConfigError(
+            f"AEGIS_INTEL_USER_AGENT is {agent[:80]!r}; begin with a name such as AegisBot/1.0."
+        )
 
 
 def _check_embedders(settings: Any) -> None:

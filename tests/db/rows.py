@@ -137,6 +137,23 @@ VALUES ('gemini', 'mine', 'searches', '2026-06-01', 14, 1000, 'invoice', '2026-0
 INSERT INTO research_budgets (namespace, month_usd) VALUES ('agent-1', 20);
 INSERT INTO research_months (namespace, month, spent_usd)
 VALUES ('agent-1', '2026-06-01', 0.1234567891);
+INSERT INTO competitors (name, domain, url, check_every_s, lease_owner, lease_until, lease_token)
+VALUES ('modern', 'modern.example', 'http://modern.example:8080/', 3600, 'w', NOW(), 4);
+INSERT INTO competitor_pages (competitor_id, url, page_type, state, exclude_selectors, noise, etag)
+SELECT id, 'http://modern.example:8080/pricing', 'pricing', 'proposed', '{.ad}', '{"masks": []}',
+       '"a"'
+FROM competitors WHERE name = 'modern';
+INSERT INTO competitor_snapshots (page_id, state, url, status, extractor, method, title, text,
+                                  prices, outline, html, picture)
+SELECT id, 'baseline', url, 200, 'x-1', 'blocks', 'Plans', 'Pro', 'Pro 10 USD', 'h1 Plans', '\\x01',
+       '\\x0203'
+FROM competitor_pages WHERE etag = '"a"';
+INSERT INTO competitor_hosts (host, robots, robots_status, robots_at, next_request_at)
+VALUES ('http://modern.example:8080', 'User-agent: *', 200, NOW(), NOW());
+INSERT INTO competitor_changes (page_id, change_type, old_value, new_value, importance, summary,
+                                word_diff, details, telling_due)
+SELECT id, 'price', '10', '12', 'high', 'Pro costs more', '[-10-] {+12+}', '{"plan": "Pro"}', true
+FROM competitor_pages WHERE etag = '"a"';
 """
 
 #: Its events are of the last 440 days; older revisions have no partitions.

@@ -30,6 +30,13 @@ OTHER_TOOLS = {
     "metrics_latest",
     "metrics_chart",
     *(f"research_{what}" for what in ("start", "status", "result", "list", "cancel")),
+    "intel_changes",
+    "intel_change",
+    "intel_report",
+    "intel_pages",
+    "intel_check",
+    "intel_watch",
+    "intel_acknowledge",
     *(f"billing_{what}" for what in ("preview", "invoices", "invoice_get", "entries", "plans")),
 }
 TOOLS = {

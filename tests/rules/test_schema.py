@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aegis.billing import models as billing_models
+from aegis.intel import models as intel_models
 from aegis.keys import models as key_models
 from aegis.memory import change, models
 from aegis.memory.audit import report
@@ -74,6 +75,10 @@ async def test_importance_equals_the_enum(conn: Connection) -> None:
         ("api_quota_ledger", "kind", key_models.LedgerKind),
         ("claude_sessions", "turn", sessions.Turn),
         ("claude_sessions", "source", sessions.Source),
+        ("competitor_pages", "state", intel_models.PageState),
+        ("competitor_snapshots", "state", intel_models.SnapshotState),
+        ("competitor_snapshots", "method", intel_models.Method),
+        ("competitor_changes", "importance", intel_models.Importance),
         ("billing_subscriptions", "proration", billing_models.Proration),
         ("billing_accounts", "stripe_mode", billing_models.StripeMode),
         ("billing_invoices", "state", billing_models.InvoiceState),
@@ -133,6 +138,11 @@ async def test_literal_equals_the_check(
         (sessions.STATUSES, sessions.Status),
         (sessions.TURNS, sessions.Turn),
         (sessions.SOURCES, sessions.Source),
+        (intel_models.PAGE_TYPES, intel_models.PageType),
+        (intel_models.PAGE_STATES, intel_models.PageState),
+        (intel_models.SNAPSHOT_STATES, intel_models.SnapshotState),
+        (intel_models.METHODS, intel_models.Method),
+        (intel_models.CHANGE_TYPES, intel_models.ChangeType),
         (billing_models.METERS, billing_models.Meter),
         (billing_models.MODELS, billing_models.Model),
         (billing_models.PRORATIONS, billing_models.Proration),

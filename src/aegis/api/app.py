@@ -18,6 +18,7 @@ from aegis.api import (
     graph,
     graphiti,
     health,
+    intel,
     jobs,
     keys,
     memory,
@@ -94,6 +95,7 @@ def create_routes() -> FastAPI:
         executions.approvals,
         research.router,
         jobs.router,
+        intel.router,
         memory.router,
         health.router,
     ):

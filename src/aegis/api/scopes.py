@@ -39,6 +39,9 @@ _AREAS: Final[Sequence[tuple[str, str, str]]] = (
     ("/v1/jobs", "jobs:read", _OPERATOR_ONLY),
     ("/v1/schedules", "jobs:read", _OPERATOR_ONLY),
     ("/v1/workers", "jobs:read", _OPERATOR_ONLY),
+    # Adding a competitor has us ask websites of the caller's choice.
+    ("/v1/intel/changes/ack", "intel:write", "intel:write"),
+    ("/v1/intel", "intel:read", _OPERATOR_ONLY),
     ("/v1/memory", "memory:read", "memory:write"),
     # Who saves a workflow has workers do whatever nodes can do.
     ("/v1/workflows", "workflows:read", _OPERATOR_ONLY),

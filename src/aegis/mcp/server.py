@@ -14,6 +14,7 @@ from aegis.mcp.decisions import decision_tools
 from aegis.mcp.facts import fact_tools
 from aegis.mcp.graph import graph_tools
 from aegis.mcp.graphiti import graphiti_tools
+from aegis.mcp.intel import intel_tools
 from aegis.mcp.jobs import job_tools
 from aegis.mcp.keys import key_tools
 from aegis.mcp.memory import memory_tools
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from aegis.billing import Billing
     from aegis.client import Aegis
+    from aegis.intel.service import Intel
     from aegis.keys import Keys
     from aegis.memory import Memory
     from aegis.metrics.service import Metrics
@@ -61,6 +63,7 @@ def create_server(
     client: Aegis | None = None,
     jobs: Jobs | None = None,
     schedules: Schedules | None = None,
+    intel: Intel | None = None,
 ) -> MCPServer:
     """Return the server whose tools work on `memory`, and read what else is given."""
     server = MCPServer(
@@ -86,6 +89,7 @@ def create_server(
             # Handed over whole: research is loaded when it is first asked for.
             *([] if client is None else research_tools(client)),
             *([] if jobs is None or schedules is None else job_tools(jobs, schedules)),
+            *([] if intel is None else intel_tools(intel)),
         ],
         log_level="WARNING",
         subscriptions=False,
@@ -118,6 +122,7 @@ def server_of(client: Aegis) -> MCPServer:
         client=client,
         jobs=client.jobs,
         schedules=client.schedules,
+        intel=client.intel,
     )
 
 

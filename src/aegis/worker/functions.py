@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from aegis.config import Settings
     from aegis.db import Database
     from aegis.db.lease import Claim
+    from aegis.intel.service import Intel
     from aegis.keys import Keys
     from aegis.memory import Memory
     from aegis.metrics.service import Metrics
@@ -57,6 +58,7 @@ class Builtin:
 BUILTIN: Final[dict[str, Builtin]] = {
     # Where a key of Stripe's is set; see `defaults`.
     "billing.stripe": Builtin("aegis.worker.upkeep:tell_stripe"),
+    "intel.digest": Builtin("aegis.worker.upkeep:digest_changes", "0 7 * * 1"),
     "jobs.forget": Builtin("aegis.worker.upkeep:forget_jobs", "40 * * * *"),
     # At the hour that the settings say.
     "memory.consolidate": Builtin("aegis.worker.upkeep:consolidate"),
@@ -90,6 +92,8 @@ class Client(Protocol):
     def workflows(self) -> Workflows: ...
     @property
     def research(self) -> Research: ...
+    @property
+    def intel(self) -> Intel: ...
 
 
 if TYPE_CHECKING:

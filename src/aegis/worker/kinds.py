@@ -23,4 +23,5 @@ def kinds_of(client: Client, functions: Functions) -> list[Kind]:
         JobsKind(client.db, client, functions),
         workflows.kind_of(cast("Parts", client)),
         client.research.work(),
+        client.intel.work(),
     ]

@@ -61,6 +61,12 @@ async def keep_metrics(client: Client, arguments: dict[str, Any]) -> dict[str, A
     }
 
 
+async def digest_changes(client: Client, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Put the changes of the last `days` into Markdown, which is the job's result."""
+    days = float(arguments.get("days", 7.0))
+    return {"markdown": await client.intel.digest(days=days)}
+
+
 async def prune_workflows(client: Client, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
     """Remove the steps of executions that ended long ago."""
     days = client.settings.workflows_keep_days

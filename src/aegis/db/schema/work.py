@@ -1,11 +1,10 @@
-"""Workflows and the watching of competitors."""
+"""Workflows: their versions, executions, steps and signals."""
 
 from __future__ import annotations
 
 from sqlalchemy import (
     UUID,
     BigInteger,
-    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -26,15 +25,11 @@ from aegis.db.schema.types import (
     TIMESTAMPTZ,
     bigserial_id,
     metadata,
-    serial_id,
     timestamp_now,
     uuid_id,
 )
 
 __all__ = [
-    "competitor_changes",
-    "competitor_pages",
-    "competitors",
     "workflow_executions",
     "workflow_signals",
     "workflow_steps",
@@ -202,49 +197,4 @@ workflow_signals = Table(
     timestamp_now("sent_at", nullable=False),
     Column("taken_by", Text),
     UniqueConstraint("execution_id", "key", name="uq_workflow_signals_key"),
-)
-
-competitors = Table(
-    "competitors",
-    metadata,
-    serial_id(),
-    Column("name", String(200), nullable=False),
-    Column("domain", String(200), nullable=False),
-    Column("category", String(100)),
-    Column("last_checked_at", TIMESTAMPTZ),
-    Column("enabled", Boolean, server_default=text("true")),
-    timestamp_now("created_at"),
-)
-
-competitor_pages = Table(
-    "competitor_pages",
-    metadata,
-    serial_id(),
-    Column(
-        "competitor_id",
-        Integer,
-        ForeignKey("competitors.id", name="competitor_pages_competitor_id_fkey"),
-    ),
-    Column("url", Text, nullable=False),
-    Column("page_type", String(50)),
-    Column("content_hash", String(64)),
-    Column("screenshot_url", Text),
-    Column("last_checked_at", TIMESTAMPTZ),
-    timestamp_now("created_at"),
-)
-
-competitor_changes = Table(
-    "competitor_changes",
-    metadata,
-    serial_id(),
-    Column(
-        "page_id",
-        Integer,
-        ForeignKey("competitor_pages.id", name="competitor_changes_page_id_fkey"),
-    ),
-    Column("change_type", String(50)),
-    Column("old_value", Text),
-    Column("new_value", Text),
-    Column("diff", Text),
-    timestamp_now("detected_at"),
 )

@@ -74,6 +74,7 @@ _RESEARCH = "What research was asked and found; told of, not deleted: delete the
 _JOBS = (
     "Calls of functions, which somebody waits for; told of, not deleted. History goes by itself."
 )
+_WATCHED = "What websites of others say; told of, not deleted: delete the page that says it."
 _OTHERS = "Written by other programs, which have to erase it themselves; told of, not deleted."
 
 #: What is no memory: an erasure tells how many rows speak of the subject, and leaves them.
@@ -97,9 +98,11 @@ OUTSIDE: dict[str, str] = {
     "billing_stripe_events": _BILLS,
     "billing_stripe_outbox": _BILLS,
     "billing_subscriptions": _BILLS,
-    "competitor_changes": _OTHERS,
-    "competitor_pages": _OTHERS,
-    "competitors": _OTHERS,
+    "competitor_changes": _WATCHED,
+    "competitor_hosts": _WATCHED,
+    "competitor_pages": _WATCHED,
+    "competitor_snapshots": _WATCHED,
+    "competitors": _WATCHED,
     "container_metrics": _FIGURES,
     "container_metrics_15m": _FIGURES,
     "container_metrics_1h": _FIGURES,
@@ -110,13 +113,13 @@ OUTSIDE: dict[str, str] = {
     "metric_late_hours": _FIGURES,
     "metric_rollups": _FIGURES,
     "model_prices": "Prices of language models.",
+    "provider_rates": "How often providers may be asked.",
     "research_budgets": "Limits of what research may cost, by namespace.",
     "research_calls": _RESEARCH,
     "research_citations": _RESEARCH,
     "research_months": "What research cost, by namespace and month.",
     "research_prices": "Prices of providers of research.",
     "research_sources": _RESEARCH,
-    "provider_rates": "How often providers may be asked.",
     "schedules": _JOBS,
     "usage_archives": _CALLS,
     "usage_daily": _CALLS,
@@ -126,8 +129,8 @@ OUTSIDE: dict[str, str] = {
     "workflow_signals": _WORK,
     "workflow_steps": _WORK,
     "workflow_versions": _WORK,
-    "workflows": _WORK,
     "workers": "Processes that run work.",
+    "workflows": _WORK,
 }
 
 
