@@ -19,10 +19,10 @@ start: say
 nodes:
   say: {type: set, params: {value: "hello {{ input.name }}"}}
   more: {type: decision}
-  fail: {type: task, params: {function: no.such.task}, retry: {attempts: 1}}
+  broken: {type: task, params: {function: no.such.task}, retry: {attempts: 1}}
 edges:
   - {from: say, to: more}
-  - {from: more, to: fail, when: input.name == "nobody"}
+  - {from: more, to: broken, when: input.name == "nobody"}
   - {from: more, to: end}
 """
 
@@ -102,7 +102,7 @@ def test_a_failed_execution_ends_with_1_and_can_be_retried(aegis: Shell, file: s
     assert failed.status == 1
     assert "no.such.task" in failed.err
     (item,) = aegis("workflow", "executions", "--status", "failed", "--json").json["items"]
-    assert "is running at fail" in aegis("workflow", "retry", item["id"]).err
+    assert "is running at broken" in aegis("workflow", "retry", item["id"]).err
     assert "is interrupted" in aegis("workflow", "pause", item["id"]).err
     assert "is running" in aegis("workflow", "resume", item["id"], "--set", "name=Ada").err
     assert aegis("workflow", "cancel", item["id"]).status == 2
