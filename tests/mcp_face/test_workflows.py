@@ -48,7 +48,8 @@ async def test_an_agent_writes_starts_and_follows_a_workflow(db: Database) -> No
             "id"
         ] == id
         assert (await call("workflow_status", id=id))["execution"]["status"] == "running"
-        assert (await call("workflow_history", id=id))["items"] == []
+        # What is empty is left out.
+        assert "items" not in await call("workflow_history", id=id)
         assert (await call("workflow_signal", id=id, name="word", payload={"a": 1}))["sent"]
         assert (await call("workflow_pause", id=id))["status"] == "interrupted"
         assert (await call("workflow_resume", id=id))["status"] == "running"
@@ -56,7 +57,7 @@ async def test_an_agent_writes_starts_and_follows_a_workflow(db: Database) -> No
         assert len((await call("workflow_executions"))["items"]) == 1
         assert (await call("workflow_retry", id=id, from_node="say"))["status"] == "running"
 
-        broken = {**GRAPH, "nodes": {**GRAPH["nodes"], "say": {"type": "sett"}}}
+        broken = {**GRAPH, "nodes": {"say": {"type": "sett"}}, "edges": []}
         wrong = await agent.call_tool("workflow_save", {"graph": broken})
         assert wrong.is_error
         said = wrong.content[0].text  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]

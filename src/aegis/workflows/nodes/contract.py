@@ -40,7 +40,7 @@ Runs = Literal["step", "database", "control"]
 class Parts(Protocol):
     """What of the client a node may use; the client itself is one.
 
-    `research` and `intel` are services of their own, called by the types of the same name.
+    Nodes of type `research` and `page_check` ask for its `research` and `intel`, where it has them.
     """
 
     @property
@@ -56,16 +56,6 @@ class Parts(Protocol):
     @property
     def memory(self) -> Memory:
         """The agent's memory."""
-        ...
-
-    @property
-    def research(self) -> Any:
-        """Briefings by research providers."""
-        ...
-
-    @property
-    def intel(self) -> Any:
-        """Pages of competitors."""
         ...
 
 
