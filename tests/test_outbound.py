@@ -288,6 +288,7 @@ async def test_a_small_body_that_unpacks_to_much_is_cut_early(site: Site) -> Non
 @pytest.mark.parametrize(
     ("body", "encoding"),
     [(gzip.compress(b"x" * 999)[:-9], "gzip"), (b"no gzip", "gzip"), (b"", "br"), (b"?", "zstd")],
+    ids=["cut", "other", "br", "zstd"],
 )
 async def test_bodies_that_cannot_be_unpacked_are_refused(
     site: Site, body: bytes, encoding: str

@@ -9,16 +9,16 @@ themselves. Import it where it is needed only: it loads the HTTP client.
 
 from __future__ import annotations
 
-import ipaddress
+import functools
 import zlib
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import anyio
 import httpcore2
 import httpx2
 
-from aegis.errors import ConfigError, InvalidInput, LimitExceeded, PermissionDenied, Unavailable
+from aegis.addresses import Allowed, is_metadata, may_reach, plain_host
+from aegis.errors import InvalidInput, LimitExceeded, PermissionDenied, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -35,78 +35,13 @@ __all__ = [
     "read_body",
 ]
 
-Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 #: Takes name and port, returns addresses as text.
 Resolver: TypeAlias = "Callable[[str, int], Awaitable[Sequence[str]]]"
 
-#: Where clouds hand out credentials; allowed only by exactly this address, by no wider network.
-_METADATA: Final = frozenset(
-    ipaddress.ip_address(text)
-    for text in (
-        "169.254.169.254",
-        "169.254.170.2",
-        "169.254.170.23",
-        "100.100.100.200",
-        "168.63.129.16",
-        "192.0.0.192",
-        "fd00:ec2::254",
-        "fd00:ec2::23",
-        "fd20:ce::254",
-    )
-)
-#: Relays of IPv6 over IPv4, which `ipaddress` counts as public.
-_RELAYS: Final = ipaddress.ip_network("192.88.99.0/24")
-#: IPv6 prefixes whose last 32 bits are an IPv4 address that a gateway goes on to.
-_NAT64: Final = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
-_COMPATIBLE: Final = ipaddress.ip_network("::/96")
-_ISATAP: Final = frozenset({0x00005EFE, 0x02005EFE})
 #: Addresses of one name that are tried; more answers are checked, not tried.
 _TRIED = 8
 #: What `read_body` can undo with a limit on what comes out.
 _ENCODINGS: Final = {"gzip": 31, "x-gzip": 31, "deflate": 47}
-
-
-@dataclass(frozen=True, slots=True)
-class Allowed:
-    """Places beyond the public internet that may be reached."""
-
-    networks: Sequence[Network] = ()
-    #: In lower case, without a final dot.
-    hosts: frozenset[str] = field(default_factory=frozenset[str])
-
-    @classmethod
-    def parse(cls, text: str | None) -> Allowed:
-        """Read `AEGIS_OUTBOUND_ALLOW`: networks, addresses and names of hosts after commas.
-
-        Raises:
-            ConfigError: a part is neither.
-        """
-        networks: list[Network] = []
-        hosts: set[str] = set()
-        for part in (p.strip() for p in (text or "").split(",")):
-            if not part:
-                continue
-            try:
-                networks.append(ipaddress.ip_network(part))
-            except ValueError:
-                if "/" in part or not _is_name(part):
-                    raise ConfigError(
-                        f"AEGIS_OUTBOUND_ALLOW has {part!r}; write networks such as 10.1.0.0/16 "
-                        "or names of hosts, with commas between.",
-                        code="outbound_allow",
-                    ) from None
-                hosts.add(_plain(part))
-        return cls(tuple(networks), frozenset(hosts))
-
-
-def may_reach(address: str, allowed: Allowed | None = None) -> bool:
-    """Return whether an IP address, given as text, may be connected to."""
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    return all(_may_reach(one, allowed or Allowed()) for one in _meant(ip))
 
 
 def check_url(url: str) -> httpx2.URL:
@@ -155,8 +90,8 @@ async def checked_addresses(
         raise Unavailable(
             f"{host} does not resolve; check the name, or try again.", code="outbound_name"
         )
-    if _plain(host) in allowed.hosts:
-        refused = [a for a in addresses if _is_metadata(a)]
+    if plain_host(host) in allowed.hosts:
+        refused = [a for a in addresses if is_metadata(a)]
     else:
         refused = [a for a in addresses if not may_reach(a, allowed)]
     if refused:
@@ -181,10 +116,11 @@ class GuardedTransport(httpx2.AsyncHTTPTransport):
         limits: httpx2.Limits | None = None,
     ) -> None:
         limits = limits or httpx2.Limits(max_connections=100, max_keepalive_connections=20)
-        super().__init__(verify=verify, trust_env=False, limits=limits)
+        context = _tls() if verify is True else verify
+        super().__init__(verify=context, trust_env=False, limits=limits)
         # The library's transport has no argument for what opens its connections.
         self._pool = httpcore2.AsyncConnectionPool(
-            ssl_context=httpx2.create_ssl_context(verify=verify, trust_env=False),
+            ssl_context=httpx2.create_ssl_context(verify=context, trust_env=False),
             max_connections=limits.max_connections,
             max_keepalive_connections=limits.max_keepalive_connections,
             keepalive_expiry=limits.keepalive_expiry,
@@ -342,6 +278,12 @@ class _Guarded(httpcore2.AsyncNetworkBackend):
         await anyio.sleep(seconds)
 
 
+@functools.cache
+def _tls() -> Any:
+    """Return the context of every client: reading the authorities takes 20 ms."""
+    return httpx2.create_ssl_context(trust_env=False)
+
+
 async def _resolve(host: str, port: int) -> Sequence[str]:
     import socket
 
@@ -350,57 +292,6 @@ async def _resolve(host: str, port: int) -> Sequence[str]:
     except (OSError, UnicodeError):
         return ()
     return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
-
-
-def _meant(ip: Address) -> list[Address]:
-    """Return the address and the IPv4 addresses that it carries inside."""
-    if isinstance(ip, ipaddress.IPv4Address):
-        return [ip]
-    meant: list[Address] = [ip]
-    last = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-    if ip.ipv4_mapped is not None:
-        # One and the same: the connection is an IPv4 one.
-        return [ip.ipv4_mapped]
-    if ip.sixtofour is not None:
-        meant.append(ip.sixtofour)
-    if ip.teredo is not None:
-        meant += ip.teredo
-    if any(ip in network for network in _NAT64) or (int(ip) >> 32) & 0xFFFFFFFF in _ISATAP:
-        meant.append(last)
-    return meant
-
-
-def _may_reach(ip: Address, allowed: Allowed) -> bool:
-    inside = [n for n in allowed.networks if n.version == ip.version and ip in n]
-    if ip in _METADATA:
-        return any(n.num_addresses == 1 for n in inside)
-    return bool(inside) or _is_public(ip)
-
-
-def _is_public(ip: Address) -> bool:
-    if not ip.is_global or ip.is_multicast or ip.is_reserved or ip.is_unspecified:
-        # `ipaddress` calls the whole of 64:ff9b::/96 reserved; what it carries is judged apart.
-        return isinstance(ip, ipaddress.IPv6Address) and ip in _NAT64[0]
-    return ip not in (_RELAYS if ip.version == 4 else _COMPATIBLE)
-
-
-def _is_metadata(address: str) -> bool:
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return True
-    return any(one in _METADATA for one in _meant(ip))
-
-
-def _plain(host: str) -> str:
-    return host.lower().rstrip(".")
-
-
-def _is_name(text: str) -> bool:
-    return len(text) <= 253 and all(
-        label and label.isascii() and label.replace("-", "").replace("_", "").isalnum()
-        for label in text.rstrip(".").split(".")
-    )
 
 
 def _no_url(url: str, what: str) -> InvalidInput:
