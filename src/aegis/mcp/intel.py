@@ -35,7 +35,7 @@ Who = Annotated[
 
 def intel_tools(intel: Intel) -> list[Tool]:
     """Return the tools that work on `intel`."""
-    return [*_change_tools(intel), *_page_tools(intel)]
+    return [*_change_tools(intel), *_digest_tools(intel), *_page_tools(intel)]
 
 
 def _change_tools(intel: Intel) -> list[Tool]:
@@ -87,6 +87,13 @@ def _change_tools(intel: Intel) -> list[Tool]:
                 }
             )
 
+    return [
+        make_tool(intel_changes, READS, "What changed at competitors"),
+        make_tool(intel_change, READS, "One change in full"),
+    ]
+
+
+def _digest_tools(intel: Intel) -> list[Tool]:
     async def intel_report(
         competitor: Who = None,
         days: Annotated[float, Field(description="Of the last so many days.")] = 7.0,
@@ -104,8 +111,6 @@ def _change_tools(intel: Intel) -> list[Tool]:
             return answer({"acknowledged": await intel.acknowledge(change_ids)})
 
     return [
-        make_tool(intel_changes, READS, "What changed at competitors"),
-        make_tool(intel_change, READS, "One change in full"),
         make_tool(intel_report, READS, "Competitors of the last days"),
         make_tool(intel_acknowledge, _NOTES, "Take note of changes"),
     ]
