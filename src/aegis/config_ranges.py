@@ -56,6 +56,7 @@ def _check_numbers(settings: Any) -> None:
     if not 0 <= settings.api_port <= 65535:
         raise ConfigError(f"AEGIS_API_PORT is {settings.api_port}; use 0 to 65535.")
     _check_usage(settings)
+    _check_backups(settings)
     _check_consolidation(settings)
     _check_second_stage(settings)
     _check_embedders(settings)
@@ -67,6 +68,37 @@ def _check_usage(settings: Any) -> None:
         value = getattr(settings, name)
         if not least <= value <= most:
             raise ConfigError(f"{ENV_PREFIX}{name.upper()} is {value}; use {least} to {most}.")
+
+
+def _check_backups(settings: Any) -> None:
+    ranges = (
+        ("backup_jobs", 1, 64),
+        ("backup_keep_days", 1, 36_500),
+        ("backup_keep_remote_days", 1, 36_500),
+        ("backup_keep_at_least", 1, 10_000),
+        ("backup_max_age_hours", 0.1, 100_000),
+        ("backup_max_rto_minutes", 0.01, 100_000),
+    )
+    for name, least, most in ranges:
+        value = getattr(settings, name)
+        if not least <= value <= most:
+            raise ConfigError(f"{ENV_PREFIX}{name.upper()} is {value}; use {least} to {most}.")
+    if not re.fullmatch(r"auto|none|(gzip|zstd|lz4)(:\d{1,2})?", settings.backup_compression):
+        raise ConfigError(
+            f"AEGIS_BACKUP_COMPRESSION is {settings.backup_compression!r}; use auto, none, gzip, "
+            "zstd or lz4, with a level such as gzip:6."
+        )
+    place = settings.backup_destination
+    if place is not None and not re.match(r"(file:///|sftp://[^/]+/|s3://[^/])", place):
+        raise ConfigError(
+            "AEGIS_BACKUP_DESTINATION is no address of ours; use file:///folder, "
+            "sftp://user@host/folder or s3://bucket/prefix."
+        )
+    if place is not None and re.match(r"\w+://[^/@]*:[^/@]*@", place):
+        raise ConfigError(
+            "AEGIS_BACKUP_DESTINATION has a password in it; put that into "
+            "AEGIS_BACKUP_SFTP_PASSWORD."
+        )
 
 
 def _check_embedders(settings: Any) -> None:

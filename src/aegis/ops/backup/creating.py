@@ -20,12 +20,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import errors as pg
 
-from aegis import __version__
 from aegis.db.admin import admin_connection, read_status
 from aegis.db.translate import translated
 from aegis.errors import Conflict, InvalidInput, OpsError
@@ -240,7 +240,7 @@ def _attempt(
         name=name, number=number, label=wish.label, database=found.database, format=wish.format,
         compression=wish.compression, jobs=wish.jobs, encrypted=run.data_key is not None,
         server_version=found.server_version, server_version_num=found.server_version_num,
-        client_major=client, aegis_version=__version__, schema_revision=revision,
+        client_major=client, aegis_version=version("aegis-core"), schema_revision=revision,
         started_at=began, snapshot_at=found.snapshot_at, finished_at=datetime.now(UTC),
         database_bytes=found.database_bytes, large_objects=found.large_objects,
         digest_method=METHOD, files=files, tables=tuple(counted), extensions=found.extensions,

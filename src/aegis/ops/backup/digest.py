@@ -142,7 +142,8 @@ def lock_tables(conn: psycopg.Connection, tables: Sequence[Table]) -> None:
     """
     for at in range(0, len(tables), 100):
         names = sql.SQL(", ").join(
-            sql.SQL("ONLY {}").format(sql.Identifier(t.schema, t.name)) for t in tables[at : at + 100]
+            sql.SQL("ONLY {}").format(sql.Identifier(t.schema, t.name))
+            for t in tables[at : at + 100]
         )
         conn.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(names))
 
