@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from aegis.memory import Memory
     from aegis.memory.embedding import Embedder
     from aegis.memory.reranking import Reranker
+    from aegis.ops.backup.service import Backups
     from aegis.sessions.service import Sessions
     from aegis.usage import Usage
 
-__all__ = ["Aegis", "Bridge", "Connecting", "connect", "unwrap"]
+__all__ = ["Aegis", "Bridge", "Connecting", "ask_aegis", "connect", "unwrap"]
 
 T = TypeVar("T")
 
@@ -74,6 +75,13 @@ class Aegis:
         self.usage: Usage = Usage(db, settings)
         self.billing: Billing = Billing(db, settings)
         self.metrics: Metrics = Metrics(db, keep_days=settings.metrics_keep_days)
+
+    @functools.cached_property
+    def backups(self) -> Backups:
+        """Backups of the database."""
+        from aegis.ops.backup.service import Backups
+
+        return Backups(self.settings, smoke=ask_aegis)
 
 
 class Connecting:
@@ -224,6 +232,26 @@ class _Blocking:
 
     def __dir__(self) -> list[str]:
         return dir(self._target)
+
+
+async def ask_aegis(dsn: str) -> str:
+    """Use a restored database as an agent would, and return what was answered; writes nothing.
+
+    Raises:
+        AegisError: it does not work.
+    """
+    from dataclasses import replace
+
+    settings = replace(load_settings(), database_url=dsn, embedder="none", reranker="none")
+    async with connect(settings=settings, pool_min_size=1) as client:
+        count = await client.memory.count()
+        page = await client.memory.list(limit=3)
+        await client.memory.recall("what was decided", limit=3)
+        keys = await client.keys.list(limit=1)
+    return (
+        f"Aegis answers: {count} episodes of {settings.namespace}, {len(page.items)} listed, "
+        f"keys {'there' if keys.items else 'none'}"
+    )
 
 
 def unwrap(client: Any) -> Aegis:

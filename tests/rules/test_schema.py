@@ -13,6 +13,7 @@ from aegis.memory import change, models
 from aegis.memory.audit import report
 from aegis.memory.consolidation import proposal
 from aegis.memory.store import registry
+from aegis.ops.backup import models as backups
 from aegis.sessions import models as sessions
 
 if TYPE_CHECKING:
@@ -76,6 +77,10 @@ async def test_importance_equals_the_enum(conn: Connection) -> None:
         ("billing_invoice_lines", "kind", billing_models.LineKind),
         ("billing_stripe_outbox", "kind", billing_models.OutboxKind),
         ("billing_stripe_outbox", "state", billing_models.OutboxState),
+        ("backups", "format", backups.Format),
+        ("backups", "verdict", backups.Verdict),
+        ("backups", "verified_level", backups.Level),
+        ("backup_drills", "verdict", backups.Verdict),
     ],
 )
 async def test_literal_equals_the_check(

@@ -10,6 +10,7 @@ from aegis import __version__
 from aegis.api import (
     answers,
     audit,
+    backups,
     billing,
     consolidation,
     decisions,
@@ -83,6 +84,7 @@ def create_routes() -> FastAPI:
         usage.router,
         billing.router,
         metrics.router,
+        backups.router,
         memory.router,
         health.router,
     ):

@@ -30,6 +30,7 @@ _AREAS: Final[Sequence[tuple[str, str, str]]] = (
     # What customers owe, and what they are told of it, is the operator's to change.
     ("/v1/billing", "billing:read", _OPERATOR_ONLY),
     ("/v1/memory", "memory:read", "memory:write"),
+    ("/v1/backups", "backups:read", _OPERATOR_ONLY),
     ("/v1/status", "status:read", _OPERATOR_ONLY),
 )
 

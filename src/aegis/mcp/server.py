@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mcp.server import MCPServer
 
 from aegis import __version__
+from aegis.mcp.backups import backup_tools
 from aegis.mcp.billing import billing_tools
 from aegis.mcp.consolidation import upkeep_tools
 from aegis.mcp.decisions import decision_tools
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from aegis.keys import Keys
     from aegis.memory import Memory
     from aegis.metrics.service import Metrics
+    from aegis.ops.backup.service import Backups
     from aegis.usage import Usage
 
 __all__ = ["INSTRUCTIONS", "PATH", "create_server", "http_app", "serve_stdio", "server_of"]
@@ -51,6 +53,7 @@ def create_server(
     usage: Usage | None = None,
     billing: Billing | None = None,
     metrics: Metrics | None = None,
+    backups: Backups | None = None,
 ) -> MCPServer:
     """Return the server whose tools work on `memory`, and read what else is given."""
     server = MCPServer(
@@ -71,6 +74,7 @@ def create_server(
             *([] if usage is None else usage_tools(usage)),
             *([] if billing is None else billing_tools(billing)),
             *([] if metrics is None else metric_tools(metrics)),
+            *([] if backups is None else backup_tools(backups)),
         ],
         log_level="WARNING",
         subscriptions=False,
@@ -99,6 +103,7 @@ def server_of(client: Aegis) -> MCPServer:
         usage=client.usage,
         billing=client.billing,
         metrics=client.metrics,
+        backups=client.backups,
     )
 
 

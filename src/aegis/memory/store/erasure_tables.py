@@ -64,6 +64,7 @@ _BILLS = "Bills and what they rest on, which the law wants kept."
 _CALLS = "What calls of the API came to: ids, endpoints and numbers; bills rest on them."
 _FIGURES = "Figures of containers and when they were rolled up; no memory goes into them."
 _SESSIONS = "What was asked and done in a session; told of, not deleted: delete the session's row."
+_BACKUPS = "Names, sizes and verdicts of backups; no row of the database is in it."
 _OTHERS = "Written by other programs, which have to erase it themselves; told of, not deleted."
 
 #: What is no memory: an erasure tells how many rows speak of the subject, and leaves them.
@@ -76,6 +77,8 @@ OUTSIDE: dict[str, str] = {
     "api_quota_ledger": _KEYS,
     "api_tiers": _KEYS,
     "api_usage_events": _CALLS,
+    "backup_drills": _BACKUPS,
+    "backups": _BACKUPS,
     "billing_accounts": _BILLS,
     "billing_events": _BILLS,
     "billing_invoice_lines": _BILLS,

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import errors as pg
+from psycopg.conninfo import conninfo_to_dict
 
 from aegis.db.admin import admin_connection, read_status
 from aegis.db.translate import translated
@@ -136,7 +137,7 @@ def create(
                 wish=wish,
                 folder=folder,
                 stop=stop or threading.Event(),
-                tell=tell or (lambda *_: None),
+                tell=tell or _silent,
                 data_key=data_key,
             )
             _require_space(catalogue)
@@ -147,8 +148,12 @@ def create(
                 return catalogue.publish(folder, name)
 
 
+def _silent(what: str, done: int, total: int) -> None:
+    """Tell nobody."""
+
+
 def _new_name(dsn: str, label: str) -> str:
-    database = str(psycopg.conninfo.conninfo_to_dict(dsn).get("dbname") or "aegis")
+    database = str(conninfo_to_dict(dsn).get("dbname") or "aegis")
     safe = re.sub(r"[^A-Za-z0-9-]", "_", database)[:60].lstrip("_-") or "database"
     return f"{safe}_{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}_{label}"
 
@@ -318,7 +323,7 @@ def _encrypt_pipe(run: _Run, process: subprocess.Popen[bytes], target: Path) -> 
     assert run.data_key is not None
     encrypted = target.with_name(target.name + ".enc")
     key = crypto.file_key(run.data_key, encrypted.name)
-    with open(encrypted, "xb", opener=_private) as file:  # noqa: PTH123  an opener of its own
+    with open(encrypted, "xb", opener=_private) as file:
 
         def write(piece: bytes) -> None:
             if run.stop.is_set():
@@ -377,7 +382,7 @@ def _encrypt_file(path: Path, run: _Run) -> Path:
     assert run.data_key is not None
     encrypted = path.with_name(path.name + ".enc")
     key = crypto.file_key(run.data_key, encrypted.relative_to(run.folder).as_posix())
-    with path.open("rb") as source, open(encrypted, "xb", opener=_private) as file:  # noqa: PTH123
+    with path.open("rb") as source, open(encrypted, "xb", opener=_private) as file:
         crypto.encrypt(source, file.write, key)
     path.unlink()
     return encrypted

@@ -175,7 +175,7 @@ class Entry:
         if newest.verdict != "not_verified":
             return newest.verdict
         # It could not be looked at this time; what an earlier look found still stands.
-        return next((look.verdict for look in looks if look.verdict == "failed"), "not_verified")
+        return "failed" if any(look.verdict == "failed" for look in looks) else "not_verified"
 
     @property
     def level(self) -> Level | None:

@@ -128,7 +128,7 @@ def started(
     """Start a program, yield it, and make sure that it is gone at the end."""
     pipes.setdefault("stdin", subprocess.DEVNULL)
     pipes.setdefault("stdout", subprocess.DEVNULL)
-    process = subprocess.Popen(
+    process: Any = subprocess.Popen(
         [str(part) for part in command],
         env=variables,
         stderr=said,

@@ -78,7 +78,7 @@ def _in_sandbox(
                         server.dsn,
                         manifest,
                         stop=stop,
-                        tell=None if tell is None else (lambda n, of: tell("Comparing", n, of)),
+                        tell=_comparing(tell),
                     ),
                 ),
             ]
@@ -94,6 +94,12 @@ def _in_sandbox(
             raise
         checks.append(timed_check("server", _raiser(error)))
     return checks
+
+
+def _comparing(
+    tell: Callable[[str, int, int], None] | None,
+) -> Callable[[int, int], None] | None:
+    return None if tell is None else lambda n, of: tell("Comparing", n, of)
 
 
 def _raiser(error: AegisError) -> Callable[[], str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import errors as pg
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from aegis.db.admin import admin_connection
 from aegis.db.translate import translated
@@ -66,7 +66,7 @@ def maintenance(dsn: str) -> Generator[psycopg.Connection]:
 
 
 def _other_database(dsn: str) -> str:
-    name = psycopg.conninfo.conninfo_to_dict(dsn).get("dbname")
+    name = conninfo_to_dict(dsn).get("dbname")
     return make_conninfo(dsn, dbname="template1" if name == "postgres" else "postgres")
 
 
