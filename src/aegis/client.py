@@ -246,11 +246,11 @@ async def ask_aegis(dsn: str) -> str:
     async with connect(settings=settings, pool_min_size=1) as client:
         count = await client.memory.count()
         page = await client.memory.list(limit=3)
-        await client.memory.recall("what was decided", limit=3)
-        keys = await client.keys.list(limit=1)
+        await client.memory.recall("what was decided", k=3, count=False)
+        keys = await client.keys.list()
     return (
-        f"Aegis answers: {count} episodes of {settings.namespace}, {len(page.items)} listed, "
-        f"keys {'there' if keys.items else 'none'}"
+        f"Aegis answers: {count} episodes of {settings.namespace}, {len(page)} listed, "
+        f"{len(keys)} keys"
     )
 
 

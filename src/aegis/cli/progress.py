@@ -41,7 +41,7 @@ def counting(what: str, total: int | None = None) -> Generator[Callable[..., Non
 def stages(what: str) -> Generator[Callable[[str, int, int], None]]:
     """Yield a function that is told a step, how much of it is done, and how much there is."""
     if not sys.stderr.isatty():
-        yield lambda *_: None
+        yield _silent
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -74,3 +74,7 @@ def working(what: str) -> Generator[None]:
 
     with Console(stderr=True).status(what):
         yield
+
+
+def _silent(step: str, done: int, of: int) -> None:
+    """Show nothing, where nobody looks."""

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_to"]
 
-#: Label of the backups that an upgrade makes.
-BEFORE_UPGRADE = "before-upgrade"
-
 
 def add_to(app: App) -> None:
     """Give `app` the commands of this module."""
@@ -66,7 +63,7 @@ def rollback(
     from aegis.cli.backup_render import plan_text, show_restored
     from aegis.cli.running import confirm
     from aegis.errors import Conflict, NotFound
-    from aegis.ops.backup.service import Backups
+    from aegis.ops.backup.service import BEFORE_UPGRADE, Backups
     from aegis.ops.restore.models import Plan, Restored, Wanted
 
     async def look(backups: Backups) -> tuple[str, Plan]:
@@ -292,6 +289,7 @@ def _backup(dsn: str) -> str | None:
     from aegis.config import load_settings
     from aegis.db.dump import has_rows
     from aegis.errors import OpsError
+    from aegis.ops.backup.service import BEFORE_UPGRADE
 
     if load_settings().backup_before_upgrade == "no" or not has_rows(dsn):
         return None

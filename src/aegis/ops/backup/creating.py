@@ -347,7 +347,8 @@ def _check_dump(status: int, said: str, run: _Run) -> None:
     if status == 0:
         return
     line = first_error(said)
-    if "lock timeout" in line or "could not obtain lock" in said:
+    # How pg_dump says that `--lock-wait-timeout` is over, and its workers that a lock is taken.
+    if ("timeout" in line and "LOCK TABLE" in said) or "could not obtain lock" in said:
         raise _DumpWaited(line)
     if "No space left" in said or "Disk quota" in said:
         line = f"there is no space left in {run.folder.parent}"

@@ -37,7 +37,10 @@ if TYPE_CHECKING:
     from aegis.config import Settings
     from aegis.ops.backup.models import Drill, Entry, State
 
-__all__ = ["Backups"]
+__all__ = ["BEFORE_UPGRADE", "Backups"]
+
+#: Label of the backups that an upgrade of the schema makes.
+BEFORE_UPGRADE = "before-upgrade"
 
 T = TypeVar("T")
 
@@ -284,7 +287,7 @@ class Backups:
     def _fetching(
         self, name: str, remote: bool, stop: threading.Event
     ) -> Generator[tuple[Catalogue, Callable[[], Entry]]]:
-        """Yield where a drill takes its backup from: the folder, or a fresh one filled from afar."""
+        """Yield where a drill takes its backup from: the folder, or a fresh one."""
         if not remote:
             yield self.catalogue, lambda: self.catalogue.get(name)
             return
@@ -407,8 +410,11 @@ async def _in_thread(work: Callable[[threading.Event], T]) -> T:
     stop = threading.Event()
     task = asyncio.ensure_future(asyncio.to_thread(work, stop))
     try:
-        return await asyncio.shield(task)
+        # Unlike awaiting the task, this leaves it alone when the caller is cancelled.
+        await asyncio.wait([task])
     except asyncio.CancelledError:
         stop.set()
         await asyncio.wait([task])
+        task.exception()
         raise
+    return task.result()
