@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 from aegis.ops.backup.copying import drop_copy
@@ -28,16 +28,14 @@ class Pruned:
     done: bool
 
 
-def plan_prune(catalogue: Catalogue, settings: Settings, now: datetime) -> list[Pruned]:
+def plan_prune(catalogue: Catalogue, settings: Settings) -> list[Pruned]:
     """Return what would go and what stays, with the reasons; changes nothing."""
     entries = [entry for entry in catalogue.entries() if entry.manifest is not None]
     here = [_candidate(e, settings, here=True) for e in entries if e.local]
     there = [_candidate(e, settings, here=False) for e in entries if e.state.copies]
     least = settings.backup_keep_at_least
-    local = choose(here, now, keep=timedelta(days=settings.backup_keep_days), at_least=least)
-    remote = choose(
-        there, now, keep=timedelta(days=settings.backup_keep_remote_days), at_least=least
-    )
+    local = choose(here, keep=timedelta(days=settings.backup_keep_days), at_least=least)
+    remote = choose(there, keep=timedelta(days=settings.backup_keep_remote_days), at_least=least)
     return [Pruned(place="local", choice=choice, done=False) for choice in local] + [
         Pruned(place="remote", choice=choice, done=False) for choice in remote
     ]
@@ -58,13 +56,11 @@ def _candidate(entry: Entry, settings: Settings, *, here: bool) -> Candidate:
     )
 
 
-def prune(
-    catalogue: Catalogue, settings: Settings, now: datetime, place: Destination | None
-) -> list[Pruned]:
+def prune(catalogue: Catalogue, settings: Settings, place: Destination | None) -> list[Pruned]:
     """Remove what may go and return what became of each; copies only where `place` is given."""
     done: list[Pruned] = []
     with catalogue.alone():
-        for item in plan_prune(catalogue, settings, now):
+        for item in plan_prune(catalogue, settings):
             if not item.choice.goes or (item.place == "remote" and place is None):
                 done.append(item)
                 continue

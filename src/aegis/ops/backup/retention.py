@@ -49,12 +49,10 @@ class Choice:
     reason: str
 
 
-def choose(
-    found: Sequence[Candidate], now: datetime, *, keep: timedelta, at_least: int
-) -> list[Choice]:
+def choose(found: Sequence[Candidate], *, keep: timedelta, at_least: int) -> list[Choice]:
     """Return what becomes of each backup, newest first."""
     order = sorted(found, key=lambda c: c.number, reverse=True)
-    old = ages(order, now)
+    old = ages(order)
     protected = _protected(order, at_least)
     choices: list[Choice] = []
     for candidate in order:
@@ -77,14 +75,14 @@ def choose(
     return choices
 
 
-def ages(order: Sequence[Candidate], now: datetime) -> dict[str, timedelta]:
+def ages(order: Sequence[Candidate]) -> dict[str, timedelta]:
     """Return the effective age of each backup; `order` is newest first."""
     steps = [newer.at - older.at for newer, older in itertools.pairwise(order)]
     usual = [step.total_seconds() for step in steps if step > timedelta()]
     longest = max(_LEAST_STEP, timedelta(seconds=2 * median(usual))) if usual else _LEAST_STEP
     found: dict[str, timedelta] = {}
     age = timedelta()
-    for candidate, step in zip(order, [now - order[0].at, *steps] if order else [], strict=True):
+    for candidate, step in zip(order, [timedelta(), *steps], strict=False):
         age += min(max(step, timedelta()), longest)
         found[candidate.name] = age
     return found

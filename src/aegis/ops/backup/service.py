@@ -192,9 +192,7 @@ class Backups:
 
     async def plan_prune(self) -> Sequence[Pruned]:
         """Return what pruning would remove, and why the others stay; changes nothing."""
-        return await _in_thread(
-            lambda _: plan_prune(self.catalogue, self.settings, datetime.now(UTC))
-        )
+        return await _in_thread(lambda _: plan_prune(self.catalogue, self.settings))
 
     async def prune(self) -> Sequence[Pruned]:
         """Remove what retention lets go, here and at the destination; return what became of each.
@@ -205,13 +203,12 @@ class Backups:
         """
 
         def work(_: threading.Event) -> Sequence[Pruned]:
-            now = datetime.now(UTC)
             if self.settings.backup_destination is None:
-                done = prune(self.catalogue, self.settings, now, None)
+                done = prune(self.catalogue, self.settings, None)
             else:
-                prune(self.catalogue, self.settings, now, None)
+                prune(self.catalogue, self.settings, None)
                 with open_destination(self.settings) as place:
-                    done = prune(self.catalogue, self.settings, now, place)
+                    done = prune(self.catalogue, self.settings, place)
             self._mirror(None)
             return done
 
