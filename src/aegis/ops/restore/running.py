@@ -255,21 +255,8 @@ def _into_live(job: Job, stop: threading.Event | None) -> Restored:
         )
     kinds = {i.kind for i in job.chosen.items} - {"SCHEMA", "EXTENSION", "TYPE", "DOMAIN"}
     listing = job.chosen.listing(kinds if absent else {"TABLE DATA"})
-    with (
-        job.timed("load"),
-        environment(job.dsn) as variables,
-        tempfile.TemporaryDirectory() as place,
-    ):
-        chosen = Path(place) / "list"
-        chosen.write_text(listing)
-        status, said = run_program(
-            [job.source.pg_restore, f"--dbname={make_conninfo(dbname=job.plan.database)}",
-             "--single-transaction", f"--use-list={chosen}", "--no-password",
-             *(["--no-owner", "--no-privileges"] if job.wanted.no_owner else []),
-             job.source.archive],
-            variables,
-            stop=stop,
-        )  # fmt: skip
+    with job.timed("load"), tempfile.TemporaryDirectory() as place:
+        status, said = _in_one_transaction(job, listing, Path(place), stop)
     if status != 0:
         raise OpsError(
             f"pg_restore failed, and {job.plan.database} is as it was: {first_error(said)}",
@@ -287,3 +274,45 @@ def _into_live(job: Job, stop: threading.Event | None) -> Restored:
         detail=detail,
         timings=job.timings,
     )
+
+
+def _in_one_transaction(
+    job: Job, listing: str, place: Path, stop: threading.Event | None
+) -> tuple[int, str]:
+    """Restore entries all or none; return psql's exit status and what it said.
+
+    By way of a script: pg_restore would begin with a setting that servers before 17 refuse, and
+    the transaction would be over.
+    """
+    chosen, script = place / "list", place / "script"
+    chosen.write_text(listing)
+    plain = ["--no-owner", "--no-privileges"] if job.wanted.no_owner else []
+    with script.open("wb") as out:
+        status, said = run_program(
+            [job.source.pg_restore, "--file=-", f"--use-list={chosen}", *plain, job.source.archive],
+            {"LC_ALL": "C"},
+            stop=stop,
+            stdout=out,
+        )
+    if status != 0:
+        return status, said
+    _take_out_newer_settings(script)
+    psql, _ = find_program("psql", 16)
+    with environment(job.dsn) as variables, script.open("rb") as source:
+        return run_program(
+            [psql, "--no-psqlrc", "--quiet", "--single-transaction", "--no-password",
+             "--set=ON_ERROR_STOP=1", f"--dbname={make_conninfo(dbname=job.plan.database)}"],
+            variables,
+            stop=stop,
+            stdin=source,
+        )  # fmt: skip
+
+
+def _take_out_newer_settings(script: Path) -> None:
+    """Overwrite what older servers do not know by a comment of the same length, in the head."""
+    newer = b"SET transaction_timeout = 0;"
+    with script.open("r+b") as file:
+        at = file.read(16_384).find(b"\n" + newer)
+        if at >= 0:
+            file.seek(at + 1)
+            file.write(b"-" * len(newer))
