@@ -25,6 +25,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from aegis.db import migrate
 from aegis.db.admin import admin_connection
+from aegis.errors import OpsError
 from aegis.ops.backup.catalogue import Catalogue
 from aegis.ops.backup.digest import digest_tables, list_tables
 from aegis.ops.backup.reading import check_files
@@ -199,7 +200,7 @@ class Matrix:
                     continue
                 try:
                     check_files(entry.path, entry.manifest)
-                except Exception as error:
+                except OpsError as error:
                     self.broken.append(f"{where}: {entry.name} is listed and {error}")
 
     def _check_clean(self, action: str, where: str) -> None:

@@ -224,9 +224,17 @@ def _flip(path: Path) -> None:
     path.write_bytes(text[:100] + bytes([text[100] ^ 1]) + text[101:])
 
 
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
 @pytest.mark.parametrize(
     "how",
-    [_flip, lambda p: p.write_bytes(p.read_bytes()[:-1]), lambda p: p.write_bytes(b"")],
+    [_flip, _cut, _empty],
     ids=["flips", "cuts", "empties"],
 )
 async def test_a_store_that_loses_what_it_acknowledged_is_found(

@@ -20,16 +20,15 @@ KEEP = timedelta(days=14)
 DAY = timedelta(days=1)
 
 
-def _nightly(
-    count: int, *, end: datetime = NOW - timedelta(hours=1), **more: Any
-) -> list[Candidate]:
-    """Return a backup a night, the newest at `end`."""
+def _nightly(count: int) -> list[Candidate]:
+    """Return a verified backup a night, oldest first."""
     return [
         Candidate(
             name=f"b{number:03}",
             number=number,
-            at=end - (count - number) * DAY,
-            **{"verdict": "verified", "level": "fast", **more},
+            at=NOW - (count - number) * DAY,
+            verdict="verified",
+            level="fast",
         )
         for number in range(1, count + 1)
     ]

@@ -8,17 +8,11 @@ just that moment would wait for us, and pg_dump for him; it gives up soon, and a
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
-import subprocess
-import tempfile
 import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -29,84 +23,31 @@ from psycopg.conninfo import conninfo_to_dict
 
 from aegis.db.admin import admin_connection, read_status
 from aegis.db.translate import translated
-from aegis.errors import Conflict, InvalidInput, OpsError
+from aegis.errors import Conflict, OpsError
 from aegis.ops.backup import crypto
-from aegis.ops.backup.catalogue import ARCHIVE, KEY, MANIFEST
-from aegis.ops.backup.digest import METHOD, digest_tables, list_tables, lock_tables
-from aegis.ops.backup.models import Entry, FileEntry, Format, Manifest, TableEntry
+from aegis.ops.backup.catalogue import KEY, MANIFEST
+from aegis.ops.backup.digest import METHOD, list_tables, lock_tables
+from aegis.ops.backup.dumping import DumpWaited, Run, Wish, archive_files, dump_and_digest
+from aegis.ops.backup.models import Entry, Manifest
 from aegis.ops.backup.programs import (
-    Stopped,
     best_compression,
-    environment,
     find_program,
-    first_error,
-    started,
-    wait,
 )
 from aegis.ops.backup.sealed import write_sealed
-from aegis.ops.backup.survey import Survey, survey
+from aegis.ops.backup.survey import survey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
     from pathlib import Path
 
     from aegis.ops.backup.catalogue import Catalogue
     from aegis.ops.backup.crypto import KeyRing
-    from aegis.ops.backup.digest import Table
 
-__all__ = ["Wish", "create", "hash_file"]
+__all__ = ["Wish", "create"]
 
 #: Key of the advisory lock: "backups" in ASCII.
 LOCK_KEY = 0x6261636B757073
 _ATTEMPTS = 4
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """How a backup is to be made."""
-
-    label: str = "manual"
-    format: Format = "custom"
-    #: pg_dump's processes; more than one needs the format `directory`.
-    jobs: int = 1
-    #: As pg_dump takes it, or `auto`.
-    compression: str = "auto"
-    encrypt: bool = False
-
-    def check(self) -> None:
-        """Refuse what does not go together (`InvalidInput`)."""
-        if not 1 <= self.jobs <= 64:
-            raise InvalidInput(f"jobs is {self.jobs}; use 1 to 64.")
-        if self.jobs > 1 and self.format == "custom":
-            raise InvalidInput(f"jobs is {self.jobs}; more than one needs the format directory.")
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}", self.label):
-            raise InvalidInput(
-                f"label is {self.label!r}; use up to 40 letters, digits and hyphens."
-            )
-        if not re.fullmatch(r"auto|none|(gzip|zstd|lz4)(:\d{1,2})?", self.compression):
-            raise InvalidInput(
-                f"compression is {self.compression!r}; use auto, none, gzip, zstd or lz4, with a "
-                "level such as gzip:6."
-            )
-
-
-@dataclass(slots=True, kw_only=True)
-class _Run:
-    """One attempt."""
-
-    dsn: str
-    wish: Wish
-    folder: Path
-    stop: threading.Event
-    tell: Callable[[str, int, int], None]
-    data_key: bytes | None
-    timings: dict[str, float] = field(default_factory=dict[str, float])
-
-    @contextmanager
-    def timed(self, step: str) -> Generator[None]:
-        began = time.monotonic()
-        yield
-        self.timings[step] = round(time.monotonic() - began, 3)
 
 
 def create(
@@ -132,7 +73,7 @@ def create(
         with catalogue.staging(name) as folder:
             if data_key is not None:
                 write_sealed(folder / KEY, keys.wrap(data_key, name))
-            run = _Run(
+            run = Run(
                 dsn=dsn,
                 wish=wish,
                 folder=folder,
@@ -170,7 +111,7 @@ def _require_space(catalogue: Catalogue) -> None:
         )
 
 
-def _with_attempts(run: _Run, name: str, number: int) -> Manifest:
+def _with_attempts(run: Run, name: str, number: int) -> Manifest:
     began = datetime.now(UTC)
     with (
         translated(dsn=run.dsn),
@@ -180,7 +121,7 @@ def _with_attempts(run: _Run, name: str, number: int) -> Manifest:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 return _attempt(run, conn, name, number, began)
-            except (pg.LockNotAvailable, pg.UndefinedTable, _DumpWaited) as error:
+            except (pg.LockNotAvailable, pg.UndefinedTable, DumpWaited) as error:
                 # Somebody changes the schema at this moment; he is done soon.
                 conn.rollback()
                 if attempt == _ATTEMPTS:
@@ -192,10 +133,6 @@ def _with_attempts(run: _Run, name: str, number: int) -> Manifest:
                 run.stop.wait(attempt)
                 _empty(run.folder)
     raise AssertionError
-
-
-class _DumpWaited(Exception):
-    """pg_dump could not lock a table in time."""
 
 
 def _alone_in_database(conn: psycopg.Connection) -> None:
@@ -220,7 +157,7 @@ def _alone_in_database(conn: psycopg.Connection) -> None:
 
 
 def _attempt(
-    run: _Run, conn: psycopg.Connection, name: str, number: int, began: datetime
+    run: Run, conn: psycopg.Connection, name: str, number: int, began: datetime
 ) -> Manifest:
     conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
     conn.read_only = True
@@ -236,11 +173,11 @@ def _attempt(
         wish = replace(run.wish, compression=best_compression(pg_dump, run.wish.compression))
         run.wish = wish
         with run.timed("dump"):
-            counted = _dump_and_digest(run, conn, tables, pg_dump, row[0], found)
+            counted = dump_and_digest(run, conn, tables, pg_dump, row[0], found)
     conn.isolation_level = None
     conn.read_only = None
     with run.timed("hash"):
-        files = _files(run)
+        files = archive_files(run)
     return Manifest(
         name=name, number=number, label=wish.label, database=found.database, format=wish.format,
         compression=wish.compression, jobs=wish.jobs, encrypted=run.data_key is not None,
@@ -251,148 +188,6 @@ def _attempt(
         digest_method=METHOD, files=files, tables=tuple(counted), extensions=found.extensions,
         roles=found.roles, properties=found.properties, timings=dict(run.timings),
     )  # fmt: skip
-
-
-def _dump_and_digest(
-    run: _Run,
-    conn: psycopg.Connection,
-    tables: list[Table],
-    pg_dump: Path,
-    snapshot: str,
-    found: Survey,
-) -> list[TableEntry]:
-    """Let pg_dump write while the server counts; whichever fails ends the other."""
-    failed = threading.Event()
-
-    def dump() -> None:
-        try:
-            _dump(run, pg_dump, snapshot, found)
-        except BaseException:
-            failed.set()
-            conn.cancel_safe()
-            raise
-
-    with ThreadPoolExecutor(1) as pool:
-        dumping = pool.submit(dump)
-        began = time.monotonic()
-        try:
-            counted = digest_tables(
-                conn, tables, stop=run.stop, tell=lambda n, of: run.tell("Tables", n, of)
-            )
-        except BaseException:
-            if failed.is_set():
-                dumping.result()
-            run.stop.set()
-            raise
-        run.timings["digest"] = round(time.monotonic() - began, 3)
-        dumping.result()
-    return counted
-
-
-def _dump(run: _Run, pg_dump: Path, snapshot: str, found: Survey) -> None:
-    piped = run.data_key is not None and run.wish.format == "custom"
-    target = run.folder / (ARCHIVE + ("" if run.wish.format == "directory" else ".dump"))
-    command: list[str | Path] = [
-        pg_dump, f"--format={run.wish.format}", f"--compress={run.wish.compression}",
-        f"--jobs={run.wish.jobs}", f"--snapshot={snapshot}", "--no-password", "--no-sync",
-        "--large-objects", "--lock-wait-timeout=5s",
-    ]  # fmt: skip
-    if not piped:
-        command.append(f"--file={target}")
-    with (
-        environment(run.dsn) as variables,
-        tempfile.TemporaryFile() as said,
-        started(
-            command,
-            variables | {"PGAPPNAME": "aegis-backup"},
-            said,
-            stdout=subprocess.PIPE if piped else subprocess.DEVNULL,
-            umask=0o077,
-        ) as process,
-    ):
-        if piped:
-            _encrypt_pipe(run, process, target)
-        wait(process, run.stop, lambda: _tell_bytes(run, target, found))
-        said.seek(0)
-        _check_dump(process.returncode, said.read().decode(errors="replace"), run)
-
-
-def _encrypt_pipe(run: _Run, process: subprocess.Popen[bytes], target: Path) -> None:
-    """Encrypt what pg_dump writes before any of it reaches the disk."""
-    assert process.stdout is not None
-    assert run.data_key is not None
-    encrypted = target.with_name(target.name + ".enc")
-    key = crypto.file_key(run.data_key, encrypted.name)
-    with open(encrypted, "xb", opener=_private) as file:
-
-        def write(piece: bytes) -> None:
-            if run.stop.is_set():
-                raise Stopped
-            file.write(piece)
-
-        crypto.encrypt(process.stdout, write, key)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)
-
-
-def _tell_bytes(run: _Run, target: Path, found: Survey) -> None:
-    written = target.stat().st_size if target.is_file() else 0
-    if written:
-        run.tell("Bytes", written, found.database_bytes)
-
-
-def _check_dump(status: int, said: str, run: _Run) -> None:
-    if status == 0:
-        return
-    line = first_error(said)
-    # How pg_dump says that `--lock-wait-timeout` is over, and its workers that a lock is taken.
-    if ("timeout" in line and "LOCK TABLE" in said) or "could not obtain lock" in said:
-        raise _DumpWaited(line)
-    if "No space left" in said or "Disk quota" in said:
-        line = f"there is no space left in {run.folder.parent}"
-    raise OpsError(
-        f"The backup failed, and nothing is left of it: {line}. Mend that and try again.",
-        code="backup_failed",
-    )
-
-
-def _files(run: _Run) -> tuple[FileEntry, ...]:
-    """Return every file of the archive with its hash; encrypt those that are not yet."""
-    paths = sorted(
-        path
-        for path in run.folder.rglob("*")
-        if path.is_file() and path.name not in (KEY, MANIFEST)
-    )
-
-    def one(path: Path) -> FileEntry:
-        if run.stop.is_set():
-            raise Stopped
-        if run.data_key is not None and path.suffix != ".enc":
-            path = _encrypt_file(path, run)
-        name = path.relative_to(run.folder).as_posix()
-        return FileEntry(name=name, bytes=path.stat().st_size, sha256=hash_file(path))
-
-    # Hashing lets go of the interpreter: threads use the cores that pg_dump has left.
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        return tuple(pool.map(one, paths))
-
-
-def _encrypt_file(path: Path, run: _Run) -> Path:
-    assert run.data_key is not None
-    encrypted = path.with_name(path.name + ".enc")
-    key = crypto.file_key(run.data_key, encrypted.relative_to(run.folder).as_posix())
-    with path.open("rb") as source, open(encrypted, "xb", opener=_private) as file:
-        crypto.encrypt(source, file.write, key)
-    path.unlink()
-    return encrypted
-
-
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _empty(folder: Path) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from aegis.db.server import endpoint
 from aegis.errors import AegisError, Conflict, InvalidInput
@@ -27,6 +28,7 @@ from aegis.ops.backup.proving import verify_full
 from aegis.ops.backup.pruning import Pruned, plan_prune, prune
 from aegis.ops.backup.reading import verify_fast
 from aegis.ops.backup.sealed import read_sealed, write_sealed
+from aegis.ops.backup.threads import in_thread
 from aegis.ops.restore.models import Plan, Restored, Wanted
 from aegis.ops.restore.running import Job, open_entry, open_file, prepare, run
 
@@ -41,8 +43,6 @@ __all__ = ["BEFORE_UPGRADE", "Backups"]
 
 #: Label of the backups that an upgrade of the schema makes.
 BEFORE_UPGRADE = "before-upgrade"
-
-T = TypeVar("T")
 
 
 class Backups:
@@ -83,15 +83,15 @@ class Backups:
 
     async def list(self) -> Sequence[Entry]:
         """Return every backup, newest first."""
-        return await _in_thread(lambda _: self.catalogue.entries())
+        return await in_thread(lambda _: self.catalogue.entries())
 
     async def get(self, name: str) -> Entry:
         """Return one backup; `latest` is the newest that did not fail (`NotFound`)."""
-        return await _in_thread(lambda _: self.catalogue.get(name))
+        return await in_thread(lambda _: self.catalogue.get(name))
 
     async def drills(self) -> Sequence[Drill]:
         """Return the drills so far, oldest first."""
-        return await _in_thread(lambda _: self.catalogue.drills())
+        return await in_thread(lambda _: self.catalogue.drills())
 
     async def conditions(self) -> Sequence[Condition]:
         """Return what about the backups is as it should be, and what is an alarm."""
@@ -101,7 +101,7 @@ class Backups:
                 self.catalogue.entries(), self.catalogue.drills(), self.settings, datetime.now(UTC)
             )
 
-        return await _in_thread(look)
+        return await in_thread(look)
 
     async def create(self, wish: Wish | None = None, *, verify: bool = True) -> Entry:
         """Make a backup, read it back (`verify`), and return it.
@@ -120,7 +120,7 @@ class Backups:
             self._mirror(dsn)
             return entry
 
-        return await _in_thread(work)
+        return await in_thread(work)
 
     async def begin(self, wish: Wish | None = None) -> None:
         """Start a backup and return; `list` has it when it is done.
@@ -161,7 +161,7 @@ class Backups:
             self._mirror(None)
             return entry
 
-        return await _in_thread(work)
+        return await in_thread(work)
 
     def _verify(self, entry: Entry, full: bool, stop: threading.Event) -> Entry:
         with self.catalogue.in_use(entry):
@@ -175,8 +175,6 @@ class Backups:
 
     async def hold(self, name: str, reason: str | None) -> Entry:
         """Keep a backup from being pruned, or (None) let it go again (`NotFound`)."""
-        from dataclasses import replace
-
         if reason is not None and (not reason.strip() or len(reason) > 500):
             raise InvalidInput("A hold needs a reason of 1 to 500 characters.")
 
@@ -188,11 +186,11 @@ class Backups:
             self._mirror(None)
             return entry
 
-        return await _in_thread(work)
+        return await in_thread(work)
 
     async def plan_prune(self) -> Sequence[Pruned]:
         """Return what pruning would remove, and why the others stay; changes nothing."""
-        return await _in_thread(lambda _: plan_prune(self.catalogue, self.settings))
+        return await in_thread(lambda _: plan_prune(self.catalogue, self.settings))
 
     async def prune(self) -> Sequence[Pruned]:
         """Remove what retention lets go, here and at the destination; return what became of each.
@@ -212,7 +210,7 @@ class Backups:
             self._mirror(None)
             return done
 
-        return await _in_thread(work)
+        return await in_thread(work)
 
     async def push(self, name: str = "latest") -> Entry:
         """Copy a backup to the destination; it counts once all of it was read back and compared.
@@ -229,7 +227,7 @@ class Backups:
             self._mirror(None)
             return entry
 
-        return await _in_thread(work)
+        return await in_thread(work)
 
     async def remote(self) -> Sequence[str]:
         """Return the names of the backups at the destination, oldest first."""
@@ -238,7 +236,7 @@ class Backups:
             with open_destination(self.settings) as place:
                 return place.names()
 
-        return await _in_thread(work)
+        return await in_thread(work)
 
     async def pull(self, name: str) -> Entry:
         """Fetch a backup from the destination; compared with its manifest before it is listed.
@@ -252,7 +250,7 @@ class Backups:
             with open_destination(self.settings) as place:
                 return pull(self.catalogue, name, place, stop=stop, tell=self._tell)
 
-        return await _in_thread(work)
+        return await in_thread(work)
 
     async def drill(self, name: str = "latest", *, remote: bool = False) -> Drill:
         """Time a full recovery of a backup, with `remote` from its copy; remember the figures.
@@ -278,7 +276,7 @@ class Backups:
             self._mirror(None)
             return done
 
-        return await _in_thread(work)
+        return await in_thread(work)
 
     @contextmanager
     def _fetching(
@@ -331,7 +329,7 @@ class Backups:
                     changed += 1
             return changed
 
-        return await _in_thread(work)
+        return await in_thread(work)
 
     async def plan_restore(self, source: str | Path, wanted: Wanted) -> Plan:
         """Return what a restore of a backup, or of a file of pg_dump, would do; changes nothing.
@@ -345,7 +343,7 @@ class Backups:
             with self._restoring(source, wanted) as job:
                 return job.plan
 
-        return await _in_thread(work)
+        return await in_thread(work)
 
     async def restore(self, source: str | Path, wanted: Wanted) -> Restored:
         """Restore a backup, or a file of pg_dump.
@@ -362,7 +360,7 @@ class Backups:
                 self._mirror(None)
             return done
 
-        return await _in_thread(work)
+        return await in_thread(work)
 
     @contextmanager
     def _restoring(self, source: str | Path, wanted: Wanted) -> Generator[Job]:
@@ -400,18 +398,3 @@ def _stamp(name: str) -> str:
     """Return the part of a backup's name that tells when it was made."""
     parts = name.split("_")
     return next((part for part in reversed(parts) if part.endswith("Z")), name)
-
-
-async def _in_thread(work: Callable[[threading.Event], T]) -> T:
-    """Run blocking work; where the caller is cancelled, it is told to end, and waited for."""
-    stop = threading.Event()
-    task = asyncio.ensure_future(asyncio.to_thread(work, stop))
-    try:
-        # Unlike awaiting the task, this leaves it alone when the caller is cancelled.
-        await asyncio.wait([task])
-    except asyncio.CancelledError:
-        stop.set()
-        await asyncio.wait([task])
-        task.exception()
-        raise
-    return task.result()
