@@ -161,7 +161,7 @@ def _attempt(
 ) -> Manifest:
     conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
     conn.read_only = True
-    with run.timed("snapshot"), conn.transaction():
+    with run.timed("total"), conn.transaction():
         found = survey(conn)
         revision = read_status(conn).revision
         tables = list_tables(conn)
