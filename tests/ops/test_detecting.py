@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import shutil
+import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -205,3 +206,25 @@ async def test_pg_restore_alone_would_not_have_noticed(backups: Backups, full_ds
         from aegis.ops.restore.models import Wanted
 
         await backups.plan_restore(entry.name, Wanted())
+
+
+async def test_a_program_that_is_killed_is_no_word_on_the_backup(
+    backups: Backups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system ends programs for want of memory; the backup is as good as before."""
+    from aegis.ops.backup import programs
+
+    entry = await backups.create()
+    real = programs.wait
+
+    def killing(process: subprocess.Popen[bytes], *arguments: Any) -> None:
+        process.kill()
+        real(process, *arguments)
+
+    monkeypatch.setattr(programs, "wait", killing)
+    for full in (False, True):
+        found = await backups.verify(entry.name, full=full)
+        assert found.verdict == "not_verified"
+    assert "was killed" in str(found.state.fast)
+    monkeypatch.undo()
+    assert (await backups.verify(entry.name)).verdict == "verified"

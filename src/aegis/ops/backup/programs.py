@@ -156,6 +156,7 @@ def run_program(
 
     Raises:
         Stopped: `stop` was set; the program is ended.
+        OpsError: `program_killed`, somebody ended it: that says nothing of what it worked on.
     """
     with (
         tempfile.TemporaryFile() as said,
@@ -163,7 +164,14 @@ def run_program(
     ):
         wait(process, stop, tick)
         said.seek(0)
-        return process.returncode, said.read().decode(errors="replace")
+        text = said.read().decode(errors="replace")
+        if process.returncode < 0 or "worker process died unexpectedly" in text:
+            raise OpsError(
+                f"{Path(command[0]).name} was killed (signal {-process.returncode}), perhaps for "
+                "want of memory; try again.",
+                code="program_killed",
+            )
+        return process.returncode, text
 
 
 def wait(

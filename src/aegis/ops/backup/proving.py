@@ -14,7 +14,7 @@ import psycopg
 
 from aegis.db.admin import admin_connection
 from aegis.db.translate import translated
-from aegis.errors import AegisError, OpsError
+from aegis.errors import AegisError, OpsError, Unavailable
 from aegis.ops.backup.programs import environment, find_program, first_error, run_program
 from aegis.ops.backup.reading import plain_archive, summary, timed_check, verify_fast
 from aegis.ops.backup.sandbox import sandbox
@@ -176,6 +176,8 @@ def _ask(
     try:
         answer = asyncio.run(ask())
     except (AegisError, psycopg.Error) as error:
+        if isinstance(error, Unavailable):
+            raise
         if isinstance(error, AegisError) and error.code in ("schema_behind", "schema_ahead"):
             raise OpsError(
                 f"its schema is another revision's than this Aegis: {error.message}",

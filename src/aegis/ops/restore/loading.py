@@ -13,7 +13,7 @@ from aegis.db.admin import admin_connection
 from aegis.db.translate import translated
 from aegis.errors import OpsError
 from aegis.ops.backup.digest import compare, digest_tables, list_tables, require_method
-from aegis.ops.backup.programs import environment, run_program
+from aegis.ops.backup.programs import environment, first_error, run_program
 from aegis.ops.restore.archive import Contents
 
 if TYPE_CHECKING:
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from aegis.ops.restore.selecting import Selection
 
 __all__ = ["analyze", "compare_database", "load"]
+
+#: What says something of the server, and nothing of the archive.
+_INTERRUPTED = re.compile(
+    r"server closed the connection|terminating connection|connection to server|No space left"
+    r"|out of memory|the database system is|could not extend file|canceling statement"
+)
 
 #: What may go wrong and means nothing: a setting of a newer pg_restore that the server has not,
 #: and comments on extensions, which only a superuser may write.
@@ -51,7 +57,8 @@ def load(
     it breaks here, loudly.
 
     Raises:
-        OpsError: `restore_failed`, with the first thing that the server refused.
+        OpsError: `restore_failed`, with the first thing that the server refused;
+            `restore_interrupted`, where it or its disk gave way.
         Stopped: `stop` was set.
     """
     items = contents.items if selection is None else selection.items
@@ -98,10 +105,11 @@ def _restore(
         status, said = run_program(command, variables, stop=stop, tick=tick)
     errors = _errors(said)
     if errors or (status != 0 and "errors ignored on restore" not in said):
+        interrupted = any(_INTERRUPTED.search(line) for line in errors)
         raise OpsError(
-            f"pg_restore failed: {errors[0] if errors else said.strip().splitlines()[-1:]}"
+            f"pg_restore failed: {errors[0] if errors else first_error(said)}"
             + (f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""),
-            code="restore_failed",
+            code="restore_interrupted" if interrupted else "restore_failed",
         )
 
 
