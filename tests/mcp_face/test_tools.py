@@ -29,6 +29,7 @@ OTHER_TOOLS = {
     "usage_partitions",
     "metrics_latest",
     "metrics_chart",
+    "backup_status",
     *(f"billing_{what}" for what in ("preview", "invoices", "invoice_get", "entries", "plans")),
 }
 TOOLS = {

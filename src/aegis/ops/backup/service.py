@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING
 
 from aegis.db.server import endpoint
 from aegis.errors import AegisError, Conflict, InvalidInput
-from aegis.ops.backup.catalogue import KEY, Catalogue
+from aegis.ops.backup.catalogue import Catalogue
 from aegis.ops.backup.conditions import Condition, conditions
 from aegis.ops.backup.copying import pull, push
 from aegis.ops.backup.creating import Wish, create
-from aegis.ops.backup.crypto import KeyRing, key_id
+from aegis.ops.backup.crypto import KeyRing
 from aegis.ops.backup.destinations import open_destination
 from aegis.ops.backup.drilling import drill
 from aegis.ops.backup.mirror import mirror
 from aegis.ops.backup.proving import verify_full
 from aegis.ops.backup.pruning import Pruned, plan_prune, prune
 from aegis.ops.backup.reading import verify_fast
-from aegis.ops.backup.sealed import read_sealed, write_sealed
+from aegis.ops.backup.rekeying import rekey
 from aegis.ops.backup.threads import in_thread
 from aegis.ops.restore.models import Plan, Restored, Wanted
 from aegis.ops.restore.running import Job, open_entry, open_file, prepare, run
@@ -133,6 +133,11 @@ class Backups:
         task = asyncio.create_task(self.create(wish))
         self._running.add(task)
         task.add_done_callback(self._ended)
+
+    async def settled(self) -> None:
+        """Wait until what `begin` started is over, however it ended."""
+        if self._running:
+            await asyncio.wait(self._running)
 
     def _ended(self, task: asyncio.Task[Entry]) -> None:
         self._running.discard(task)
@@ -315,21 +320,7 @@ class Backups:
             ConfigError: a backup's key is not among ours; nothing was changed of it.
         """
 
-        def work(_: threading.Event) -> int:
-            changed = 0
-            with self.catalogue.alone():
-                for entry in self.catalogue.entries():
-                    if entry.manifest is None or not entry.manifest.encrypted:
-                        continue
-                    envelope = read_sealed(entry.path / KEY)
-                    if self.keys.keys and envelope["key_id"] == key_id(self.keys.keys[-1]):
-                        continue
-                    data_key = self.keys.unwrap(envelope, entry.name)
-                    write_sealed(entry.path / KEY, self.keys.wrap(data_key, entry.name))
-                    changed += 1
-            return changed
-
-        return await in_thread(work)
+        return await in_thread(lambda _: rekey(self.catalogue, self.keys))
 
     async def plan_restore(self, source: str | Path, wanted: Wanted) -> Plan:
         """Return what a restore of a backup, or of a file of pg_dump, would do; changes nothing.
