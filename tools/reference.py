@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from aegis.keys import Keys
     from aegis.memory import Memory
     from aegis.metrics.service import Metrics
+    from aegis.ops.backup.service import Backups
     from aegis.usage import Usage
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -231,6 +232,7 @@ def mcp_page() -> str:
         usage=cast("Usage", _NOTHING),
         billing=cast("Billing", _NOTHING),
         metrics=cast("Metrics", _NOTHING),
+        backups=cast("Backups", _NOTHING),
     )
     tools = asyncio.run(server.list_tools())
     parts: list[str] = []
