@@ -20,6 +20,8 @@ BENCHMARKS = {
     "recall": "latency of hybrid, vector and text recall at N episodes",
     "ingest": "episodes a second, against a raw COPY",
     "nab": "anomaly detection on labelled series, scored as NAB does; points a second",
+    "backup": "backups and restores against plain pg_dump and pg_restore; damage that is found",
+    "crashes": "kill -9 at random points of create, push, verify, restore, upgrade",
     "metrics": "samples of containers in, roll-ups, charts, retention at N rows",
     "start": "cold and warm start, memory, the whole command",
     "keys": "verified calls a second, and their limits, against plain SQL",

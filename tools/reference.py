@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from aegis.keys import Keys
     from aegis.memory import Memory
     from aegis.metrics.service import Metrics
+    from aegis.ops.backup.service import Backups
     from aegis.usage import Usage
     from aegis.worker.service import Jobs, Schedules
     from aegis.workflows.service import Workflows
@@ -241,6 +242,7 @@ def mcp_page() -> str:
         schedules=cast("Schedules", _NOTHING),
         workflows=cast("Workflows", _NOTHING),
         intel=cast("Intel", _NOTHING),
+        backups=cast("Backups", _NOTHING),
     )
     tools = asyncio.run(server.list_tools())
     parts: list[str] = []

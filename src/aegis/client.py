@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from aegis.memory import Memory
     from aegis.memory.embedding import Embedder
     from aegis.memory.reranking import Reranker
+    from aegis.ops.backup.service import Backups
     from aegis.research.service import Research
     from aegis.sessions.service import Sessions
     from aegis.usage import Usage
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from aegis.worker.service import Jobs, Schedules, Workers
     from aegis.workflows.service import Workflows
 
-__all__ = ["Aegis", "Bridge", "Connecting", "connect", "unwrap"]
+__all__ = ["Aegis", "Bridge", "Connecting", "ask_aegis", "connect", "unwrap"]
 
 T = TypeVar("T")
 
@@ -141,6 +142,13 @@ class Aegis:
         from aegis.intel.service import Intel
 
         return Intel(self.db, self.settings, memory=self.memory)
+
+    @functools.cached_property
+    def backups(self) -> Backups:
+        """Backups of the database."""
+        from aegis.ops.backup.service import Backups
+
+        return Backups(self.settings, smoke=ask_aegis)
 
 
 class Connecting:
@@ -292,6 +300,26 @@ class _Blocking:
 
     def __dir__(self) -> list[str]:
         return dir(self._target)
+
+
+async def ask_aegis(dsn: str) -> str:
+    """Use a restored database as an agent would, and return what was answered; writes nothing.
+
+    Raises:
+        AegisError: it does not work.
+    """
+    from dataclasses import replace
+
+    settings = replace(load_settings(), database_url=dsn, embedder="none", reranker="none")
+    async with connect(settings=settings, pool_min_size=1) as client:
+        count = await client.memory.count()
+        page = await client.memory.list(limit=3)
+        await client.memory.recall("what was decided", k=3, count=False)
+        keys = await client.keys.list()
+    return (
+        f"Aegis answers: {count} episodes of {settings.namespace}, {len(page)} listed, "
+        f"{len(keys)} keys"
+    )
 
 
 def unwrap(client: Any) -> Aegis:

@@ -11,10 +11,12 @@ import os
 import sys
 import types
 import typing
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from aegis.config_backup import BackupSettings
+from aegis.config_backup import setting as _setting
 from aegis.config_ranges import ENV_PREFIX, check_ranges
 from aegis.errors import ConfigError
 
@@ -52,12 +54,8 @@ def default_data_dir() -> Path:
     return Path(platformdirs.user_data_dir("aegis", appauthor=False))
 
 
-def _setting(doc: str, *, secret: bool = False, **default: Any) -> Any:
-    return field(repr=not secret, metadata={"doc": doc, "secret": secret}, **default)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(BackupSettings):
     """All settings, with defaults that work on one box. `load_settings` reads the environment."""
 
     database_url: str | None = _setting(

@@ -91,6 +91,7 @@ def _check_numbers(settings: Any) -> None:
         raise ConfigError(f"AEGIS_WORKER_GRACE_S is {settings.worker_grace_s:g}; use 0 to 3600.")
     _check_usage(settings)
     _check_intel(settings)
+    _check_backups(settings)
     _check_consolidation(settings)
     _check_second_stage(settings)
     _check_embedders(settings)
@@ -140,6 +141,37 @@ def _check_intel(settings: Any) -> None:
     if not re.fullmatch(r"[A-Za-z_-]+[ -~]*", agent) or len(agent) > 300:
         raise ConfigError(
             f"AEGIS_INTEL_USER_AGENT is {agent[:80]!r}; begin with a name such as AegisBot/1.0."
+        )
+
+
+def _check_backups(settings: Any) -> None:
+    ranges = (
+        ("backup_jobs", 1, 64),
+        ("backup_keep_days", 1, 36_500),
+        ("backup_keep_remote_days", 1, 36_500),
+        ("backup_keep_at_least", 1, 10_000),
+        ("backup_max_age_hours", 0.1, 100_000),
+        ("backup_max_rto_minutes", 0.01, 100_000),
+    )
+    for name, least, most in ranges:
+        value = getattr(settings, name)
+        if not least <= value <= most:
+            raise ConfigError(f"{ENV_PREFIX}{name.upper()} is {value}; use {least} to {most}.")
+    if not re.fullmatch(r"auto|none|(gzip|zstd|lz4)(:\d{1,2})?", settings.backup_compression):
+        raise ConfigError(
+            f"AEGIS_BACKUP_COMPRESSION is {settings.backup_compression!r}; use auto, none, gzip, "
+            "zstd or lz4, with a level such as gzip:6."
+        )
+    place = settings.backup_destination
+    if place is not None and not re.match(r"(file:///|sftp://[^/]+/|s3://[^/])", place):
+        raise ConfigError(
+            "AEGIS_BACKUP_DESTINATION is no address of ours; use file:///folder, "
+            "sftp://user@host/folder or s3://bucket/prefix."
+        )
+    if place is not None and re.match(r"\w+://[^/@]*:[^/@]*@", place):
+        raise ConfigError(
+            "AEGIS_BACKUP_DESTINATION has a password in it; put that into "
+            "AEGIS_BACKUP_SFTP_PASSWORD."
         )
 
 

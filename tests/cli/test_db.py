@@ -79,7 +79,7 @@ def test_wrong_direction_is_named_with_the_right_command(aegis: Shell, tmp_path:
     assert down.status == 2
     assert "aegis db upgrade 0003" in down.err
     assert len(list((tmp_path / "data" / "dumps").iterdir())) == 1
-    assert aegis("db", "upgrade", "0002", "--json").json["dump"] is None
+    assert aegis("db", "upgrade", "0002", "--json").json["backup"] is None
 
 
 def test_downgrade_of_an_empty_database_is_refused(

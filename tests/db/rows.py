@@ -154,6 +154,14 @@ INSERT INTO competitor_changes (page_id, change_type, old_value, new_value, impo
                                 word_diff, details, telling_due)
 SELECT id, 'price', '10', '12', 'high', 'Pro costs more', '[-10-] {+12+}', '{"plan": "Pro"}', true
 FROM competitor_pages WHERE etag = '"a"';
+INSERT INTO backups (name, number, label, snapshot_at, finished_at, format, compression, encrypted,
+                     bytes, table_count, row_count, server_version, verdict, local, copied_to)
+VALUES ('aegis_20260601T020000000000Z_nightly', 1, 'nightly', '2026-06-01 02:00:00+00',
+        '2026-06-01 02:01:00+00', 'custom', 'gzip:1', false, 1000, 2, 3, '18.6', 'not_verified',
+        true, '{}');
+INSERT INTO backup_drills (started_at, backup, verdict, rto_s, rpo_s, source, detail)
+VALUES ('2026-06-01 05:00:00+00', 'aegis_20260601T020000000000Z_nightly', 'verified', 12.5, 10800,
+        'local', 'recovered');
 """
 
 #: Its events are of the last 440 days; older revisions have no partitions.

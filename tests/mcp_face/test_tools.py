@@ -37,6 +37,7 @@ OTHER_TOOLS = {
     "intel_check",
     "intel_watch",
     "intel_acknowledge",
+    "backup_status",
     *(f"billing_{what}" for what in ("preview", "invoices", "invoice_get", "entries", "plans")),
 }
 TOOLS = {

@@ -14,6 +14,7 @@ from aegis.memory import change, models
 from aegis.memory.audit import report
 from aegis.memory.consolidation import proposal
 from aegis.memory.store import registry
+from aegis.ops.backup import models as backups
 from aegis.research import models as research
 from aegis.sessions import models as sessions
 from aegis.worker import models as worker_models
@@ -93,6 +94,10 @@ async def test_importance_equals_the_enum(conn: Connection) -> None:
         ("workflow_versions", "status", workflows.DefinitionStatus),
         ("workflow_executions", "reason", executions.Reason),
         ("workflow_steps", "status", executions.StepStatus),
+        ("backups", "format", backups.Format),
+        ("backups", "verdict", backups.Verdict),
+        ("backups", "verified_level", backups.Level),
+        ("backup_drills", "verdict", backups.Verdict),
     ],
 )
 async def test_literal_equals_the_check(

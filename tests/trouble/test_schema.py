@@ -32,15 +32,16 @@ def test_schema_behind_the_code_is_told_the_command(
     assert migrate.current(dsn) == "0003"
 
 
-def test_up_brings_a_schema_behind_up_to_date_after_a_dump(tmp_path: Path, dsn: str) -> None:
+def test_up_brings_a_schema_behind_up_to_date_after_a_backup(tmp_path: Path, dsn: str) -> None:
     migrate.downgrade(dsn, "0001")
     fill(dsn)
     before = value(dsn, "SELECT count(*) FROM episodic_memory")
     with serving(tmp_path, database_url=dsn, embedder="none") as served:
         assert served.http().get("/readyz").json()["schema"] == HEAD
     assert value(dsn, "SELECT count(*) FROM episodic_memory") == before
-    (dump,) = (tmp_path / "dumps").iterdir()
-    assert dump.stat().st_mode & 0o077 == 0
+    (backup,) = (tmp_path / "backups").glob("*_before-upgrade")
+    assert backup.stat().st_mode & 0o077 == 0
+    assert (backup / "database.dump").stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from aegis import __version__
 from aegis.api import (
     answers,
     audit,
+    backups,
     billing,
     consolidation,
     decisions,
@@ -96,6 +97,7 @@ def create_routes() -> FastAPI:
         research.router,
         jobs.router,
         intel.router,
+        backups.router,
         memory.router,
         health.router,
     ):

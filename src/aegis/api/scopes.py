@@ -48,6 +48,7 @@ _AREAS: Final[Sequence[tuple[str, str, str]]] = (
     ("/v1/executions", "workflows:read", "workflows:run"),
     # Who may start is not who may approve.
     ("/v1/approvals", "workflows:approve", "workflows:approve"),
+    ("/v1/backups", "backups:read", _OPERATOR_ONLY),
     ("/v1/status", "status:read", _OPERATOR_ONLY),
 )
 

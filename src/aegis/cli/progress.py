@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-__all__ = ["counting", "working"]
+__all__ = ["counting", "stages", "working"]
 
 
 @contextmanager
@@ -38,6 +38,33 @@ def counting(what: str, total: int | None = None) -> Generator[Callable[..., Non
 
 
 @contextmanager
+def stages(what: str) -> Generator[Callable[[str, int, int], None]]:
+    """Yield a function that is told a step, how much of it is done, and how much there is."""
+    if not sys.stderr.isatty():
+        yield _silent
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    ) as bar:
+        tasks: dict[str, TaskID] = {"": bar.add_task(what, total=None)}
+
+        def show(step: str, done: int, of: int) -> None:
+            if step not in tasks:
+                tasks[step] = bar.add_task(step, total=of)
+            bar.update(tasks[step], completed=done, total=of)
+
+        yield show
+
+
+@contextmanager
 def working(what: str) -> Generator[None]:
     """Show that something of unknown length is going on."""
     if not sys.stderr.isatty():
@@ -47,3 +74,7 @@ def working(what: str) -> Generator[None]:
 
     with Console(stderr=True).status(what):
         yield
+
+
+def _silent(step: str, done: int, of: int) -> None:
+    """Show nothing, where nobody looks."""

@@ -1,4 +1,4 @@
-"""`aegis db upgrade|downgrade|current|revision|check|adopt`: the schema."""
+"""`aegis db upgrade|rollback|downgrade|current|revision|check|adopt`: the schema."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["add_to"]
 
 def add_to(app: App) -> None:
     """Give `app` the commands of this module."""
-    for command in (upgrade, downgrade, current, revision, check, adopt):
+    for command in (upgrade, rollback, downgrade, current, revision, check, adopt):
         app.add(command)
 
 
 def upgrade(
     target: Annotated[str, Argument(metavar="[REVISION]")] = "head",
-    dump: Annotated[bool, Option(help="Dump first if there are rows.")] = True,
+    backup: Annotated[bool, Option(help="Make a backup first if there are rows.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Bring the schema up to date, or up to REVISION."""
@@ -40,15 +40,63 @@ def upgrade(
             f"The schema is at revision {at}, and {target} is before it: that is a downgrade; "
             f"use `aegis db downgrade {goal or 'base'}`."
         )
-    kept = _dump(dsn, "upgrade") if dump and at is not None and goal != at else None
+    kept = _backup(dsn) if backup and at is not None and goal != at else None
     before = migrate.upgrade(dsn, target)
     after = migrate.current(dsn)
     if as_json:
-        show_json({"before": before, "after": after, "dump": _path(kept)})
+        show_json({"before": before, "after": after, "backup": kept})
     elif before == after:
         line(f"The schema is at revision {after} already.")
     else:
         line(f"Upgraded from {before or 'nothing'} to revision {after}.")
+
+
+def rollback(
+    name: Annotated[
+        str | None, Argument(metavar="[BACKUP]", help="The last before an upgrade if left out.")
+    ] = None,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Go back to the backup that was made before the last upgrade; what is there now is kept."""
+    from aegis.cli.backup import with_backups
+    from aegis.cli.backup_render import plan_text, show_restored
+    from aegis.cli.running import confirm
+    from aegis.errors import Conflict, NotFound
+    from aegis.ops.backup.service import BEFORE_UPGRADE, Backups
+    from aegis.ops.restore.models import Plan, Restored, Wanted
+
+    async def look(backups: Backups) -> tuple[str, Plan]:
+        chosen = name
+        if chosen is None:
+            found = [
+                entry.name
+                for entry in await backups.list()
+                if entry.manifest is not None
+                and entry.manifest.label == BEFORE_UPGRADE
+                and entry.local
+                and entry.verdict != "failed"
+            ]
+            if not found:
+                raise NotFound(
+                    "There is no backup from before an upgrade; `aegis backup list` shows others, "
+                    "and `aegis backup restore` takes one.",
+                    code="backup_not_found",
+                )
+            chosen = found[0]
+        wanted = Wanted(in_place=True, jobs=backups.settings.backup_jobs)
+        return chosen, await backups.plan_restore(chosen, wanted)
+
+    chosen, plan = with_backups("Looking", look)
+    if plan.problems:
+        raise Conflict(f"Nothing was restored: {'; '.join(plan.problems)}.", code="restore_refused")
+    confirm(plan_text(plan), yes=yes)
+
+    async def work(backups: Backups) -> Restored:
+        wanted = Wanted(in_place=True, jobs=backups.settings.backup_jobs)
+        return await backups.restore(chosen, wanted)
+
+    show_restored(with_backups("Going back", work), as_json)
 
 
 def downgrade(
@@ -232,6 +280,30 @@ def _dump(dsn: str, what: str) -> Path | None:
     if kept is not None:
         note(f"Dumped to {kept}.")
     return kept
+
+
+def _backup(dsn: str) -> str | None:
+    """Make and read back a backup, and return its name; None where there is nothing to lose."""
+    from aegis.cli.backup import with_backups
+    from aegis.cli.render import note
+    from aegis.config import load_settings
+    from aegis.db.dump import has_rows
+    from aegis.errors import OpsError
+    from aegis.ops.backup.service import BEFORE_UPGRADE
+
+    if load_settings().backup_before_upgrade == "no" or not has_rows(dsn):
+        return None
+    made = with_backups(
+        "Making a backup", lambda backups: backups.create(backups.wish(BEFORE_UPGRADE))
+    )
+    if made.verdict == "failed":
+        raise OpsError(
+            f"The backup {made.name} does not verify, and nothing was changed: see "
+            f"`aegis backup show {made.name}`.",
+            code="backup_failed",
+        )
+    note(f"Backup: {made.name}; `aegis db rollback` goes back to it.")
+    return made.name
 
 
 def _path(path: Path | None) -> Any:

@@ -33,7 +33,9 @@ OLDEST_SERVER: Final = 16_00_00
 
 
 @contextmanager
-def admin_connection(dsn: str) -> Generator[psycopg.Connection]:
+def admin_connection(
+    dsn: str, *, application_name: str = "aegis-migrate"
+) -> Generator[psycopg.Connection]:
     """Lend a connection without a statement time-out, closed at the end.
 
     Raises:
@@ -41,7 +43,7 @@ def admin_connection(dsn: str) -> Generator[psycopg.Connection]:
         OpsError: `server_too_old`.
     """
     with translated(dsn=dsn):
-        conn = psycopg.connect(dsn, application_name="aegis-migrate", connect_timeout=10)
+        conn = psycopg.connect(dsn, application_name=application_name, connect_timeout=10)
     try:
         _require_version(conn)
         with translated():

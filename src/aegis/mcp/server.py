@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mcp.server import MCPServer
 
 from aegis import __version__
+from aegis.mcp.backups import backup_tools
 from aegis.mcp.billing import billing_tools
 from aegis.mcp.consolidation import upkeep_tools
 from aegis.mcp.decisions import decision_tools
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from aegis.keys import Keys
     from aegis.memory import Memory
     from aegis.metrics.service import Metrics
+    from aegis.ops.backup.service import Backups
     from aegis.usage import Usage
     from aegis.worker.service import Jobs, Schedules
     from aegis.workflows.service import Workflows
@@ -64,6 +66,7 @@ def create_server(
     jobs: Jobs | None = None,
     schedules: Schedules | None = None,
     intel: Intel | None = None,
+    backups: Backups | None = None,
 ) -> MCPServer:
     """Return the server whose tools work on `memory`, and read what else is given."""
     server = MCPServer(
@@ -90,6 +93,7 @@ def create_server(
             *([] if client is None else research_tools(client)),
             *([] if jobs is None or schedules is None else job_tools(jobs, schedules)),
             *([] if intel is None else intel_tools(intel)),
+            *([] if backups is None else backup_tools(backups)),
         ],
         log_level="WARNING",
         subscriptions=False,
@@ -123,6 +127,7 @@ def server_of(client: Aegis) -> MCPServer:
         jobs=client.jobs,
         schedules=client.schedules,
         intel=client.intel,
+        backups=client.backups,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aegis.db import embedded, migrate
-from aegis.db.dump import dump_before
+from aegis.db.dump import has_rows
 from aegis.db.revision import HEAD, require_current
 
 if TYPE_CHECKING:
@@ -56,12 +56,26 @@ def _make_current(dsn: str, settings: Settings, say: Callable[[str], object]) ->
             asyncio.run(_take_extensions(dsn, settings))
     elif status.state == "behind":
         say(f"The schema is at revision {status.revision}; upgrading to {HEAD}.")
-        kept = dump_before(dsn, settings.data_dir / "dumps", "upgrade")
-        if kept is not None:
-            say(f"Before that the database was dumped to {kept}.")
+        if settings.backup_before_upgrade == "yes" and has_rows(dsn):
+            _back_up(settings, say)
         migrate.upgrade(dsn)
     else:
         require_current(status)
+
+
+def _back_up(settings: Settings, say: Callable[[str], object]) -> None:
+    from aegis.errors import OpsError
+    from aegis.ops.backup.service import BEFORE_UPGRADE, Backups
+
+    backups = Backups(settings)
+    made = asyncio.run(backups.create(backups.wish(BEFORE_UPGRADE)))
+    if made.verdict == "failed":
+        raise OpsError(
+            f"The backup {made.name} does not verify, and nothing was changed: see "
+            f"`aegis backup show {made.name}`.",
+            code="backup_failed",
+        )
+    say(f"Backup: {made.name}; `aegis db rollback` goes back to it.")
 
 
 async def _take_extensions(dsn: str, settings: Settings) -> None:

@@ -30,6 +30,10 @@ def default_schedules(settings: Settings) -> tuple[list[NewSchedule], list[str]]
     else:
         hour, minute = map(int, settings.consolidate_at.split(":"))
         whens["memory.consolidate"] = f"{minute} {hour} * * *"
+    from aegis.ops.backup.schedule import SCHEDULED, crons
+
+    whens |= crons(settings)
+    off += sorted(SCHEDULED.keys() - crons(settings).keys())
     # Another process may have the key: what it made is not taken away here.
     if settings.stripe_api_key is not None:
         whens["billing.stripe"] = "* * * * *"

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from aegis.keys import Keys
     from aegis.memory import Memory
     from aegis.metrics.service import Metrics
+    from aegis.ops.backup.service import Backups
     from aegis.research.service import Research
     from aegis.sessions.service import Sessions
     from aegis.usage import Usage
@@ -56,7 +57,11 @@ class Builtin:
 
 #: Ours; one line makes a function and its schedule.
 BUILTIN: Final[dict[str, Builtin]] = {
-    # Where a key of Stripe's is set; see `defaults`.
+    # When the settings say, as are those of backups; see `defaults`.
+    "backup.create": Builtin("aegis.worker.operations:create_backup"),
+    "backup.drill": Builtin("aegis.worker.operations:drill_backup"),
+    "backup.verify_weekly": Builtin("aegis.worker.operations:verify_backup"),
+    # Where a key of Stripe's is set.
     "billing.stripe": Builtin("aegis.worker.upkeep:tell_stripe"),
     "intel.digest": Builtin("aegis.worker.upkeep:digest_changes", "0 7 * * 1"),
     "jobs.forget": Builtin("aegis.worker.upkeep:forget_jobs", "40 * * * *"),
@@ -94,6 +99,8 @@ class Client(Protocol):
     def research(self) -> Research: ...
     @property
     def intel(self) -> Intel: ...
+    @property
+    def backups(self) -> Backups: ...
 
 
 if TYPE_CHECKING:

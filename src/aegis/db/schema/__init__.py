@@ -9,6 +9,7 @@ One module a group of tables; each adds its tables to the one `metadata`.
 """
 
 from aegis.db.schema import (
+    backups,
     billing,
     business,
     graph,
@@ -30,6 +31,7 @@ from aegis.db.schema import (
 from aegis.db.schema.types import metadata
 
 __all__ = [
+    "backups",
     "billing",
     "business",
     "graph",

@@ -75,6 +75,7 @@ _JOBS = (
     "Calls of functions, which somebody waits for; told of, not deleted. History goes by itself."
 )
 _WATCHED = "What websites of others say; told of, not deleted: delete the page that says it."
+_BACKUPS = "Names, sizes and verdicts of backups; no row of the database is in it."
 _OTHERS = "Written by other programs, which have to erase it themselves; told of, not deleted."
 
 #: What is no memory: an erasure tells how many rows speak of the subject, and leaves them.
@@ -87,6 +88,8 @@ OUTSIDE: dict[str, str] = {
     "api_quota_ledger": _KEYS,
     "api_tiers": _KEYS,
     "api_usage_events": _CALLS,
+    "backup_drills": _BACKUPS,
+    "backups": _BACKUPS,
     "billing_accounts": _BILLS,
     "billing_events": _BILLS,
     "billing_invoice_lines": _BILLS,

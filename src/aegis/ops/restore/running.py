@@ -1,0 +1,318 @@
+"""Doing what the plan says, so that a failure at any line leaves everything as it was."""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from aegis.db.admin import admin_connection
+from aegis.db.translate import translated
+from aegis.errors import Conflict, NotFound, OpsError
+from aegis.ops.backup.programs import environment, find_program, first_error, run_program
+from aegis.ops.backup.reading import plain_archive, require_sound
+from aegis.ops.restore import planning, server
+from aegis.ops.restore.archive import read_contents
+from aegis.ops.restore.loading import analyze, compare_database, load
+from aegis.ops.restore.models import Plan, Restored, Wanted
+from aegis.ops.restore.planning import Source
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Generator
+
+    from aegis.ops.backup.crypto import KeyRing
+    from aegis.ops.backup.models import Entry
+    from aegis.ops.restore.selecting import Selection
+
+__all__ = ["Job", "open_entry", "open_file", "prepare", "run"]
+
+
+@dataclass(slots=True, kw_only=True)
+class Job:
+    """A restore that was planned."""
+
+    dsn: str
+    source: Source
+    wanted: Wanted
+    chosen: Selection | None
+    plan: Plan
+    timings: dict[str, float] = field(default_factory=dict[str, float])
+
+    @contextmanager
+    def timed(self, step: str) -> Generator[None]:
+        """Note how long a step takes."""
+        began = time.monotonic()
+        yield
+        self.timings[step] = round(time.monotonic() - began, 3)
+
+
+@contextmanager
+def open_entry(entry: Entry, keys: KeyRing) -> Generator[Source]:
+    """Yield a backup to restore from; its files are compared with the manifest first.
+
+    Raises:
+        OpsError: `backup_damaged`, or there is no pg_restore that reads it.
+        ConfigError: `backup_key_missing`.
+    """
+    require_sound(entry, keys)
+    assert entry.manifest is not None
+    manifest = entry.manifest
+    pg_restore, _ = find_program(
+        "pg_restore", manifest.client_major, compression=manifest.compression
+    )
+    with plain_archive(entry, keys) as archive:
+        yield Source(
+            name=entry.name,
+            archive=archive,
+            contents=read_contents(pg_restore, archive),
+            manifest=manifest,
+            pg_restore=pg_restore,
+        )
+
+
+@contextmanager
+def open_file(path: Path) -> Generator[Source]:
+    """Yield a plain archive of pg_dump to restore from, such as `pg_dump -Fc` writes.
+
+    Raises:
+        NotFound: there is no such file.
+        OpsError: it is none, or cut off: all of it is read first.
+    """
+    if not path.exists():
+        raise NotFound(f"There is no file {path}.", code="backup_not_found")
+    # The newest that there is reads what any older pg_dump wrote.
+    pg_restore, major = find_program("pg_restore", 16)
+    contents = read_contents(pg_restore, path)
+    if contents.client_major > major or contents.compression not in ("none", "gzip"):
+        pg_restore, _ = find_program(
+            "pg_restore", contents.client_major, compression=contents.compression
+        )
+    status, said = run_program([pg_restore, "--file=/dev/null", path], {"LC_ALL": "C"})
+    if status != 0:
+        raise OpsError(
+            f"{path} is damaged, and nothing was done: {first_error(said)}.", code="backup_damaged"
+        )
+    yield Source(
+        name=str(path), archive=path, contents=contents, manifest=None, pg_restore=pg_restore
+    )
+
+
+def prepare(dsn: str, source: Source, wanted: Wanted) -> Job:
+    """Look at source and server and return what would be done; changes nothing."""
+    chosen = planning.choose(source, wanted)
+    with server.maintenance(dsn) as conn:
+        facts = server.facts(conn)
+    filled: dict[str, int] = {}
+    live = str(conninfo_to_dict(dsn).get("dbname") or "")
+    if wanted.in_place and chosen is not None and live in facts.databases:
+        filled = _filled(dsn, chosen)
+    made = planning.plan(dsn, source, wanted, facts, chosen, filled, datetime.now(UTC))
+    return Job(dsn=dsn, source=source, wanted=wanted, chosen=chosen, plan=made)
+
+
+def run(
+    job: Job,
+    *,
+    stop: threading.Event | None = None,
+    tell: Callable[[str, int, int], None] | None = None,
+) -> Restored:
+    """Do what was planned.
+
+    Raises:
+        Conflict: `restore_refused`, the plan has problems; `restore_running`.
+        OpsError: it failed; the database that was there is as it was, and nothing else is left.
+    """
+    if job.plan.problems:
+        raise Conflict(
+            f"Nothing was restored: {'; '.join(job.plan.problems)}.", code="restore_refused"
+        )
+    if job.plan.mode == "tables_in_place":
+        return _into_live(job, stop)
+    with server.maintenance(job.dsn) as conn, server.alone(conn):
+        server.drop_leftovers(conn)
+        temporary = f"aegis_restoring_{secrets.token_hex(6)}"
+        manifest = job.source.manifest
+        properties: dict[str, Any] = dict(manifest.properties) if manifest else {}
+        server.create_database(conn, temporary, properties)
+        try:
+            detail, verified = _fill(job, make_conninfo(job.dsn, dbname=temporary), stop, tell)
+            text = f"Restored by Aegis from {Path(job.source.name).name}"
+            with job.timed("switch"):
+                _name(job, conn, temporary, list(properties.get("settings") or []), text)
+        except BaseException:
+            if not conn.closed:
+                server.drop_database(conn, temporary)
+            raise
+    return Restored(
+        database=job.plan.database,
+        kept_as=job.plan.kept_as,
+        verdict="verified" if verified else "not_verified",
+        detail=detail,
+        timings=job.timings,
+    )
+
+
+def _fill(
+    job: Job,
+    dsn: str,
+    stop: threading.Event | None,
+    tell: Callable[[str, int, int], None] | None,
+) -> tuple[str, bool]:
+    """Restore into an empty database and compare; return what was found, and whether it could."""
+    source = job.source
+    size = source.manifest.database_bytes if source.manifest else 0
+    with job.timed("load"):
+        load(
+            source.pg_restore, source.archive, source.contents, dsn, jobs=job.wanted.jobs,
+            owners=not job.wanted.no_owner, selection=job.chosen, stop=stop,
+            tick=None if tell is None else _size_teller(dsn, size, tell),
+        )  # fmt: skip
+    with job.timed("analyze"):
+        analyze(dsn)
+    if source.manifest is None:
+        return "restored; the file has no manifest to compare with", False
+    with job.timed("compare"):
+        detail = compare_database(
+            dsn, source.manifest, only=job.chosen, stop=stop,
+            tell=None if tell is None else (lambda n, of: tell("Comparing", n, of)),
+        )  # fmt: skip
+    return detail, True
+
+
+def _size_teller(dsn: str, size: int, tell: Callable[[str, int, int], None]) -> Callable[[], None]:
+    last = time.monotonic()
+
+    def tick() -> None:
+        nonlocal last
+        if size and time.monotonic() - last > 1.0:
+            last = time.monotonic()
+            with server.maintenance(dsn) as conn:
+                name = str(conninfo_to_dict(dsn).get("dbname"))
+                row = conn.execute("SELECT pg_database_size(%s)", (name,)).fetchone()
+            tell("Restoring", min(row[0] if row else 0, size), size)
+
+    return tick
+
+
+def _name(
+    job: Job, conn: psycopg.Connection, temporary: str, settings: list[str], text: str
+) -> None:
+    """Give the restored database its name; in place, the old one gets another in the same step."""
+    if job.plan.kept_as is not None:
+        server.switch(
+            conn, job.dsn, new=temporary, name=job.plan.database, kept_as=job.plan.kept_as,
+            prepare=lambda: server.finish_database(conn, temporary, settings, text),
+        )  # fmt: skip
+        return
+    with conn.transaction():
+        server.finish_database(conn, temporary, settings, text)
+        conn.execute(
+            sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
+                sql.Identifier(temporary), sql.Identifier(job.plan.database)
+            )
+        )
+
+
+def _filled(dsn: str, chosen: Selection) -> dict[str, int]:
+    """Return, of the chosen tables that are in the live database, 1 for those with rows."""
+    found: dict[str, int] = {}
+    with translated(dsn=dsn), admin_connection(dsn, application_name="aegis-restore") as conn:
+        for item in chosen.tables:
+            name = f"{item.schema}.{item.name}"
+            row = conn.execute(
+                "SELECT to_regclass(format('%%I.%%I', %s::text, %s::text)) IS NOT NULL",
+                (item.schema, item.name),
+            ).fetchone()
+            if row and row[0]:
+                query = sql.SQL("SELECT EXISTS (SELECT FROM ONLY {})").format(
+                    sql.Identifier(item.schema, item.name)
+                )
+                full = conn.execute(query).fetchone()
+                found[name] = int(bool(full and full[0]))
+    return found
+
+
+def _into_live(job: Job, stop: threading.Event | None) -> Restored:
+    """Restore chosen tables into the live database, all in one transaction."""
+    assert job.chosen is not None
+    there = _filled(job.dsn, job.chosen)
+    absent = [t for t in job.chosen.tables if f"{t.schema}.{t.name}" not in there]
+    if absent and there:
+        raise Conflict(
+            f"Nothing was restored: {', '.join(t.title for t in absent)} are missing in "
+            f"{job.plan.database} and others are there; choose them apart.",
+            code="restore_refused",
+        )
+    kinds = {i.kind for i in job.chosen.items} - {"SCHEMA", "EXTENSION", "TYPE", "DOMAIN"}
+    listing = job.chosen.listing(kinds if absent else {"TABLE DATA"})
+    with job.timed("load"), tempfile.TemporaryDirectory() as place:
+        status, said = _in_one_transaction(job, listing, Path(place), stop)
+    if status != 0:
+        raise OpsError(
+            f"pg_restore failed, and {job.plan.database} is as it was: {first_error(said)}",
+            code="restore_failed",
+        )
+    detail, verified = "restored; the file has no manifest to compare with", False
+    if job.source.manifest is not None:
+        with job.timed("compare"):
+            detail = compare_database(job.dsn, job.source.manifest, only=job.chosen, stop=stop)
+        verified = True
+    return Restored(
+        database=job.plan.database,
+        kept_as=None,
+        verdict="verified" if verified else "not_verified",
+        detail=detail,
+        timings=job.timings,
+    )
+
+
+def _in_one_transaction(
+    job: Job, listing: str, place: Path, stop: threading.Event | None
+) -> tuple[int, str]:
+    """Restore entries all or none; return psql's exit status and what it said.
+
+    By way of a script: pg_restore would begin with a setting that servers before 17 refuse, and
+    the transaction would be over.
+    """
+    chosen, script = place / "list", place / "script"
+    chosen.write_text(listing)
+    plain = ["--no-owner", "--no-privileges"] if job.wanted.no_owner else []
+    with script.open("wb") as out:
+        status, said = run_program(
+            [job.source.pg_restore, "--file=-", f"--use-list={chosen}", *plain, job.source.archive],
+            {"LC_ALL": "C"},
+            stop=stop,
+            stdout=out,
+        )
+    if status != 0:
+        return status, said
+    _take_out_newer_settings(script)
+    psql, _ = find_program("psql", 16)
+    with environment(job.dsn) as variables, script.open("rb") as source:
+        return run_program(
+            [psql, "--no-psqlrc", "--quiet", "--single-transaction", "--no-password",
+             "--set=ON_ERROR_STOP=1", f"--dbname={make_conninfo(dbname=job.plan.database)}"],
+            variables,
+            stop=stop,
+            stdin=source,
+        )  # fmt: skip
+
+
+def _take_out_newer_settings(script: Path) -> None:
+    """Overwrite what older servers do not know by a comment of the same length, in the head."""
+    newer = b"SET transaction_timeout = 0;"
+    with script.open("r+b") as file:
+        at = file.read(16_384).find(b"\n" + newer)
+        if at >= 0:
+            file.seek(at + 1)
+            file.write(b"-" * len(newer))

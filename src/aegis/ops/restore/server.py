@@ -1,0 +1,263 @@
+"""The server that is restored to: its databases, what it has, and the switch by rename."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import errors as pg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from aegis.db.admin import admin_connection
+from aegis.db.translate import translated
+from aegis.errors import Conflict, OpsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
+
+__all__ = [
+    "MARK",
+    "Facts",
+    "alone",
+    "create_database",
+    "drop_database",
+    "drop_leftovers",
+    "facts",
+    "finish_database",
+    "maintenance",
+    "switch",
+]
+
+#: Key of the advisory lock: "restore" in ASCII.
+LOCK_KEY = 0x726573746F7265
+#: How the comment of a database begins that a restore is filling.
+MARK = "aegis restore, unfinished"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a server has."""
+
+    version_num: int
+    databases: frozenset[str]
+    roles: frozenset[str]
+    #: Extensions that can be made, with their newest versions.
+    extensions: dict[str, str]
+    may_create: bool
+    user: str
+    #: Free bytes where its data lies; None where that is not on this machine.
+    free_bytes: int | None
+
+
+@contextmanager
+def maintenance(dsn: str) -> Generator[psycopg.Connection]:
+    """Lend a connection in autocommit mode to a database that is not the one of `dsn`."""
+    other = _other_database(dsn)
+    with translated(dsn=other), admin_connection(other, application_name="aegis-restore") as conn:
+        conn.autocommit = True
+        yield conn
+
+
+def _other_database(dsn: str) -> str:
+    name = conninfo_to_dict(dsn).get("dbname")
+    return make_conninfo(dsn, dbname="template1" if name == "postgres" else "postgres")
+
+
+def facts(conn: psycopg.Connection) -> Facts:
+    """Return what the server has."""
+    row: Any = conn.execute(
+        """
+        SELECT current_setting('server_version_num')::int,
+               (SELECT array_agg(datname::text) FROM pg_database),
+               (SELECT array_agg(rolname::text) FROM pg_roles),
+               (
+                   SELECT jsonb_object_agg(name, coalesce(default_version, ''))
+                   FROM pg_available_extensions
+               ),
+               rolsuper OR rolcreatedb,
+               rolname::text,
+               CASE WHEN pg_has_role('pg_read_all_settings', 'USAGE')
+                    THEN current_setting('data_directory') END
+        FROM pg_roles
+        WHERE rolname = current_user
+        """
+    ).fetchone()
+    return Facts(
+        version_num=row[0],
+        databases=frozenset(row[1]),
+        roles=frozenset(row[2]),
+        extensions=row[3],
+        may_create=row[4],
+        user=row[5],
+        free_bytes=_free(row[6]),
+    )
+
+
+def _free(data_directory: str | None) -> int | None:
+    # The same path may exist on another machine, but not with a cluster in it that we may see.
+    if data_directory is None:
+        return None
+    try:
+        return shutil.disk_usage(Path(data_directory)).free
+    except OSError:
+        return None
+
+
+@contextmanager
+def alone(conn: psycopg.Connection) -> Generator[None]:
+    """Hold the advisory lock of restores on the server (`Conflict`: `restore_running`)."""
+    row = conn.execute("SELECT pg_try_advisory_lock(%s)", (LOCK_KEY,)).fetchone()
+    if row is None or not row[0]:
+        raise Conflict(
+            "Another restore is at work on this server; wait for its end.", code="restore_running"
+        )
+    conn.execute("SELECT set_config('client_connection_check_interval', '1s', false)")
+    try:
+        yield
+    finally:
+        if not conn.closed:
+            conn.execute("SELECT pg_advisory_unlock(%s)", (LOCK_KEY,))
+
+
+def drop_leftovers(conn: psycopg.Connection) -> list[str]:
+    """Drop what killed restores left, and return its names; call it alone."""
+    rows: list[Any] = conn.execute(
+        """
+        SELECT datname::text
+        FROM pg_database
+        WHERE starts_with(shobj_description(oid, 'pg_database'), %s)
+          AND pg_has_role(datdba, 'USAGE')
+        """,
+        (MARK,),
+    ).fetchall()
+    for (name,) in rows:
+        drop_database(conn, name)
+    return [name for (name,) in rows]
+
+
+def create_database(conn: psycopg.Connection, name: str, properties: Mapping[str, Any]) -> None:
+    """Make an empty database with the encoding and locale of the one that was dumped.
+
+    Raises:
+        OpsError: `restore_refused`, the server may not or cannot.
+    """
+    options: list[sql.Composable] = [sql.SQL("TEMPLATE template0")]
+    if properties.get("encoding"):
+        options.append(sql.SQL("ENCODING {}").format(sql.Literal(properties["encoding"])))
+    if properties.get("collate"):
+        options.append(sql.SQL("LC_COLLATE {}").format(sql.Literal(properties["collate"])))
+        options.append(sql.SQL("LC_CTYPE {}").format(sql.Literal(properties["ctype"])))
+    provider, locale = properties.get("provider"), properties.get("locale")
+    if provider == "b" and locale and conn.info.server_version >= 17_00_00:
+        options.append(sql.SQL("LOCALE_PROVIDER builtin"))
+        options.append(sql.SQL("BUILTIN_LOCALE {}").format(sql.Literal(locale)))
+    elif provider == "i" and locale:
+        options.append(sql.SQL("LOCALE_PROVIDER icu ICU_LOCALE {}").format(sql.Literal(locale)))
+    elif provider == "c":
+        options.append(sql.SQL("LOCALE_PROVIDER libc"))
+    try:
+        conn.execute(
+            sql.SQL("CREATE DATABASE {} {}").format(
+                sql.Identifier(name), sql.SQL(" ").join(options)
+            )
+        )
+    except psycopg.Error as error:
+        raise OpsError(
+            f"The database {name} cannot be made: {error.diag.message_primary or error}",
+            code="restore_refused",
+        ) from error
+    conn.execute(
+        sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(MARK))
+    )
+
+
+def finish_database(conn: psycopg.Connection, name: str, settings: list[str], text: str) -> None:
+    """Give a restored database its own settings, and take the mark off."""
+    for setting in settings:
+        key, _, value = setting.partition("=")
+        conn.execute(
+            sql.SQL("ALTER DATABASE {} SET {} TO {}").format(
+                sql.Identifier(name), sql.Identifier(key), sql.Literal(value)
+            )
+        )
+    conn.execute(
+        sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(text))
+    )
+
+
+def drop_database(conn: psycopg.Connection, name: str) -> None:
+    """Drop a database and end whoever is connected to it."""
+    conn.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def switch(
+    conn: psycopg.Connection,
+    dsn: str,
+    *,
+    new: str,
+    name: str,
+    kept_as: str,
+    prepare: Callable[[], None],
+) -> None:
+    """Let `new` take the name `name`, and what has it become `kept_as`: both or neither.
+
+    `prepare` runs first, in the same transaction. Clients are disconnected; who connects
+    meanwhile waits, and finds the new database.
+
+    Raises:
+        OpsError: `restore_switch`, clients could not be disconnected; nothing was changed.
+    """
+    done = threading.Event()
+    helper = threading.Thread(target=_end_clients, args=(dsn, (name, new), done), daemon=True)
+    helper.start()
+    try:
+        for attempt in range(5):
+            try:
+                with conn.transaction():
+                    prepare()
+                    # It waits some seconds for clients to go, and lets no new ones in.
+                    _rename(conn, name, kept_as)
+                    _rename(conn, new, name)
+            except pg.ObjectInUse as error:
+                if attempt == 4:
+                    raise OpsError(
+                        f"The database {name} is in use, and its clients could not be "
+                        f"disconnected; {name} is as it was.",
+                        code="restore_switch",
+                    ) from error
+            else:
+                return
+    finally:
+        done.set()
+        helper.join()
+
+
+def _rename(conn: psycopg.Connection, name: str, to: str) -> None:
+    conn.execute(
+        sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(name), sql.Identifier(to))
+    )
+
+
+def _end_clients(dsn: str, names: tuple[str, ...], done: threading.Event) -> None:
+    with (
+        suppress(psycopg.Error),
+        psycopg.connect(_other_database(dsn), autocommit=True, connect_timeout=10) as conn,
+    ):
+        while not done.is_set():
+            conn.execute(
+                """
+                SELECT pg_terminate_backend(pid)
+                FROM pg_stat_activity
+                WHERE datname = ANY (%s)
+                  AND pid <> pg_backend_pid()
+                """,
+                (list(names),),
+            )
+            time.sleep(0.1)

@@ -1,0 +1,27 @@
+"""What schedules do for the database itself; each hands over to `aegis.ops`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aegis.ops.backup.schedule import monthly_drill, nightly, weekly_proof
+
+if TYPE_CHECKING:
+    from aegis.worker.functions import Client
+
+__all__ = ["create_backup", "drill_backup", "verify_backup"]
+
+
+async def create_backup(client: Client, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
+    """Make a backup, read it back, copy it, prune what is too old (`OpsError`)."""
+    return {"said": await nightly(client.backups)}
+
+
+async def verify_backup(client: Client, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
+    """Restore the newest backup into a throw-away server and compare (`OpsError`)."""
+    return {"said": await weekly_proof(client.backups)}
+
+
+async def drill_backup(client: Client, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
+    """Time a full recovery (`OpsError`)."""
+    return {"said": await monthly_drill(client.backups)}
