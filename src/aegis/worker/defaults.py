@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from aegis.ops.backup.schedule import SCHEDULED, crons
 from aegis.worker import planning
 from aegis.worker.functions import BUILTIN
 from aegis.worker.models import NewSchedule
@@ -30,8 +31,6 @@ def default_schedules(settings: Settings) -> tuple[list[NewSchedule], list[str]]
     else:
         hour, minute = map(int, settings.consolidate_at.split(":"))
         whens["memory.consolidate"] = f"{minute} {hour} * * *"
-    from aegis.ops.backup.schedule import SCHEDULED, crons
-
     whens |= crons(settings)
     off += sorted(SCHEDULED.keys() - crons(settings).keys())
     # Another process may have the key: what it made is not taken away here.
