@@ -86,6 +86,7 @@ def _import_ahead() -> None:
     import importlib
 
     importlib.import_module("aegis.serve.web")
+    importlib.import_module("aegis.serve.working")
 
 
 class _Process:

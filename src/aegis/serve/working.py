@@ -46,6 +46,8 @@ def worker_of(client: Aegis, *, kinds: frozenset[str] = frozenset()) -> Worker:
 
 async def work_beside(client: Aegis) -> None:
     """Make the default schedules and work until cancelled; hand back what is not done then."""
+    # The packages of the environment are looked through once, beside the requests.
+    await asyncio.to_thread(client.functions.names)
     await _ensure_defaults(client)
     await worker_of(client).run()
 
