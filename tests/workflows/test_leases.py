@@ -15,9 +15,6 @@ from tests.workflows.conftest import Bench, chain
 if TYPE_CHECKING:
     from aegis.workflows.nodes.contract import Step
 
-ONCE = {"retry": {"attempts": 1}}
-SIGNAL = {"params": {"name": "go"}}
-
 
 async def test_a_worker_that_lost_its_lease_writes_nothing(bench: Bench) -> None:
     first, second = asyncio.Event(), asyncio.Event()

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from aegis.workflows.nodes.contract import Step
 
 
+ONCE = {"retry": {"attempts": 1}}
+SIGNAL = {"params": {"name": "go"}}
+
+
 async def released(bench: Bench, id: str) -> Execution:
     """Return an execution once no worker holds it."""
     async with asyncio.timeout(20):
@@ -26,10 +30,6 @@ async def released(bench: Bench, id: str) -> Execution:
 
 def told(steps: list[StepRecord]) -> list[tuple[str, int, str]]:
     return [(s.node, s.attempt, s.status) for s in steps]
-
-
-ONCE = {"retry": {"attempts": 1}}
-SIGNAL = {"params": {"name": "go"}}
 
 
 async def test_pausing_lets_the_step_end_and_begins_no_other_until_resumed(bench: Bench) -> None:

@@ -12,24 +12,9 @@ from aegis.errors import Conflict, InvalidInput, LimitExceeded
 from tests.workflows.conftest import Bench, chain
 
 if TYPE_CHECKING:
-    from aegis.workflows.execution import Execution, StepRecord
     from aegis.workflows.nodes.contract import Step
 
-ONCE = {"retry": {"attempts": 1}}
 SIGNAL = {"params": {"name": "go"}}
-
-
-def told(steps: list[StepRecord]) -> list[tuple[str, int, str]]:
-    return [(s.node, s.attempt, s.status) for s in steps]
-
-
-async def released(bench: Bench, id: str) -> Execution:
-    """Return an execution once no worker holds it."""
-    async with asyncio.timeout(20):
-        async for change in bench.workflows.watch(id):
-            if change.execution.lease_owner is None:
-                return change.execution
-    raise AssertionError("it ended")
 
 
 async def test_a_signal_ends_a_wait_that_holds_no_worker(bench: Bench) -> None:
