@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from types import TracebackType
 
+    from aegis.alerts.service import Alerts
     from aegis.billing import Billing
     from aegis.config import Settings
     from aegis.db import Database
@@ -74,6 +75,13 @@ class Aegis:
         self.usage: Usage = Usage(db, settings)
         self.billing: Billing = Billing(db, settings)
         self.metrics: Metrics = Metrics(db, keep_days=settings.metrics_keep_days)
+
+    @functools.cached_property
+    def alerts(self) -> Alerts:
+        """What people have to be told."""
+        from aegis.alerts.service import Alerts
+
+        return Alerts(self.db, self.settings)
 
 
 class Connecting:
