@@ -51,7 +51,7 @@ _ANNOUNCE_S: Final = 3_600.0
 class Deliveries:
     """The `Kind` that sends messages. A process claims those whose channels it has."""
 
-    name: Final = KIND
+    name = KIND
 
     def __init__(
         self,

@@ -312,11 +312,11 @@ async def next_due(conn: Connection, channels: Collection[str]) -> float | None:
     return await fetch_value(
         conn,
         """
-        SELECT greatest(
+        SELECT CASE WHEN count(*) > 0 THEN greatest(
             0,
             extract(epoch FROM min(greatest(next_at, coalesce(lease_until, next_at)))
                 - clock_timestamp())
-        )::float8
+        ) END::float8
         FROM alert_deliveries
         WHERE state = 'pending'
           AND channel = ANY (%(channels)s)

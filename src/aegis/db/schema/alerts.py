@@ -257,5 +257,5 @@ metric_watch_states = Table(
     Column("metric", Text, nullable=False),
     Column("state", LargeBinary, nullable=False),
     timestamp_now("saved_at", nullable=False),
-    PrimaryKeyConstraint("container_name", "metric", name="metric_watch_states_pkey"),
+    PrimaryKeyConstraint("container_name", name="metric_watch_states_pkey"),
 )

@@ -156,10 +156,9 @@ CREATE TABLE metric_watch (
 
 CREATE TABLE metric_watch_states (
     container_name VARCHAR(100) NOT NULL,
-    metric TEXT NOT NULL,
     state BYTEA NOT NULL,
     saved_at TIMESTAMPTZ NOT NULL DEFAULT now(),
-    CONSTRAINT metric_watch_states_pkey PRIMARY KEY (container_name, metric)
+    CONSTRAINT metric_watch_states_pkey PRIMARY KEY (container_name)
 );
 
 CREATE UNIQUE INDEX uq_alerts_open
