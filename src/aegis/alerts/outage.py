@@ -11,7 +11,7 @@ import logging
 import socket
 import uuid
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aegis.alerts import sending
 from aegis.alerts.message import render
@@ -73,7 +73,7 @@ class Outage:
 
     async def _tell(self, kind: str, now: datetime, why: str | None, names: set[str]) -> None:
         assert self._since is not None
-        entry = {
+        entry: dict[str, Any] = {
             "alert_id": 0,
             "kind": kind,
             "at": now.isoformat(),

@@ -58,7 +58,7 @@ def collect(
 
 
 def watch(as_json: AsJson = False) -> None:
-    """Judge what came since the last time, and say what is unusual; `aegis up` does it by itself."""
+    """Judge what came since the last time; `aegis up` does it by itself."""
     from aegis.cli.render import line, show_json
 
     async def work(client: Aegis) -> Any:

@@ -1,4 +1,4 @@
-"""Measuring and watching, as the background, the scheduler and faces call it: `client.telemetry`."""
+"""Measuring and watching, as background, scheduler and faces call it: `client.telemetry`."""
 
 from __future__ import annotations
 

@@ -254,7 +254,6 @@ metric_watch_states = Table(
     "metric_watch_states",
     metadata,
     Column("container_name", String(100), nullable=False),
-    Column("metric", Text, nullable=False),
     Column("state", LargeBinary, nullable=False),
     timestamp_now("saved_at", nullable=False),
     PrimaryKeyConstraint("container_name", name="metric_watch_states_pkey"),

@@ -81,9 +81,8 @@ class Finding:
         usual = None
         if self.low is not None and self.high is not None and self.low < self.high:
             usual = f"usual {short(max(self.low, 0.0))} to {short(self.high)}{unit}"
-        advice = _ADVICE.get(
-            self.kind, "See its curve: aegis metrics chart {name} --metric {metric}"
-        )
+        name = shown(self.container_name)
+        advice = _ADVICE.get(self.kind, _LOOK).format(name=name, metric=self.metric)
         return Condition(
             id=self.condition_id,
             source=SOURCE,
