@@ -100,7 +100,7 @@ async def test_spike_is_one_anomaly_one_alert_and_is_over(lab: Lab) -> None:
     assert (alert.state, alert.labels["container"]) == ("firing", "web")
     assert alert.title == "web: CPU is unusually high"
     assert alert.observed == "95%"
-    await lab.run(10)
+    await lab.run(60)
     await lab.watch()
     (anomaly,) = await lab.found()
     assert anomaly.status == "resolved"
