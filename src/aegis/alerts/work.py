@@ -109,7 +109,7 @@ class Deliveries:
         if address is None:
             await self.release([claim])
             return
-        message = render(str(delivery.delivery_id), delivery.entries, host=self._host)
+        message = render(delivery.delivery_id, delivery.entries, host=self._host)
         error: AegisError | None = None
         try:
             await self._send(address, message)

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from aegis import __version__
 from aegis.api import (
+    alerts,
     answers,
     audit,
     billing,
@@ -83,6 +84,7 @@ def create_routes() -> FastAPI:
         usage.router,
         billing.router,
         metrics.router,
+        alerts.router,
         memory.router,
         health.router,
     ):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mcp.server import MCPServer
 
 from aegis import __version__
+from aegis.mcp.alerts import alert_tools
 from aegis.mcp.billing import billing_tools
 from aegis.mcp.consolidation import upkeep_tools
 from aegis.mcp.decisions import decision_tools
@@ -26,6 +27,7 @@ from aegis.mcp.usage import usage_tools
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
+    from aegis.alerts.service import Alerts
     from aegis.billing import Billing
     from aegis.client import Aegis
     from aegis.keys import Keys
@@ -51,6 +53,7 @@ def create_server(
     usage: Usage | None = None,
     billing: Billing | None = None,
     metrics: Metrics | None = None,
+    alerts: Alerts | None = None,
 ) -> MCPServer:
     """Return the server whose tools work on `memory`, and read what else is given."""
     server = MCPServer(
@@ -71,6 +74,7 @@ def create_server(
             *([] if usage is None else usage_tools(usage)),
             *([] if billing is None else billing_tools(billing)),
             *([] if metrics is None else metric_tools(metrics)),
+            *([] if alerts is None else alert_tools(alerts)),
         ],
         log_level="WARNING",
         subscriptions=False,
@@ -99,6 +103,7 @@ def server_of(client: Aegis) -> MCPServer:
         usage=client.usage,
         billing=client.billing,
         metrics=client.metrics,
+        alerts=client.alerts,
     )
 
 

@@ -36,7 +36,8 @@ __all__ = [
 ]
 
 _COLUMNS: Final[LiteralString] = """
-    d.id, d.delivery_id, d.channel, d.group_key, d.state, d.entries, d.attempts, d.next_at,
+    d.id, d.delivery_id::text AS delivery_id, d.channel, d.group_key, d.state, d.entries,
+    d.attempts, d.next_at,
     d.last_error, d.created_at, d.sent_at
 """
 

@@ -169,6 +169,9 @@ CREATE INDEX idx_alerts_condition ON alerts (source, condition_id, id DESC);
 
 CREATE INDEX idx_alerts_resolved_at ON alerts (resolved_at) WHERE state = 'resolved';
 
+CREATE INDEX idx_session_events_at
+    ON session_events USING brin (at) WITH (pages_per_range = 32);
+
 CREATE INDEX idx_alert_events_alert_id ON alert_events (alert_id, id);
 
 CREATE INDEX idx_alert_silences_until ON alert_silences (until) WHERE ended_at IS NULL;

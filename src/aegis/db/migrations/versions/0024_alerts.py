@@ -265,6 +265,7 @@ def downgrade() -> None:
         op.execute(f"CREATE TABLE aegis_kept_0024_{table} AS SELECT * FROM {table}")
     for table in TABLES:
         op.execute(f"DROP TABLE {table}")
+    op.execute("DROP INDEX idx_session_events_at")
     for table in ("infra_anomaly_alerts", "model_prices"):
         drops = ", ".join(f"DROP COLUMN {name}" for name in COLUMN_COMMENTS[table])
         op.execute(f"ALTER TABLE {table} {drops}")
