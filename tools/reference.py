@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from mcp.server import MCPServer
 
+    from aegis.alerts.service import Alerts
     from aegis.billing import Billing
     from aegis.keys import Keys
     from aegis.memory import Memory
@@ -231,6 +232,7 @@ def mcp_page() -> str:
         usage=cast("Usage", _NOTHING),
         billing=cast("Billing", _NOTHING),
         metrics=cast("Metrics", _NOTHING),
+        alerts=cast("Alerts", _NOTHING),
     )
     tools = asyncio.run(server.list_tools())
     parts: list[str] = []

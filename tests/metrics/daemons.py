@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
     from pathlib import Path
 
 
@@ -73,7 +73,7 @@ def stats(
 
 
 @asynccontextmanager
-async def docker_daemon(socket: Path, daemon: Daemon) -> AsyncIterator[Daemon]:
+async def docker_daemon(socket: Path, daemon: Daemon) -> AsyncGenerator[Daemon]:
     """Yield a daemon that listens on `socket`."""
     server = await asyncio.start_unix_server(_handler(daemon.answer), str(socket))
     try:
@@ -83,7 +83,7 @@ async def docker_daemon(socket: Path, daemon: Daemon) -> AsyncIterator[Daemon]:
 
 
 @asynccontextmanager
-async def text_server(answer: Callable[[str], tuple[int, bytes]]) -> AsyncIterator[str]:
+async def text_server(answer: Callable[[str], tuple[int, bytes]]) -> AsyncGenerator[str]:
     """Yield the address of a server on loopback that answers every path by `answer`."""
     server = await asyncio.start_server(_handler(answer), "127.0.0.1", 0)
     try:

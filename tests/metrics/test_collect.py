@@ -27,7 +27,7 @@ from aegis.metrics.service import Metrics
 from tests.metrics.daemons import Daemon, docker_daemon, stats, text_server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncGenerator, Iterator
 
     from aegis.config import Settings
     from aegis.metrics.models import Sample
@@ -334,7 +334,7 @@ async def test_what_is_no_answer_is_a_problem(status: int, body: bytes) -> None:
 
 
 @asynccontextmanager
-async def prometheus_server(target: str, folder: Path) -> AsyncIterator[str]:
+async def prometheus_server(target: str, folder: Path) -> AsyncGenerator[str]:
     """Yield the address of a Prometheus that has scraped `target`: a real one where it is
     installed, else one that gives the answer that a real one gives.
     """
