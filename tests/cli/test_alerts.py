@@ -18,18 +18,17 @@ if TYPE_CHECKING:
 def observe(dsn: str, **more: Any) -> None:
     async def work() -> None:
         async with library.connect(dsn) as a:
-            condition = Condition(
-                **{
-                    "id": "backup.age",
-                    "source": "doctor",
-                    "state": "warning",
-                    "title": "Backup is 31 hours old",
-                    "observed": "31 h",
-                    "threshold": "26 h",
-                    "hold_s": 0,
-                    **more,
-                }
-            )
+            fields: dict[str, Any] = {
+                "id": "backup.age",
+                "source": "doctor",
+                "state": "warning",
+                "title": "Backup is 31 hours old",
+                "observed": "31 h",
+                "threshold": "26 h",
+                "hold_s": 0,
+                **more,
+            }
+            condition = Condition(**fields)
             await a.alerts.observe("doctor", [condition])
 
     asyncio.run(work())
