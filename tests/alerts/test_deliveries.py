@@ -116,6 +116,24 @@ async def test_refused_message_is_dead_after_a_while_and_can_be_tried_again(benc
     assert await bench.alerts.channels.retry() == 0
 
 
+async def test_channel_that_fails_is_told_over_the_others(bench: Bench) -> None:
+    bench.receiver.error = DOWN
+    await fire(bench, "c")
+    for _ in range(4):
+        await bench.deliver()
+    assert (await bench.alerts.check_channels()).fired == []
+    await bench.deliver()
+    await bench.alerts.check_channels()
+    bench.clock.pass_(60)
+    assert len((await bench.alerts.check_channels()).fired) == 1
+    bench.receiver.error = None
+    await bench.deliver()
+    assert any("channel ops do not arrive" in subject for subject in bench.receiver.subjects)
+    await bench.alerts.check_channels()
+    bench.clock.pass_(120)
+    assert len((await bench.alerts.check_channels()).recovered) == 1
+
+
 async def test_what_was_claimed_once_is_not_added_to(bench: Bench) -> None:
     bench.receiver.error = DOWN
     await fire(bench, "first")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from aegis.alerts import observing, validate
 from aegis.alerts.channels import Channels
-from aegis.alerts.models import ALERT_STATES
+from aegis.alerts.models import ALERT_STATES, Condition
 from aegis.alerts.store import alerts as store
 from aegis.alerts.store import channels as channel_store
 from aegis.alerts.store import outbox
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from aegis.alerts.models import (
         Alert,
         AlertEvent,
-        Condition,
         Observed,
         Rule,
         Silence,
@@ -40,6 +39,8 @@ _FALSE_FOR: Final = timedelta(days=14)
 #: A message to a channel whose address nobody knows is given up after this time.
 _UNKNOWN_FOR: Final = timedelta(days=3)
 _BATCH: Final = 1_000
+#: Failures in a row from which a channel is an alert.
+_FAILURES: Final = 5
 
 
 class Alerts:
@@ -117,7 +118,26 @@ class Alerts:
         something happened.
         """
         async with self._db.transaction() as conn:
+            if not await store.any_open(conn):
+                return 0
             return await observing.tick(conn, now=await self._time(conn))
+
+    async def check_channels(self) -> Observed:
+        """Let channels whose messages do not arrive be alerts themselves, told over the others."""
+        conditions = [
+            Condition(
+                id=f"channel:{channel.name}",
+                source="alerts",
+                state="ok" if channel.failures < _FAILURES else "warning",
+                title=f"Messages to channel {channel.name} do not arrive",
+                observed=f"{channel.failures} failures in a row",
+                threshold=f"{_FAILURES}",
+                advice=f"{channel.last_error or ''} See: aegis alerts deliveries".strip(),
+                since=channel.failed_at,
+            )
+            for channel in await self.channels.list()
+        ]
+        return await self.observe("alerts", conditions, complete=True)
 
     async def list(
         self,

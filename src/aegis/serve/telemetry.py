@@ -18,9 +18,12 @@ __all__ = ["collect_metrics", "send_alerts", "watch_metrics"]
 _log = logging.getLogger("aegis.serve")
 
 _WATCH_S = 15.0
-_SEND_S = 2.0
+_SEND_S = 3.0
 _LONGEST_PAUSE_S = 60.0
-_KEEP_EVERY = 1_800
+#: Rounds of sending between two looks at what is old.
+_KEEP_EVERY = 1_200
+#: The same of channels that fail.
+_CHECK_EVERY = 20
 
 
 async def collect_metrics(client: Aegis) -> None:
@@ -67,6 +70,8 @@ async def send_alerts(client: Aegis) -> None:
         nonlocal rounds
         await outage.while_watched(client.alerts.tick())
         await deliveries.deliver()
+        if rounds % _CHECK_EVERY == 0 and client.alerts.channels.addresses:
+            await client.alerts.check_channels()
         if rounds % _KEEP_EVERY == 0:
             await client.alerts.keep()
         rounds += 1

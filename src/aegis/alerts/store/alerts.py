@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "add_event",
+    "any_open",
     "clock",
     "delete_alert",
     "delete_old",
@@ -59,6 +60,13 @@ async def lock_ticking(conn: Connection) -> bool:
     """Return whether this process may see to what is due; another one is at it otherwise."""
     return await fetch_value(
         conn, "SELECT pg_try_advisory_xact_lock(hashtextextended('aegis_alerts_tick', 0))"
+    )
+
+
+async def any_open(conn: Connection) -> bool:
+    """Return whether any alert is not over."""
+    return await fetch_value(
+        conn, "SELECT EXISTS (SELECT FROM alerts a WHERE a.state <> 'resolved')"
     )
 
 

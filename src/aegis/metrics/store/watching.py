@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Lease",
+    "any_samples",
     "clock",
     "delete_rule",
     "forget_states",
@@ -51,6 +52,19 @@ class State:
 async def clock(conn: Connection) -> datetime:
     """Return the server's time."""
     return await fetch_value(conn, "SELECT clock_timestamp()")
+
+
+async def any_samples(conn: Connection, *, since: datetime) -> bool:
+    """Return whether anything was measured since then."""
+    return await fetch_value(
+        conn,
+        """
+        SELECT EXISTS (
+            SELECT FROM container_metrics WHERE timestamp > %(since)s AND timestamp < 'infinity'
+        )
+        """,
+        {"since": since},
+    )
 
 
 async def take(conn: Connection, owner: str, *, lease_s: float) -> Lease | None:

@@ -81,6 +81,9 @@ class Watcher:
             Unavailable: the database does not answer; the next round makes up for it.
         """
         samples = points = opened = ended = 0
+        if not self._containers and not await self._anything():
+            # Nobody measures: that costs a look, and no write.
+            return Watched()
         while True:
             async with self._db.transaction() as conn:
                 now = await self._time(conn)
@@ -119,6 +122,10 @@ class Watcher:
                 await self._save(conn)
                 await store.let_go(conn, self._owner)
         self._containers = None
+
+    async def _anything(self) -> bool:
+        async with self._db.transaction() as conn:
+            return await store.any_samples(conn, since=await self._time(conn) - _LEARN)
 
     def _span(self, now: datetime) -> tuple[datetime, datetime]:
         assert self._until is not None
