@@ -22,6 +22,7 @@ BENCHMARKS = {
     "nab": "anomaly detection on labelled series, scored as NAB does; points a second",
     "backup": "backups and restores against plain pg_dump and pg_restore; damage that is found",
     "crashes": "kill -9 at random points of create, push, verify, restore, upgrade",
+    "alerts": "what detection costs, messages sent a second, from a bad sample to its message",
     "metrics": "samples of containers in, roll-ups, charts, retention at N rows",
     "start": "cold and warm start, memory, the whole command",
     "keys": "verified calls a second, and their limits, against plain SQL",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from mcp.server import MCPServer
 
+    from aegis.alerts.service import Alerts
     from aegis.billing import Billing
     from aegis.intel.service import Intel
     from aegis.keys import Keys
@@ -243,6 +244,7 @@ def mcp_page() -> str:
         workflows=cast("Workflows", _NOTHING),
         intel=cast("Intel", _NOTHING),
         backups=cast("Backups", _NOTHING),
+        alerts=cast("Alerts", _NOTHING),
     )
     tools = asyncio.run(server.list_tools())
     parts: list[str] = []

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from types import TracebackType
 
+    from aegis.alerts.service import Alerts
     from aegis.billing import Billing
     from aegis.config import Settings
     from aegis.db import Database
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from aegis.memory import Memory
     from aegis.memory.embedding import Embedder
     from aegis.memory.reranking import Reranker
+    from aegis.metrics.telemetry import Telemetry
     from aegis.ops.backup.service import Backups
     from aegis.research.service import Research
     from aegis.sessions.service import Sessions
@@ -139,9 +141,10 @@ class Aegis:
     @functools.cached_property
     def intel(self) -> Intel:
         """Competitors: their pages, and what changed on them."""
+        from aegis.intel.alerting import ChangeAlerts
         from aegis.intel.service import Intel
 
-        return Intel(self.db, self.settings, memory=self.memory)
+        return Intel(self.db, self.settings, memory=self.memory, alerting=ChangeAlerts(self.alerts))
 
     @functools.cached_property
     def backups(self) -> Backups:
@@ -149,6 +152,23 @@ class Aegis:
         from aegis.ops.backup.service import Backups
 
         return Backups(self.settings, smoke=ask_aegis)
+
+    @functools.cached_property
+    def alerts(self) -> Alerts:
+        """What people have to be told."""
+        from aegis.alerts.service import Alerts
+        from aegis.metrics.telemetry import marked
+
+        alerts = Alerts(self.db, self.settings)
+        alerts.on_mark("metrics", marked)
+        return alerts
+
+    @functools.cached_property
+    def telemetry(self) -> Telemetry:
+        """Measuring containers, and watching what is measured."""
+        from aegis.metrics.telemetry import Telemetry
+
+        return Telemetry(self.db, self.metrics, self.alerts, self.settings)
 
 
 class Connecting:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from aegis.alerts.service import Alerts
 from aegis.errors import Conflict, InvalidInput, LimitExceeded, NotFound, Unavailable
+from aegis.intel.alerting import ChangeAlerts
 from aegis.intel.differing import page_change
 from aegis.intel.fetching import Fetcher
 from aegis.intel.robots import read_rules
@@ -20,7 +22,7 @@ from tests.intel.conftest import check, outcomes, pricing, value, watched
 from tests.intel.site import Reply, Site
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from aegis.config import Settings
     from aegis.db import Database
@@ -284,6 +286,31 @@ class _Alerts:
         if self.broken:
             raise Unavailable("Nobody answers.")
         self.told.append(given)
+
+    async def over(self, keys: Sequence[str]) -> None:
+        pass
+
+
+async def test_an_important_change_is_an_alert_until_somebody_takes_note_of_it(
+    intel: Intel, site: Site, db: Database, polite: Settings
+) -> None:
+    site.pages["/pricing"] = pricing("49")
+    page_id = await watched(intel, site)
+    alerts = Alerts(db, polite)
+    alerted = Intel(db, polite, alerting=ChangeAlerts(alerts))
+    site.pages["/pricing"] = pricing("99")
+    await outcomes(alerted, page_id, 3)
+    (change,) = await alerted.changes()
+    async with db.transaction() as conn:
+        (alert,) = await alerts.open_in(conn, "intel")
+    assert (alert.condition_id, alert.severity, alert.state) == (
+        f"intel:change:{change.id}", "critical", "firing",
+    )  # fmt: skip
+    assert f"aegis intel diff {change.id}" in (alert.advice or "")
+    await alerted.acknowledge([change.id])
+    async with db.transaction() as conn:
+        left = await alerts.open_in(conn, "intel")
+    assert [one.state for one in left] in ([], ["recovering"])
 
 
 async def test_a_model_sums_up_and_its_failure_costs_nothing(

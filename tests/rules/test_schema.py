@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from aegis.alerts import models as alert_models
 from aegis.billing import models as billing_models
 from aegis.intel import models as intel_models
 from aegis.keys import models as key_models
@@ -14,6 +15,7 @@ from aegis.memory import change, models
 from aegis.memory.audit import report
 from aegis.memory.consolidation import proposal
 from aegis.memory.store import registry
+from aegis.metrics import models as metric_models
 from aegis.ops.backup import models as backups
 from aegis.research import models as research
 from aegis.sessions import models as sessions
@@ -98,6 +100,16 @@ async def test_importance_equals_the_enum(conn: Connection) -> None:
         ("backups", "verdict", backups.Verdict),
         ("backups", "verified_level", backups.Level),
         ("backup_drills", "verdict", backups.Verdict),
+        ("alert_rules", "least_severity", alert_models.Severity),
+        ("alerts", "state", alert_models.AlertState),
+        ("alerts", "severity", alert_models.Severity),
+        ("alerts", "condition_state", alert_models.ConditionState),
+        ("alert_events", "kind", alert_models.EventKind),
+        ("alert_channels", "kind", alert_models.ChannelKind),
+        ("alert_channels", "least_severity", alert_models.Severity),
+        ("alert_deliveries", "state", alert_models.DeliveryState),
+        ("metric_rules", "kind", metric_models.RuleKind),
+        ("metric_rules", "severity", metric_models.RuleSeverity),
     ],
 )
 async def test_literal_equals_the_check(
@@ -165,6 +177,15 @@ async def test_literal_equals_the_check(
         (research.COST_SOURCES, research.CostSource),
         (worker_models.JOB_STATES, worker_models.JobState),
         (worker_models.MISSED, worker_models.Missed),
+        (alert_models.ALERT_STATES, alert_models.AlertState),
+        (alert_models.CHANNEL_KINDS, alert_models.ChannelKind),
+        (alert_models.CONDITION_STATES, alert_models.ConditionState),
+        (alert_models.DELIVERY_STATES, alert_models.DeliveryState),
+        (alert_models.EVENT_KINDS, alert_models.EventKind),
+        (alert_models.MESSAGE_KINDS, alert_models.MessageKind),
+        (alert_models.SEVERITIES, alert_models.Severity),
+        (metric_models.ANOMALY_STATUSES, metric_models.AnomalyStatus),
+        (metric_models.RULE_KINDS, metric_models.RuleKind),
     ],
 )
 def test_tuple_of_choices_equals_its_literal(names: tuple[str, ...], literal: Any) -> None:

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from aegis import __version__
 from aegis.api import (
+    alerts,
     answers,
     audit,
     backups,
@@ -98,6 +99,7 @@ def create_routes() -> FastAPI:
         jobs.router,
         intel.router,
         backups.router,
+        alerts.router,
         memory.router,
         health.router,
     ):

@@ -42,6 +42,8 @@ _AREAS: Final[Sequence[tuple[str, str, str]]] = (
     # Adding a competitor has us ask websites of the caller's choice.
     ("/v1/intel/changes/ack", "intel:write", "intel:write"),
     ("/v1/intel", "intel:read", _OPERATOR_ONLY),
+    # Who may change what people are told is the operator.
+    ("/v1/alerts", "alerts:read", _OPERATOR_ONLY),
     ("/v1/memory", "memory:read", "memory:write"),
     # Who saves a workflow has workers do whatever nodes can do.
     ("/v1/workflows", "workflows:read", _OPERATOR_ONLY),

@@ -16,6 +16,7 @@ from aegis.intel import validate
 from aegis.intel.extracting import check_selectors
 from aegis.intel.models import Found
 from aegis.intel.store import changes, competitors, pages, work
+from aegis.intel.telling import key_of
 from aegis.intel.urls import clean, page_type, start_url
 from aegis.intel.watching import Watching
 
@@ -316,7 +317,11 @@ class Intel:
         """Take note of changes, by id or all of a competitor; return those that were new."""
         found = None if competitor is None else (await self.competitor(competitor)).id
         async with self._db.transaction() as conn:
-            return await changes.acknowledge(conn, ids, competitor_id=found)
+            noted = await changes.acknowledge(conn, ids, competitor_id=found)
+        if self._alerting is not None:
+            # Those of before as well: their alerts may not have ended then.
+            await self._alerting.over([key_of(change) for change in {*ids, *noted}])
+        return noted
 
     async def digest(
         self, *, days: float = 7.0, competitor: str | None = None, importance: str | None = None

@@ -14,13 +14,13 @@ from aegis.errors import AegisError, InvalidInput
 from aegis.intel.store import changes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from aegis.db import Database
     from aegis.intel.models import Change
     from aegis.memory import Memory
 
-__all__ = ["Alerting", "tell"]
+__all__ = ["Alerting", "key_of", "tell"]
 
 _log = logging.getLogger("aegis.intel")
 _BATCH = 50
@@ -33,6 +33,10 @@ class Alerting(Protocol):
         self, *, key: str, severity: str, title: str, text: str, details: Mapping[str, Any]
     ) -> None:
         """Raise an alert once for each key."""
+        ...
+
+    async def over(self, keys: Sequence[str]) -> None:
+        """End the alerts of these keys."""
         ...
 
 
@@ -68,13 +72,18 @@ async def _tell_one(change: Change, memory: Memory | None, alerting: Alerting | 
             importance=change.importance,
             tags=["competitor", *([change.page_type] if change.page_type else [])],
             details={"change_id": change.id, "url": change.url, "type": change.change_type},
-            source_id=f"intel:change:{change.id}",
+            source_id=key_of(change.id),
         )
     if alerting is not None:
         await alerting.tell(
-            key=f"intel:change:{change.id}",
+            key=key_of(change.id),
             severity=change.importance,
             title=title,
             text=change.summary or title,
             details={"change_id": change.id, "url": change.url},
         )
+
+
+def key_of(change_id: int) -> str:
+    """Return by what memory and alerts know a change."""
+    return f"intel:change:{change_id}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mcp.server import MCPServer
 
 from aegis import __version__
+from aegis.mcp.alerts import alert_tools
 from aegis.mcp.backups import backup_tools
 from aegis.mcp.billing import billing_tools
 from aegis.mcp.consolidation import upkeep_tools
@@ -32,6 +33,7 @@ from aegis.mcp.workflows import workflow_tools
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
+    from aegis.alerts.service import Alerts
     from aegis.billing import Billing
     from aegis.client import Aegis
     from aegis.intel.service import Intel
@@ -67,6 +69,7 @@ def create_server(
     schedules: Schedules | None = None,
     intel: Intel | None = None,
     backups: Backups | None = None,
+    alerts: Alerts | None = None,
 ) -> MCPServer:
     """Return the server whose tools work on `memory`, and read what else is given."""
     server = MCPServer(
@@ -94,6 +97,7 @@ def create_server(
             *([] if jobs is None or schedules is None else job_tools(jobs, schedules)),
             *([] if intel is None else intel_tools(intel)),
             *([] if backups is None else backup_tools(backups)),
+            *([] if alerts is None else alert_tools(alerts)),
         ],
         log_level="WARNING",
         subscriptions=False,
@@ -128,6 +132,7 @@ def server_of(client: Aegis) -> MCPServer:
         schedules=client.schedules,
         intel=client.intel,
         backups=client.backups,
+        alerts=client.alerts,
     )
 
 

@@ -222,6 +222,7 @@ class _Process:
             watch_sessions,
             work_on_models,
         )
+        from aegis.serve.telemetry import collect_metrics, send_alerts, watch_metrics
         from aegis.serve.working import work_beside
 
         async def load() -> None:
@@ -240,6 +241,9 @@ class _Process:
             group.create_task(watch_sessions(client))
             if self._settings.worker == "on":
                 group.create_task(work_beside(client))
+            group.create_task(collect_metrics(client))
+            group.create_task(watch_metrics(client))
+            group.create_task(send_alerts(client))
             if self._settings.database_url is None:
                 group.create_task(keep_database(self._settings, self._restarted))
 

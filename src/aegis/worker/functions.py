@@ -20,6 +20,7 @@ from aegis.errors import InvalidInput, NotFound
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from aegis.alerts.service import Alerts
     from aegis.billing import Billing
     from aegis.config import Settings
     from aegis.db import Database
@@ -101,6 +102,8 @@ class Client(Protocol):
     def intel(self) -> Intel: ...
     @property
     def backups(self) -> Backups: ...
+    @property
+    def alerts(self) -> Alerts: ...
 
 
 if TYPE_CHECKING:

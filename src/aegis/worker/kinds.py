@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from aegis.alerts.work import Deliveries
 from aegis.worker.jobs import JobsKind
 from aegis.worker.schedules import SchedulesKind
 from aegis.workflows import running as workflows
@@ -24,4 +25,5 @@ def kinds_of(client: Client, functions: Functions) -> list[Kind]:
         workflows.kind_of(cast("Parts", client)),
         client.research.work(),
         client.intel.work(),
+        Deliveries(client.db, client.alerts.channels),
     ]

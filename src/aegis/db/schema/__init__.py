@@ -9,6 +9,7 @@ One module a group of tables; each adds its tables to the one `metadata`.
 """
 
 from aegis.db.schema import (
+    alerts,
     backups,
     billing,
     business,
@@ -31,6 +32,7 @@ from aegis.db.schema import (
 from aegis.db.schema.types import metadata
 
 __all__ = [
+    "alerts",
     "backups",
     "billing",
     "business",

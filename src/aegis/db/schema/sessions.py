@@ -9,6 +9,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     ForeignKey,
     Index,
     Integer,
@@ -121,6 +122,12 @@ session_events = Table(
     Column("recalled", ARRAY(Integer)),
     UniqueConstraint("session_id", "key", name="uq_session_events_key"),
     Index("idx_session_events_session_id", "session_id", "id"),
+    Index(
+        "idx_session_events_at",
+        "at",
+        postgresql_using="brin",
+        postgresql_with={"pages_per_range": "32"},
+    ),
 )
 
 session_usage = Table(
@@ -153,6 +160,8 @@ model_prices = Table(
     _price("cache_write_5m_usd"),
     _price("cache_write_1h_usd"),
     _price("cache_read_usd"),
+    Column("known_on", Date),
+    Column("note", Text),
     CheckConstraint(
         "input_usd >= 0 AND output_usd >= 0 AND cache_write_5m_usd >= 0 "
         "AND cache_write_1h_usd >= 0 AND cache_read_usd >= 0",

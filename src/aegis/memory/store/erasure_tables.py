@@ -76,10 +76,17 @@ _JOBS = (
 )
 _WATCHED = "What websites of others say; told of, not deleted: delete the page that says it."
 _BACKUPS = "Names, sizes and verdicts of backups; no row of the database is in it."
+_ALERTS = "What containers, servers and backups did; no memory goes into them."
 _OTHERS = "Written by other programs, which have to erase it themselves; told of, not deleted."
 
 #: What is no memory: an erasure tells how many rows speak of the subject, and leaves them.
 OUTSIDE: dict[str, str] = {
+    "alert_channels": _ALERTS,
+    "alert_deliveries": _ALERTS,
+    "alert_events": _ALERTS,
+    "alert_rules": _ALERTS,
+    "alert_silences": _ALERTS,
+    "alerts": _ALERTS,
     "api_key_limits": _KEYS,
     "api_key_meters": _KEYS,
     "api_key_old_hashes": _KEYS,
@@ -115,6 +122,9 @@ OUTSIDE: dict[str, str] = {
     "jobs": _JOBS,
     "metric_late_hours": _FIGURES,
     "metric_rollups": _FIGURES,
+    "metric_rules": _FIGURES,
+    "metric_watch": _FIGURES,
+    "metric_watch_states": _FIGURES,
     "model_prices": "Prices of language models.",
     "provider_rates": "How often providers may be asked.",
     "research_budgets": "Limits of what research may cost, by namespace.",
