@@ -95,6 +95,18 @@ INSERT INTO billing_stripe_outbox (kind, customer_id, subject, payload, idempote
 VALUES ('customer', 'modern', 'customer:modern', '{}', 'k');
 INSERT INTO billing_stripe_events (event_id, event_type, happened_at, outcome)
 VALUES ('evt_1', 'invoice.paid', '2026-06-01 00:00:00+00', 'ignored');
+INSERT INTO health_snapshots (server_started_at, database_bytes, connections, heap_hit, heap_read,
+                              index_hit, index_read, commits, rollbacks, deadlocks, temp_bytes,
+                              checksum_failures, with_relations)
+VALUES ('2026-06-01 00:00:00+00', 8192, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, true);
+INSERT INTO health_relations (snapshot_id, schema_name, name, table_name, kind, size_bytes)
+SELECT id, 'public', 'api_keys', 'api_keys', 'table', 8192 FROM health_snapshots;
+INSERT INTO health_queries (query_id, query) VALUES (1, 'SELECT $1');
+INSERT INTO health_statements (snapshot_id, query_id, calls, total_ms, rows, blocks_hit,
+                               blocks_read)
+SELECT id, 1, 2, 3, 4, 5, 6 FROM health_snapshots;
+INSERT INTO maintenance_runs (task, object, reason, command)
+VALUES ('vacuum', 'public.api_keys', 'dead rows', 'VACUUM public.api_keys');
 """
 
 #: Its events are of the last 440 days; older revisions have no partitions.
