@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from aegis.memory import Memory
     from aegis.memory.embedding import Embedder
     from aegis.memory.reranking import Reranker
+    from aegis.ops.health import Health
     from aegis.sessions.service import Sessions
     from aegis.usage import Usage
 
@@ -74,6 +75,13 @@ class Aegis:
         self.usage: Usage = Usage(db, settings)
         self.billing: Billing = Billing(db, settings)
         self.metrics: Metrics = Metrics(db, keep_days=settings.metrics_keep_days)
+
+    @functools.cached_property
+    def health(self) -> Health:
+        """Whether the database is well."""
+        from aegis.ops.health import Health
+
+        return Health(self.db, self.settings)
 
 
 class Connecting:

@@ -24,6 +24,7 @@ if typing.TYPE_CHECKING:
 __all__ = [
     "ENV_PREFIX",
     "EmbedderKind",
+    "PrometheusAccess",
     "RerankerKind",
     "Settings",
     "WhenDown",
@@ -37,6 +38,7 @@ __all__ = [
 EmbedderKind = Literal["minilm", "openai", "none"]
 RerankerKind = Literal["none", "http", "fastembed"]
 WhenDown = Literal["closed", "open"]
+PrometheusAccess = Literal["token", "loopback"]
 
 
 def default_data_dir() -> Path:
@@ -112,6 +114,36 @@ class Settings:
     metrics_keep_days: int = _setting(
         "Days that samples of containers are kept, 1 to 400; their roll-ups stay longer.",
         default=30,
+    )
+    health_thresholds: str | None = _setting(
+        "Limits of checks that differ from the built-in ones: `connections=70/85` (warning from, "
+        "critical from), `unused-indexes=warning@50`, `slow-log=off` (docs/reference/checks.md).",
+        default=None,
+    )
+    health_mute: str | None = _setting(
+        "Findings that do not count: ids of checks, or id:object, set off by commas.",
+        default=None,
+    )
+    health_timeout_ms: int = _setting(
+        "Milliseconds after which a check is given up, 10 to 60000.", default=2_000
+    )
+    health_storage_gb: float = _setting(
+        "Gigabytes that the database may take; 0 for what its disk has.", default=0.0
+    )
+    health_backup_hours: float = _setting(
+        "Hours after which the newest backup is too old.", default=26.0
+    )
+    prometheus_access: PrometheusAccess = _setting(
+        "Who may read `/metrics`: `token` (the operator), or `loopback` (this machine, too).",
+        default="token",
+    )
+    maintenance_window: str = _setting(
+        "Hours in UTC in which maintenance works by itself, such as `01:00-05:00`; `always`.",
+        default="01:00-05:00",
+    )
+    maintenance_lock_timeout_ms: int = _setting(
+        "Milliseconds that maintenance waits for a lock, 1 to 60000; then it goes on elsewhere.",
+        default=2_000,
     )
     application_name: str = _setting("Name shown in `pg_stat_activity`.", default="aegis")
     api_host: str = _setting("Address that the HTTP API listens on.", default="127.0.0.1")

@@ -56,6 +56,7 @@ def _check_numbers(settings: Any) -> None:
     if not 0 <= settings.api_port <= 65535:
         raise ConfigError(f"AEGIS_API_PORT is {settings.api_port}; use 0 to 65535.")
     _check_usage(settings)
+    _check_operations(settings)
     _check_consolidation(settings)
     _check_second_stage(settings)
     _check_embedders(settings)
@@ -67,6 +68,25 @@ def _check_usage(settings: Any) -> None:
         value = getattr(settings, name)
         if not least <= value <= most:
             raise ConfigError(f"{ENV_PREFIX}{name.upper()} is {value}; use {least} to {most}.")
+
+
+def _check_operations(settings: Any) -> None:
+    for name, least, most in (
+        ("health_timeout_ms", 10, 60_000),
+        ("health_storage_gb", 0, 1e9),
+        ("health_backup_hours", 0.01, 100_000),
+        ("maintenance_lock_timeout_ms", 1, 60_000),
+    ):
+        value = getattr(settings, name)
+        if not least <= value <= most:
+            raise ConfigError(
+                f"{ENV_PREFIX}{name.upper()} is {value:g}; use {least:g} to {most:g}."
+            )
+    window, hour = settings.maintenance_window, r"([01]\d|2[0-3]):[0-5]\d"
+    if window != "always" and not re.fullmatch(f"{hour}-{hour}", window):
+        raise ConfigError(
+            f"AEGIS_MAINTENANCE_WINDOW is {window!r}; use hours such as 01:00-05:00, or always."
+        )
 
 
 def _check_embedders(settings: Any) -> None:
