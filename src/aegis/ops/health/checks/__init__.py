@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aegis.ops.health.checks import activity, indexes
+from aegis.ops.health.checks import (
+    access,
+    activity,
+    bloat,
+    configuration,
+    figures,
+    indexes,
+    integrity,
+    replication,
+    vacuum,
+)
 
 if TYPE_CHECKING:
     from aegis.ops.health.models import Check
@@ -13,5 +23,12 @@ __all__ = ["CATALOG"]
 
 CATALOG: tuple[Check, ...] = (
     *activity.CHECKS,
+    *figures.CHECKS,
     *indexes.CHECKS,
+    *bloat.CHECKS,
+    *vacuum.CHECKS,
+    *integrity.CHECKS,
+    *replication.CHECKS,
+    *configuration.CHECKS,
+    *access.CHECKS,
 )
