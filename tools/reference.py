@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from aegis.keys import Keys
     from aegis.memory import Memory
     from aegis.metrics.service import Metrics
+    from aegis.ops.health import Health
+    from aegis.ops.maintenance import Maintenance
     from aegis.usage import Usage
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -155,6 +157,30 @@ def migrated_database() -> Generator[str, None, None]:
         yield dsn
 
 
+def checks_page() -> str:
+    """Return the page of checks: one heading, and so one anchor, for each id."""
+    from aegis.ops.health.checks import CATALOG
+    from aegis.ops.health.judging import words
+
+    parts = [
+        "What `aegis doctor` looks at. The limits are built in; AEGIS_HEALTH_THRESHOLDS changes "
+        "them, `id=warning/critical@least`, and AEGIS_HEALTH_MUTE takes findings out "
+        "(docs/howto/health.md). What could not be checked is `unknown`, which is not well.\n",
+        _table(
+            ("check", "group", "threshold"),
+            [(f"[{c.id}](#{c.id})", c.group, words(c, c.limits)) for c in CATALOG],
+        ),
+    ]
+    for check in CATALOG:
+        about = (check.run.__doc__ or "").strip()
+        parts.append(
+            f"## {check.id}\n\n{check.title} (group `{check.group}`): "
+            f"{words(check, check.limits)}.\n\n{about}\n\n{check.means}\n\n"
+            f"What to do: {check.advice}\n"
+        )
+    return _page("Checks", *parts)
+
+
 def cli_page() -> str:
     """Return the page of commands."""
     from aegis.cli.main import app
@@ -231,6 +257,8 @@ def mcp_page() -> str:
         usage=cast("Usage", _NOTHING),
         billing=cast("Billing", _NOTHING),
         metrics=cast("Metrics", _NOTHING),
+        health=cast("Health", _NOTHING),
+        maintenance=cast("Maintenance", _NOTHING),
     )
     tools = asyncio.run(server.list_tools())
     parts: list[str] = []
@@ -281,6 +309,7 @@ async def _resources_and_prompts(server: MCPServer) -> list[str]:
 PAGE_MAKERS = {
     "settings.md": settings_page,
     "errors.md": errors_page,
+    "checks.md": checks_page,
     "cli.md": cli_page,
     "http.md": http_page,
     "mcp.md": mcp_page,

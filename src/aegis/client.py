@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from aegis.memory.embedding import Embedder
     from aegis.memory.reranking import Reranker
     from aegis.ops.health import Health
+    from aegis.ops.maintenance import Maintenance
+    from aegis.ops.stats import Stats
     from aegis.sessions.service import Sessions
     from aegis.usage import Usage
 
@@ -82,6 +84,20 @@ class Aegis:
         from aegis.ops.health import Health
 
         return Health(self.db, self.settings)
+
+    @functools.cached_property
+    def stats(self) -> Stats:
+        """Figures of the database, now and over time."""
+        from aegis.ops.stats import Stats
+
+        return Stats(self.db)
+
+    @functools.cached_property
+    def maintenance(self) -> Maintenance:
+        """What keeps the database in shape."""
+        from aegis.ops.maintenance import Maintenance
+
+        return Maintenance(self.db, self.settings)
 
 
 class Connecting:

@@ -130,9 +130,6 @@ class Settings:
     health_storage_gb: float = _setting(
         "Gigabytes that the database may take; 0 for what its disk has.", default=0.0
     )
-    health_backup_hours: float = _setting(
-        "Hours after which the newest backup is too old.", default=26.0
-    )
     prometheus_access: PrometheusAccess = _setting(
         "Who may read `/metrics`: `token` (the operator), or `loopback` (this machine, too).",
         default="token",

@@ -74,7 +74,6 @@ def _check_operations(settings: Any) -> None:
     for name, least, most in (
         ("health_timeout_ms", 10, 60_000),
         ("health_storage_gb", 0, 1e9),
-        ("health_backup_hours", 0.01, 100_000),
         ("maintenance_lock_timeout_ms", 1, 60_000),
     ):
         value = getattr(settings, name)

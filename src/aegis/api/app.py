@@ -17,6 +17,7 @@ from aegis.api import (
     graph,
     health,
     keys,
+    maintenance,
     memory,
     metrics,
     models,
@@ -52,7 +53,12 @@ def create_app(
     app = create_routes()
     app.state.client = client
     return Guard(
-        Outermost(app, mounts or {}), token=token, names=names, keys=client.keys, usage=client.usage
+        Outermost(app, mounts or {}),
+        token=token,
+        names=names,
+        keys=client.keys,
+        usage=client.usage,
+        local={"/metrics"} if client.settings.prometheus_access == "loopback" else (),
     )
 
 
@@ -83,6 +89,7 @@ def create_routes() -> FastAPI:
         usage.router,
         billing.router,
         metrics.router,
+        maintenance.router,
         memory.router,
         health.router,
     ):

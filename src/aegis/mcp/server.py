@@ -13,6 +13,7 @@ from aegis.mcp.consolidation import upkeep_tools
 from aegis.mcp.decisions import decision_tools
 from aegis.mcp.facts import fact_tools
 from aegis.mcp.graph import graph_tools
+from aegis.mcp.health import health_tools
 from aegis.mcp.keys import key_tools
 from aegis.mcp.memory import memory_tools
 from aegis.mcp.metrics import metric_tools
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from aegis.keys import Keys
     from aegis.memory import Memory
     from aegis.metrics.service import Metrics
+    from aegis.ops.health import Health
+    from aegis.ops.maintenance import Maintenance
     from aegis.usage import Usage
 
 __all__ = ["INSTRUCTIONS", "PATH", "create_server", "http_app", "serve_stdio", "server_of"]
@@ -51,6 +54,8 @@ def create_server(
     usage: Usage | None = None,
     billing: Billing | None = None,
     metrics: Metrics | None = None,
+    health: Health | None = None,
+    maintenance: Maintenance | None = None,
 ) -> MCPServer:
     """Return the server whose tools work on `memory`, and read what else is given."""
     server = MCPServer(
@@ -71,6 +76,7 @@ def create_server(
             *([] if usage is None else usage_tools(usage)),
             *([] if billing is None else billing_tools(billing)),
             *([] if metrics is None else metric_tools(metrics)),
+            *([] if health is None or maintenance is None else health_tools(health, maintenance)),
         ],
         log_level="WARNING",
         subscriptions=False,
@@ -99,6 +105,8 @@ def server_of(client: Aegis) -> MCPServer:
         usage=client.usage,
         billing=client.billing,
         metrics=client.metrics,
+        health=client.health,
+        maintenance=client.maintenance,
     )
 
 

@@ -121,9 +121,7 @@ maintenance_runs = Table(
     Column("reason", Text, nullable=False),
     Column("command", Text, nullable=False),
     Column("state", Text, nullable=False, server_default=text("'running'")),
-    Column(
-        "started_at", TIMESTAMPTZ, nullable=False, server_default=text("clock_timestamp()")
-    ),
+    Column("started_at", TIMESTAMPTZ, nullable=False, server_default=text("clock_timestamp()")),
     Column("finished_at", TIMESTAMPTZ),
     Column("before_bytes", BigInteger),
     Column("after_bytes", BigInteger),

@@ -68,8 +68,10 @@ async def _of_statement(
     for scan in scans(plan):
         for columns in candidates(scan.filter, await _columns(conn, scan)):
             made = await _try(conn, place, one, scan, columns, before)
-            if made is not None and made.gain >= least_gain and (
-                best is None or made.gain > best.gain + 0.01
+            if (
+                made is not None
+                and made.gain >= least_gain
+                and (best is None or made.gain > best.gain + 0.01)
             ):
                 best = made
     return [] if best is None else [best]

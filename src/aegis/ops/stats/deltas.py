@@ -33,9 +33,7 @@ def between(before: Counters, now: Counters) -> Interval:
     kept = before.stats_reset_at == now.stats_reset_at and all(
         getattr(now, name) >= getattr(before, name) for name in _NAMES
     )
-    figures = {
-        name: getattr(now, name) - (getattr(before, name) if kept else 0) for name in _NAMES
-    }
+    figures = {name: getattr(now, name) - (getattr(before, name) if kept else 0) for name in _NAMES}
     since = before.taken_at if kept else max(
         before.taken_at, now.stats_reset_at or before.taken_at
     )  # fmt: skip

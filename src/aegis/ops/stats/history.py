@@ -73,9 +73,7 @@ def _by_statement(kept: Sequence[Kept]) -> Iterator[tuple[int, list[Kept]]]:
         yield query_id, list(group)
 
 
-def _steps(
-    readings: Sequence[Kept], begun_at: datetime
-) -> list[tuple[datetime, StatementFigures]]:
+def _steps(readings: Sequence[Kept], begun_at: datetime) -> list[tuple[datetime, StatementFigures]]:
     """Return what was done up to each reading; a statement that came later began with nothing."""
     steps: list[tuple[datetime, StatementFigures]] = []
     if readings[0].taken_at > begun_at:

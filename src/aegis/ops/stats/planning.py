@@ -42,9 +42,7 @@ async def plans(conn: Connection, *, limit: int) -> list[Plan]:
     found: list[Plan] = []
     for one in await slowest(conn, limit=limit):
         lines, why_not = await explain(conn, one.query)
-        found.append(
-            Plan(query_id=one.query_id, query=one.query, plan=lines, why_not=why_not)
-        )
+        found.append(Plan(query_id=one.query_id, query=one.query, plan=lines, why_not=why_not))
     return found
 
 

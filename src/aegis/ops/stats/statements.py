@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from aegis.db import Connection
 
-__all__ = ["KEPT", "Kept", "find_schema", "list_kept", "list_now", "store_changed", "stats_reset"]
+__all__ = ["KEPT", "Kept", "find_schema", "list_kept", "list_now", "stats_reset", "store_changed"]
 
 #: Statements that are kept: those that plans can be made of. Others, such as CREATE ROLE or SET,
 #: are stored by PostgreSQL with their values, passwords included.
@@ -53,9 +53,7 @@ async def find_schema(conn: Connection) -> sql.Identifier | None:
     place = sql.Identifier(schema)
     try:
         async with conn.transaction():
-            await conn.execute(
-                sql.SQL("SELECT FROM {}.pg_stat_statements LIMIT 0").format(place)
-            )
+            await conn.execute(sql.SQL("SELECT FROM {}.pg_stat_statements LIMIT 0").format(place))
             await conn.execute(sql.SQL("SELECT FROM {}.pg_stat_statements_info").format(place))
     except psycopg.Error:
         # Created, but not in shared_preload_libraries; or not ours to read.
@@ -93,9 +91,7 @@ def _now(place: sql.Identifier, *, own: bool = False) -> sql.Composed:
     ).format(place=place, kept=sql.Literal(KEPT), own=sql.Literal(own))
 
 
-async def list_now(
-    conn: Connection, place: sql.Identifier, *, own: bool = False
-) -> list[Kept]:
+async def list_now(conn: Connection, place: sql.Identifier, *, own: bool = False) -> list[Kept]:
     """Return the counters as they are now; with `own`, of this role's statements alone."""
     return await fetch_all(
         conn,

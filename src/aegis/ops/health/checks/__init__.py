@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from aegis.ops.health.checks import (
     access,
     activity,
+    backups,
     bloat,
     configuration,
     figures,
     indexes,
     integrity,
     replication,
+    upkeep,
     vacuum,
 )
 
@@ -29,6 +31,8 @@ CATALOG: tuple[Check, ...] = (
     *vacuum.CHECKS,
     *integrity.CHECKS,
     *replication.CHECKS,
+    *backups.CHECKS,
+    *upkeep.CHECKS,
     *configuration.CHECKS,
     *access.CHECKS,
 )

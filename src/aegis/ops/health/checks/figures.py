@@ -296,7 +296,10 @@ async def snapshot_age(conn: Connection, ask: Ask) -> Sequence[Seen]:
     del ask
     age = await value(
         conn,
-        "SELECT extract(epoch FROM clock_timestamp() - max(taken_at))::float8 FROM health_snapshots",
+        """
+        SELECT extract(epoch FROM clock_timestamp() - max(taken_at))::float8
+        FROM health_snapshots
+        """,
     )
     if age is None:
         raise CouldNotCheck(_NO_SNAPSHOT)

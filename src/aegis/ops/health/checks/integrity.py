@@ -23,7 +23,8 @@ PARTITIONS = """
 SELECT
     p.partrelid::regclass::text,
     c.oid::regclass::text,
-    pg_get_expr(c.relpartbound, c.oid)
+    pg_get_expr(c.relpartbound, c.oid),
+    p.partdefid <> 0
 FROM pg_partitioned_table p
 JOIN pg_attribute a ON a.attrelid = p.partrelid AND a.attnum = p.partattrs[0]
 LEFT JOIN pg_inherits i ON i.inhparent = p.partrelid
@@ -95,7 +96,8 @@ async def sequences(conn: Connection, ask: Ask) -> Sequence[Seen]:
     "data",
     "Partitions of days and months to come",
     means="Rows of a time without a partition are refused, or end in the default partition.",
-    advice="`aegis up` makes them; by hand `aegis metrics keep` and `aegis usage partitions keep`.",
+    advice="`aegis up` makes them; by hand `aegis metrics keep` and "
+    "`aegis usage partitions --keep-house`.",
     limits=Limits(warning=2, critical=1),
     unit="ahead",
     below=True,
@@ -104,10 +106,13 @@ async def partitions_ahead(conn: Connection, ask: Ask) -> Sequence[Seen]:
     """Count the partitions that follow the present one without a gap."""
     found = await rows(conn, PARTITIONS)
     bounds: dict[str, list[str]] = {}
-    for table, _, bound in found:
+    caught: set[str] = set()
+    for table, _, bound, default in found:
         bounds.setdefault(table, [])
         if bound is not None:
             bounds[table].append(bound)
+        if default:
+            caught.add(table)
     seen: list[Seen] = []
     for table, texts in bounds.items():
         ahead = ahead_of(texts, ask.now)
@@ -116,6 +121,8 @@ async def partitions_ahead(conn: Connection, ask: Ask) -> Sequence[Seen]:
                 object=table,
                 observed="none for now" if ahead is None else f"{ahead} partition(s) ahead",
                 value=-1 if ahead is None else ahead,
+                # Nothing is refused where a default partition takes the rows.
+                state="warning" if table in caught and (ahead or 0) < 1 else None,
             )
         )
     return seen

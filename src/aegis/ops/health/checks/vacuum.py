@@ -336,14 +336,10 @@ async def autovacuum_off(conn: Connection, ask: Ask) -> Sequence[Seen]:
     )
     seen = [Seen(object=name, observed="off for this table", fix=fix) for name, fix in found]
     for name in ("autovacuum", "track_counts"):
-        ((setting,),) = await rows(
-            conn, "SELECT current_setting(%(name)s)", {"name": name}
-        )
+        ((setting,),) = await rows(conn, "SELECT current_setting(%(name)s)", {"name": name})
         if setting == "off":
             fix = f"ALTER SYSTEM SET {name} = on; SELECT pg_reload_conf();"
-            seen.append(
-                Seen(object=name, observed=f"{name} is off", state="critical", fix=fix)
-            )
+            seen.append(Seen(object=name, observed=f"{name} is off", state="critical", fix=fix))
     return seen
 
 
