@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from types import TracebackType
 
+    from aegis.alerts.service import Alerts
     from aegis.billing import Billing
     from aegis.config import Settings
     from aegis.db import Database
@@ -98,6 +99,12 @@ class Aegis:
         from aegis.ops.maintenance import Maintenance
 
         return Maintenance(self.db, self.settings)
+
+    def alerts(self) -> Alerts:
+        """What people have to be told."""
+        from aegis.alerts.service import Alerts
+
+        return Alerts(self.db, self.settings)
 
 
 class Connecting:

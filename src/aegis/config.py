@@ -23,6 +23,7 @@ if typing.TYPE_CHECKING:
 
 __all__ = [
     "ENV_PREFIX",
+    "CollectFrom",
     "EmbedderKind",
     "PrometheusAccess",
     "RerankerKind",
@@ -39,6 +40,7 @@ EmbedderKind = Literal["minilm", "openai", "none"]
 RerankerKind = Literal["none", "http", "fastembed"]
 WhenDown = Literal["closed", "open"]
 PrometheusAccess = Literal["token", "loopback"]
+CollectFrom = Literal["off", "auto", "docker", "cgroup", "prometheus", "process"]
 
 
 def default_data_dir() -> Path:
@@ -141,6 +143,36 @@ class Settings:
     maintenance_lock_timeout_ms: int = _setting(
         "Milliseconds that maintenance waits for a lock, 1 to 60000; then it goes on elsewhere.",
         default=2_000,
+    )
+    metrics_collect: CollectFrom = _setting(
+        "What `aegis up` measures containers with: `off`, `auto`, `docker`, `cgroup`, "
+        "`prometheus` or `process` (its own process alone).",
+        default="off",
+    )
+    metrics_every_s: float = _setting("Seconds between measurements.", default=30.0)
+    metrics_docker: str = _setting(
+        "Where Docker listens: a Unix socket, or `http://host:port`.",
+        default="/var/run/docker.sock",
+    )
+    metrics_prometheus: str | None = _setting(
+        "Address of text to scrape (`http://host:8080/metrics`), or of a Prometheus server with "
+        "cAdvisor's series (`http://host:9090`).",
+        secret=True,
+        default=None,
+    )
+    metrics_watch: Literal["on", "off"] = _setting(
+        "Whether `aegis up` looks for anomalies in what is measured.", default="on"
+    )
+    alert_channels: str | None = _setting(
+        "Whom alerts are sent to: `NAME=ADDRESS`, set off by blanks, or `@FILE`; "
+        "docs/howto/alerts.md has the forms.",
+        secret=True,
+        default=None,
+    )
+    alert_keep_days: int = _setting("Days that alerts are kept when they are over.", default=180)
+    session_events_keep_days: int = _setting(
+        "Days that single events of sessions are kept; sessions themselves stay. 0 for ever.",
+        default=180,
     )
     application_name: str = _setting("Name shown in `pg_stat_activity`.", default="aegis")
     api_host: str = _setting("Address that the HTTP API listens on.", default="127.0.0.1")

@@ -53,6 +53,7 @@ def _check_numbers(settings: Any) -> None:
         )
     if not 1 <= settings.metrics_keep_days <= 400:
         raise ConfigError(f"AEGIS_METRICS_KEEP_DAYS is {settings.metrics_keep_days}; use 1 to 400.")
+    _check_telemetry(settings)
     if not 0 <= settings.api_port <= 65535:
         raise ConfigError(f"AEGIS_API_PORT is {settings.api_port}; use 0 to 65535.")
     _check_usage(settings)
@@ -61,6 +62,21 @@ def _check_numbers(settings: Any) -> None:
     _check_second_stage(settings)
     _check_embedders(settings)
     _check_billing(settings)
+
+
+def _check_telemetry(settings: Any) -> None:
+    for name, least, most in (
+        ("metrics_every_s", 1, 3_600),
+        ("alert_keep_days", 1, 3_660),
+        ("session_events_keep_days", 0, 3_660),
+    ):
+        value = getattr(settings, name)
+        if not least <= value <= most:
+            raise ConfigError(f"{ENV_PREFIX}{name.upper()} is {value:g}; use {least} to {most:,}.")
+    if settings.metrics_collect == "prometheus" and settings.metrics_prometheus is None:
+        raise ConfigError(
+            "AEGIS_METRICS_COLLECT is prometheus; set AEGIS_METRICS_PROMETHEUS to its address."
+        )
 
 
 def _check_usage(settings: Any) -> None:

@@ -107,6 +107,25 @@ INSERT INTO health_statements (snapshot_id, query_id, calls, total_ms, rows, blo
 SELECT id, 1, 2, 3, 4, 5, 6 FROM health_snapshots;
 INSERT INTO maintenance_runs (task, object, reason, command)
 VALUES ('vacuum', 'public.api_keys', 'dead rows', 'VACUUM public.api_keys');
+INSERT INTO infra_anomaly_alerts (metric, kind, explanation, started_at, incident, first_id,
+                                  marked_false_at)
+VALUES ('mem_percent', 'drift', 'leaks', '2026-06-01', 'web/mem_percent/1', 1, '2026-06-01');
+INSERT INTO alert_rules (name, source, labels, channels, hold_s)
+VALUES ('night', 'doctor', '{"a": "b*"}', '{ops}', 0);
+INSERT INTO alerts (id, source, condition_id, labels, group_key, title, state, severity,
+                    condition_state, rule, hold_s, began_at, fired_at)
+VALUES (7, 'doctor', 'backup.age', '{"a": "b"}', 'doctor', 'Backup is old', 'firing', 'critical',
+        'critical', 'night', 0, '2026-06-01', '2026-06-01');
+INSERT INTO alert_events (alert_id, kind, by) VALUES (7, 'fired', NULL), (7, 'acknowledged', 'me');
+INSERT INTO alert_silences (condition, until, reason) VALUES ('backup.*', '2026-06-02', 'move');
+INSERT INTO alert_channels (name, kind, shown, quiet_from, quiet_until)
+VALUES ('ops', 'webhook', 'https://example.org', 1320, 420);
+INSERT INTO alert_deliveries (channel, group_key, critical, entries)
+VALUES ('ops', 'doctor', true, '[{"alert_id": 7, "kind": "fired"}]');
+INSERT INTO metric_rules (name, kind, metric, value) VALUES ('hot', 'threshold', 'cpu_percent', 90);
+UPDATE metric_watch SET owner = 'me', done_until = '2026-06-01';
+INSERT INTO metric_watch_states (container_name, metric, state)
+VALUES ('web', 'cpu_percent', decode('0001', 'hex'));
 """
 
 #: Its events are of the last 440 days; older revisions have no partitions.

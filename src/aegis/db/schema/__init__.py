@@ -9,6 +9,7 @@ One module a group of tables; each adds its tables to the one `metadata`.
 """
 
 from aegis.db.schema import (
+    alerts,
     billing,
     business,
     graph,
@@ -28,6 +29,7 @@ from aegis.db.schema import (
 from aegis.db.schema.types import metadata
 
 __all__ = [
+    "alerts",
     "billing",
     "business",
     "graph",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Double, Index, String, Table, Text, text
+from sqlalchemy import BigInteger, Column, Double, Index, String, Table, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from aegis.db.schema.types import TIMESTAMPTZ, bigserial_id, metadata, timestamp_now
@@ -36,6 +36,17 @@ infra_anomaly_alerts = Table(
     Column("acknowledged_at", TIMESTAMPTZ),
     timestamp_now("created_at", nullable=False),
     timestamp_now("updated_at", nullable=False),
+    Column("incident", String(300)),
+    Column("marked_false_at", TIMESTAMPTZ),
+    Column("first_id", BigInteger),
+    Index("uq_infra_anomaly_alerts_incident", "incident", unique=True),
+    Index(
+        "idx_infra_anomaly_alerts_false",
+        "container_name",
+        "metric",
+        "marked_false_at",
+        postgresql_where=text("marked_false_at IS NOT NULL"),
+    ),
     Index("idx_infra_anomaly_alerts_started_at", text("started_at DESC")),
     Index("idx_infra_anomaly_alerts_status", "status", "container_name", "metric"),
 )

@@ -9,6 +9,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     ForeignKey,
     Index,
     Integer,
@@ -153,6 +154,8 @@ model_prices = Table(
     _price("cache_write_5m_usd"),
     _price("cache_write_1h_usd"),
     _price("cache_read_usd"),
+    Column("known_on", Date),
+    Column("note", Text),
     CheckConstraint(
         "input_usd >= 0 AND output_usd >= 0 AND cache_write_5m_usd >= 0 "
         "AND cache_write_1h_usd >= 0 AND cache_read_usd >= 0",

@@ -65,10 +65,17 @@ _CALLS = "What calls of the API came to: ids, endpoints and numbers; bills rest 
 _FIGURES = "Figures of containers and when they were rolled up; no memory goes into them."
 _UPKEEP = "The server's own counters, statements without their values, what maintenance did."
 _SESSIONS = "What was asked and done in a session; told of, not deleted: delete the session's row."
+_ALERTS = "What containers, servers and backups did; no memory goes into them."
 _OTHERS = "Written by other programs, which have to erase it themselves; told of, not deleted."
 
 #: What is no memory: an erasure tells how many rows speak of the subject, and leaves them.
 OUTSIDE: dict[str, str] = {
+    "alert_channels": _ALERTS,
+    "alert_deliveries": _ALERTS,
+    "alert_events": _ALERTS,
+    "alert_rules": _ALERTS,
+    "alert_silences": _ALERTS,
+    "alerts": _ALERTS,
     "api_key_limits": _KEYS,
     "api_key_meters": _KEYS,
     "api_key_old_hashes": _KEYS,
@@ -105,6 +112,9 @@ OUTSIDE: dict[str, str] = {
     "maintenance_runs": _UPKEEP,
     "metric_late_hours": _FIGURES,
     "metric_rollups": _FIGURES,
+    "metric_rules": _FIGURES,
+    "metric_watch": _FIGURES,
+    "metric_watch_states": _FIGURES,
     "model_prices": "Prices of language models.",
     "session_events": _SESSIONS,
     "session_usage": _SESSIONS,

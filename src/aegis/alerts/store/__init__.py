@@ -1,0 +1,1 @@
+"""SQL of alerts, one module a table or two."""

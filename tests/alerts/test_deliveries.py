@@ -1,0 +1,368 @@
+"""Messages: at least once, grouped, storms held back, retried, dead ones visible."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aegis.alerts.addresses import parse_addresses
+from aegis.alerts.message import render
+from aegis.alerts.sending import send
+from aegis.alerts.service import Alerts
+from aegis.alerts.work import Deliveries
+from aegis.db import fetch_value
+from aegis.errors import ConfigError, NotFound, Unavailable
+from tests.alerts.conftest import Bench, bad, good
+from tests.alerts.receivers import http_receiver, smtp_receiver
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from aegis.alerts.addresses import Address
+    from aegis.alerts.message import Message
+    from aegis.config import Settings
+    from aegis.db import Database
+
+DOWN = Unavailable("Channel 'ops' cannot be reached.", code="alert_channel_unavailable")
+
+
+async def fire(bench: Bench, *names: str, state: str = "warning") -> None:
+    await bench.see(*(bad(name, state, hold_s=0.0) for name in names))
+
+
+async def test_what_fires_together_is_one_message_with_the_worst_first(bench: Bench) -> None:
+    await fire(bench, *(f"c{number:02}" for number in range(30)))
+    await fire(bench, "disk", state="critical")
+    (subject,) = await bench.deliver()
+    assert subject == "[box] CRITICAL: disk is bad (and 30 more)"
+    (_, message) = bench.receiver.got[0]
+    assert len(message.entries) == 31
+    assert message.body.startswith("CRITICAL  disk is bad\n  since     ")
+    assert "… and 11 more: aegis alerts list" in message.body
+
+
+async def test_storm_comes_as_one_message_and_loses_nothing(bench: Bench) -> None:
+    for number in range(60):
+        await bench.see(bad(f"c{number}", hold_s=0.0, group=f"g{number}"))
+    subjects = await bench.deliver()
+    assert len(subjects) == 21
+    told = {entry["condition"] for _, m in bench.receiver.got for entry in m.entries}
+    assert told == {f"c{number}" for number in range(60)}
+
+
+async def test_receiver_down_for_an_hour_gets_everything_once(bench: Bench) -> None:
+    bench.receiver.error = DOWN
+    for number in range(5):
+        await fire(bench, f"c{number}")
+        await bench.deliver()
+    await bench.see(good("c0"))
+    bench.clock.pass_(3_600)
+    await bench.see(good("c0"))
+    bench.receiver.error = None
+    await bench.deliver()
+    told = [(e["condition"], e["kind"]) for _, m in bench.receiver.got for e in m.entries]
+    assert sorted(told) == sorted(
+        [*((f"c{number}", "fired") for number in range(5)), ("c0", "recovered")]
+    )
+    (channel,) = await bench.alerts.channels.list()
+    assert (channel.failures, channel.last_error) == (0, None)
+
+
+async def test_attempts_share_a_delivery_id_and_pause_longer_each_time(
+    bench: Bench, db: Database
+) -> None:
+    ids: list[str] = []
+
+    async def fails(_: Address, message: Message) -> None:
+        ids.append(message.delivery_id)
+        raise DOWN
+
+    bench.deliveries._send = fails
+    await fire(bench, "c")
+    pauses: list[float] = []
+    for _ in range(4):
+        await bench.deliver()
+        async with db.transaction() as conn:
+            pauses.append(
+                await fetch_value(
+                    conn,
+                    "SELECT extract(epoch FROM next_at - now())::float8 FROM alert_deliveries",
+                )
+            )
+    assert len(ids) == 4
+    assert len(set(ids)) == 1
+    assert [round(pause / 5) for pause in pauses] == [1, 2, 4, 8]
+    (waiting,) = await bench.alerts.channels.deliveries(states=["pending"])
+    assert waiting.last_error == DOWN.message
+
+
+async def test_refused_message_is_dead_after_a_while_and_can_be_tried_again(bench: Bench) -> None:
+    bench.receiver.error = ConfigError("Channel 'ops' refuses it (HTTP 404).")
+    await fire(bench, "c")
+    for _ in range(6):
+        await bench.deliver()
+    (dead,) = await bench.alerts.channels.deliveries(states=["dead"])
+    assert dead.attempts == 6
+    bench.receiver.error = None
+    assert await bench.deliver() == []
+    assert await bench.alerts.channels.retry(dead.id) == 1
+    assert len(await bench.deliver()) == 1
+    assert await bench.alerts.channels.retry() == 0
+
+
+async def test_what_was_claimed_once_is_not_added_to(bench: Bench) -> None:
+    bench.receiver.error = DOWN
+    await fire(bench, "first")
+    await bench.deliver()
+    await fire(bench, "second")
+    assert len(await bench.alerts.channels.deliveries(states=["pending"])) == 2
+
+
+async def test_sender_that_was_taken_for_dead_changes_nothing(bench: Bench, db: Database) -> None:
+    await fire(bench, "c")
+    async with db.transaction() as conn:
+        await conn.execute("UPDATE alert_deliveries SET next_at = now()")
+    (slow,) = await bench.deliveries.claim("slow", limit=5, lease_s=60)
+    assert await bench.deliveries.claim("other", limit=5, lease_s=60) == []
+    async with db.transaction() as conn:
+        await conn.execute("UPDATE alert_deliveries SET lease_until = now() - interval '1 s'")
+    (again,) = await bench.deliveries.claim("other", limit=5, lease_s=60)
+    assert again.token > slow.token
+    assert await bench.deliveries.renew([slow, again], lease_s=60) == {again.id}
+    await bench.deliveries.run(slow)
+    assert bench.receiver.got == []
+    await bench.deliveries.run(again)
+    assert len(bench.receiver.got) == 1
+    assert await bench.deliveries.next_due() is None
+
+
+async def test_released_message_is_due_at_once_and_its_attempt_not_counted(bench: Bench) -> None:
+    await bench.alerts.channels.test()
+    claims = await bench.deliveries.claim("a", limit=5, lease_s=60)
+    await bench.deliveries.release(claims)
+    assert await bench.deliveries.next_due() == 0
+    (waiting,) = await bench.alerts.channels.deliveries()
+    assert waiting.attempts == 0
+
+
+async def test_two_senders_send_each_message_once(bench: Bench, settings: Settings) -> None:
+    for number in range(40):
+        await bench.alerts.channels.test("ops", by=str(number))
+    other = Deliveries(bench.db, bench.alerts.channels, send=bench.receiver)
+    await asyncio.gather(bench.deliveries.deliver(), other.deliver())
+    ids = [message.delivery_id for _, message in bench.receiver.got]
+    assert len(ids) == len(set(ids)) == 40
+
+
+async def test_process_without_the_address_leaves_the_message_alone(
+    bench: Bench, settings: Settings
+) -> None:
+    await fire(bench, "c")
+    stranger = Deliveries(bench.db, Alerts(bench.db, settings).channels, send=bench.receiver)
+    assert await stranger.deliver() == 0
+    assert await stranger.next_due() is None
+    assert len(await bench.deliver()) == 1
+
+
+async def test_quiet_channel_hears_what_is_critical_at_once_and_the_rest_in_the_morning(
+    bench: Bench,
+) -> None:
+    quiet = replace(bench.settings, alert_channels="ops=https://a.example#quiet=22:00-07:00")
+    await Alerts(bench.db, quiet).channels.announce()
+    bench.clock.now = bench.clock.now.replace(hour=23, minute=30)
+    await fire(bench, "later")
+    (waits,) = await bench.alerts.channels.deliveries()
+    assert (waits.next_at.hour, waits.next_at.minute) == (7, 0)
+    assert waits.next_at > bench.clock.now
+    await bench.see(bad("now", "critical", hold_s=0.0, group="other"))
+    critical = (await bench.alerts.channels.deliveries())[0]
+    assert (critical.next_at - bench.clock.now).total_seconds() < 10
+
+
+async def test_test_message_of_a_channel_that_is_not_there(bench: Bench) -> None:
+    with pytest.raises(NotFound):
+        await bench.alerts.channels.test("nobody")
+
+
+async def test_no_address_is_in_the_database_or_in_an_error(bench: Bench, db: Database) -> None:
+    await bench.alerts.channels.test()
+    async with db.transaction() as conn:
+        text = await fetch_value(
+            conn,
+            """
+            SELECT string_agg(t::text, ' ')
+            FROM (SELECT c::text AS t FROM alert_channels c
+                  UNION ALL SELECT d::text FROM alert_deliveries d) AS rows
+            """,
+        )
+    assert "secret-token" not in text
+    assert "secret-token" not in repr(bench.alerts.channels.addresses)
+    (address,) = bench.alerts.channels.addresses.values()
+    with pytest.raises(Unavailable) as caught:
+        await send(replace(address, url="http://127.0.0.1:9/secret-token"), _message())
+    assert "secret-token" not in str(caught.value)
+
+
+def _message() -> Message:
+    entry = {
+        "alert_id": 7, "kind": "fired", "severity": "critical", "title": "Disk <!channel> & *x*",
+        "condition_state": "critical", "observed": "97 %", "threshold": "90 %",
+        "advice": "aegis maintenance plan", "link": None, "at": "2026-05-01T03:05:00+00:00",
+        "began_at": "2026-05-01T03:00:00+00:00", "over_at": None,
+    }  # fmt: skip
+    return render("11111111-2222-3333-4444-555555555555", [entry], host="box")
+
+
+def test_message_says_at_three_in_the_morning_what_since_when_how_much_and_what_to_do() -> None:
+    assert _message().subject == "[box] CRITICAL: Disk <!channel> & *x*"
+    assert _message().body.splitlines() == [
+        "CRITICAL  Disk <!channel> & *x*",
+        "  since     2026-05-01 03:00 UTC, 5 min",
+        "  observed  97 %; limit 90 %",
+        "  do        aegis maintenance plan",
+        "  take it   aegis alerts ack 7",
+    ]
+
+
+async def test_webhook_gets_signed_json() -> None:
+    async with http_receiver() as receiver:
+        (address,) = parse_addresses(f"a={receiver.url}/hook#secret=key").values()
+        await send(address, _message())
+        (request,) = receiver.requests
+    assert request.path == "/hook"
+    stamp, _, mac = request.headers["x-aegis-signature"].partition(",v1=")
+    wanted = hmac.new(
+        b"key", stamp.removeprefix("t=").encode() + b"." + request.body, hashlib.sha256
+    )
+    assert mac == wanted.hexdigest()
+    document = json.loads(request.body)
+    assert document["delivery_id"] == request.headers["x-aegis-delivery"]
+    assert document["alerts"][0]["advice"] == "aegis maintenance plan"
+
+
+async def test_slack_gets_text_that_pings_nobody() -> None:
+    async with http_receiver() as receiver:
+        (address,) = parse_addresses(f"a=slack+{receiver.url}/x").values()
+        await send(address, _message())
+        (request,) = receiver.requests
+    document = json.loads(request.body)
+    assert document["text"] == "[box] CRITICAL: Disk &lt;!channel&gt; &amp; *x*"
+    assert "<" not in document["attachments"][0]["text"]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(500, Unavailable), (429, Unavailable), (404, ConfigError), (302, ConfigError)],
+)
+async def test_status_says_whether_it_is_worth_trying_again(
+    status: int, kind: type[Exception]
+) -> None:
+    async with http_receiver(status=status) as receiver:
+        (address,) = parse_addresses(f"a={receiver.url}").values()
+        with pytest.raises(kind):
+            await send(address, _message())
+        assert len(receiver.requests) == 1
+
+
+async def test_receiver_that_never_answers_is_given_up() -> None:
+    async with http_receiver(answers=False) as receiver:
+        (address,) = parse_addresses(f"a={receiver.url}").values()
+        with pytest.raises(Unavailable, match="longer than"):
+            await send(address, _message(), timeout_s=0.2)
+
+
+async def test_email_arrives_as_text() -> None:
+    async with smtp_receiver() as receiver:
+        url = f"smtp+plain://{receiver.address}/?to=ann@example.org&from=aegis@example.org"
+        (address,) = parse_addresses(f"a={url}").values()
+        await send(address, _message())
+        (mail,) = receiver.mails
+    assert "Subject: [box] CRITICAL: Disk" in mail
+    assert "To: ann@example.org" in mail
+    assert "Message-ID: <11111111-2222-3333-4444-555555555555@aegis>" in mail
+    assert "take it   aegis alerts ack 7" in mail
+
+
+async def test_command_gets_json_and_its_status_counts(tmp_path: Path) -> None:
+    script = tmp_path / "page"
+    script.write_text(f"#!/bin/sh\ncat > {tmp_path}/got\nenv > {tmp_path}/env\nexit 3\n")
+    script.chmod(0o700)
+    (address,) = parse_addresses(f"a=command:{script}").values()
+    with pytest.raises(Unavailable, match="status 3"):
+        await send(address, _message())
+    assert json.loads((tmp_path / "got").read_text())["severity"] == "critical"
+    assert "AEGIS" not in (tmp_path / "env").read_text()
+    script.chmod(0o600)
+    with pytest.raises(ConfigError, match="cannot be run"):
+        await send(address, _message())
+
+
+async def test_command_that_hangs_is_ended_with_its_children(tmp_path: Path) -> None:
+    script = tmp_path / "page"
+    script.write_text(f"#!/bin/sh\nsleep 600 &\necho $! > {tmp_path}/child\nwait\n")
+    script.chmod(0o700)
+    (address,) = parse_addresses(f"a=command:{script}").values()
+    with pytest.raises(Unavailable, match="longer than"):
+        await send(address, _message(), timeout_s=1.0)
+    child = int((tmp_path / "child").read_text())
+    state = (await asyncio.to_thread(_state_of, child)) or "Z"
+    assert state == "Z"
+
+
+def _state_of(pid: int) -> str | None:
+    from pathlib import Path
+
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return None
+
+
+async def test_anything_of_apprise() -> None:
+    async with http_receiver() as receiver:
+        host = receiver.url.removeprefix("http://")
+        (address,) = parse_addresses(f"a=json://{host}/x").values()
+        assert (address.kind, address.shown) == ("apprise", "json://…")
+        await send(address, _message())
+        (request,) = receiver.requests
+        assert json.loads(request.body)["title"].startswith("[box] CRITICAL")
+    with pytest.raises(ConfigError, match="no address that apprise knows"):
+        (address,) = parse_addresses("a=nonsense://x").values()
+        await send(address, _message())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "https://x.example/token",
+        "a=token",
+        "a=https:///token",
+        "a=command:relative-token",
+        "a=smtp://host/token",
+        "a=https://x/token#nope=1",
+        "a=https://x/token#least=low",
+        "a=https://x/token#quiet=25:00-07:00",
+        "a=https://x/token a=https://y/token",
+        "b d=https://[x/token",
+    ],
+)
+def test_address_that_is_none_is_refused_without_being_repeated(wrong: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_addresses(wrong)
+    assert "token" not in str(caught.value)
+
+
+def test_addresses_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "channels"
+    file.write_text("# whom to wake\nops=https://a.example/x#least=critical&quiet=22:00-06:30\n")
+    (address,) = parse_addresses(f"@{file}").values()
+    assert (address.least_severity, address.quiet) == ("critical", (1_320, 390))
+    assert parse_addresses(None) == parse_addresses("") == {}
+    with pytest.raises(ConfigError):
+        parse_addresses(f"@{tmp_path}/none")
