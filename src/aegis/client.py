@@ -100,6 +100,7 @@ class Aegis:
 
         return Maintenance(self.db, self.settings)
 
+    @functools.cached_property
     def alerts(self) -> Alerts:
         """What people have to be told."""
         from aegis.alerts.service import Alerts
