@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from aegis.db import fetch_value
 from aegis.ops.health.checks.bloat import INDEX_BLOAT, TABLE_BLOAT
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["find_needs", "find_table", "list_partitioned", "old_transactions"]
 
+_PAGE: Final = 8_192
 #: Whose own command makes partitions ahead and drops old ones.
 _COMMANDS = {
     "api_usage_events": "aegis usage partitions --keep-house",
@@ -27,10 +28,13 @@ _COMMANDS = {
 }
 
 
-async def find_needs(conn: Connection) -> Needs:
-    """Return every table and index with what is known of its need."""
+async def find_needs(conn: Connection, *, least_index_bytes: int) -> Needs:
+    """Return every table and index with what is known of its need.
+
+    The bloat of smaller indexes is not estimated.
+    """
     table_bloat = await _bloat(conn, TABLE_BLOAT, pages=2_560)
-    index_bloat = await _bloat(conn, INDEX_BLOAT, pages=1_024)
+    index_bloat = await _bloat(conn, INDEX_BLOAT, pages=max(1, least_index_bytes // _PAGE))
     tables = [_with_bloat(row, table_bloat) for row in await _tables(conn)]
     found = await rows(
         conn,

@@ -41,13 +41,12 @@ class Maintenance:
         self._db = db
         self._settings = settings
         self._now = now
-        self._rules = rules
+        self._rules = rules or planning.Rules()
 
     async def plan(self) -> Sequence[Step]:
         """Return what would be done now, in this order; nothing is changed."""
         async with self._db.transaction() as conn:
-            needs = await finding.find_needs(conn)
-        return planning.make_plan(needs, now=self._now(), rules=self._rules)
+            return await self._plan(conn)
 
     async def partitions(self) -> Sequence[Partitioned]:
         """Return the tables that are parted by time, and how far ahead each is."""
@@ -84,8 +83,7 @@ class Maintenance:
         async with self._db.connection() as conn:
             interrupted = await self._alone(conn)
             try:
-                needs = await finding.find_needs(conn)
-                steps = planning.make_plan(needs, now=self._now(), rules=self._rules)
+                steps = await self._plan(conn)
                 outcome = await self._take(conn, steps, closes, tell, interrupted)
                 await history.drop_old(conn, self._now() - _KEEP)
             finally:
@@ -134,6 +132,10 @@ class Maintenance:
                 return await self._take(conn, [step], closes, tell, interrupted)
             finally:
                 await self._leave(conn)
+
+    async def _plan(self, conn: Connection) -> list[Step]:
+        needs = await finding.find_needs(conn, least_index_bytes=self._rules.least_index_bytes)
+        return planning.make_plan(needs, now=self._now(), rules=self._rules)
 
     async def _alone(self, conn: Connection) -> int:
         """Take the lock and mark what a process left that is gone (`Conflict`)."""

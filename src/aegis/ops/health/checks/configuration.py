@@ -149,11 +149,13 @@ async def settings_errors(conn: Connection, ask: Ask) -> Sequence[Seen]:
     found = await rows(
         conn,
         """
-        SELECT sourcefile || ':' || sourceline, coalesce(name, ''), error
-        FROM pg_file_settings
-        WHERE error IS NOT NULL
-          -- That is what `pending-restart` says.
-          AND error <> 'setting could not be applied'
+        SELECT f.sourcefile || ':' || f.sourceline, coalesce(f.name, ''), f.error
+        FROM pg_file_settings f
+        LEFT JOIN pg_settings s ON lower(s.name) = lower(f.name)
+        WHERE f.error IS NOT NULL
+          -- What only a restart can apply is told by `pending-restart`.
+          AND NOT (f.error = 'setting could not be applied' AND s.context IS NOT DISTINCT FROM
+                   'postmaster')
         ORDER BY 1
         """,
     )
