@@ -64,9 +64,7 @@ async def test_connections_near_the_limit_are_told_and_gone_again(
             await conn.close()
 
     async def gone() -> bool:
-        return (
-            await look(db, settings, "connections-total", "connections-total=12")
-        ).state == "ok"
+        return (await look(db, settings, "connections-total", "connections-total=12")).state == "ok"
 
     await until(gone)
 

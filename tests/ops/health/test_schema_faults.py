@@ -158,9 +158,7 @@ async def test_triggers_that_are_off(db: Database, settings: Settings) -> None:
     assert await cured(db, settings, found)
 
 
-async def test_unused_indexes_wait_for_counters_of_a_week(
-    db: Database, settings: Settings
-) -> None:
+async def test_unused_indexes_wait_for_counters_of_a_week(db: Database, settings: Settings) -> None:
     await run(
         db,
         "CREATE TABLE big AS SELECT n FROM generate_series(1, 100000) n",

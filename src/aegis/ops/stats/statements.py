@@ -151,7 +151,10 @@ async def list_kept(
         Kept,
         """
         WITH first AS (
-            SELECT min(id) AS id FROM health_snapshots WHERE taken_at >= %(since)s
+            -- Without a snapshot since then, all are from before.
+            SELECT coalesce(min(id), 9223372036854775807) AS id
+            FROM health_snapshots
+            WHERE taken_at >= %(since)s
         ),
         wanted AS (
             SELECT s.*
