@@ -25,6 +25,7 @@ BENCHMARKS = {
     "keys": "verified calls a second, and their limits, against plain SQL",
     "hook": "a whole process of `aegis hook`, database up and down",
     "usage": "events written a second, what metering adds to a call, dropping a month",
+    "doctor": "all checks on N tables and M gigabytes, and the slowest statement of them",
     "billing": "a month of invoices for N customers and M events",
 }
 

@@ -12,7 +12,7 @@ import pytest
 from tests.ops.health.looking import look, objects
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from aegis.config import Settings
     from aegis.db import Database
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.servers("18", "16")
 
 
 @asynccontextmanager
-async def session(dsn: str) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+async def session(dsn: str) -> AsyncGenerator[psycopg.AsyncConnection[Any]]:
     """Open a session of somebody else, which ends without a commit, and may be ended by others."""
     conn = await psycopg.AsyncConnection.connect(dsn)
     try:
@@ -84,7 +84,7 @@ async def test_a_session_idle_in_its_transaction_is_named_with_what_ends_it(
         assert name in objects(await look(db, settings, "long-transactions", limits))
         # What it says puts it right does so.
         async with db.transaction() as conn:
-            await conn.execute(found.findings[0].fix.encode())
+            await conn.execute((found.findings[0].fix or "").encode())
 
         async def gone() -> bool:
             return (await look(db, settings, "idle-in-transaction", limits)).state == "ok"

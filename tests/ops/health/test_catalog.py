@@ -6,9 +6,9 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from aegis.db import Database
 from aegis.errors import ConfigError, InvalidInput, Unavailable
@@ -74,7 +74,7 @@ async def test_a_role_without_rights_is_told_what_it_needs_and_the_rest_works(
     role = f"poor_{next(cluster.numbers)}"
     cluster.admin.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
     try:
-        url = psycopg.conninfo.make_conninfo(dsn, user=role)
+        url = make_conninfo(dsn, user=role)
         async with await Database.open(url, settings, min_size=1) as db:
             report = await Health(db, settings).check()
         by_id = {r.id: r for r in report.results}
@@ -210,5 +210,5 @@ def test_words_of_limits() -> None:
     assert words(BY_ID["connections"], BY_ID["connections"].limits) == (
         "warning from 80 %, critical from 90 %"
     )
-    assert words(BY_ID["hba-errors"], BY_ID["hba-errors"].limits) == "any is a critical"
+    assert words(BY_ID["hba-errors"], BY_ID["hba-errors"].limits) == "any is critical"
     assert STATES[0] == "ok"

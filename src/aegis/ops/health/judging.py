@@ -109,7 +109,7 @@ def could_not(check: Check, limits: Limits, why: str, *, elapsed_ms: float = 0.0
 def words(check: Check, limits: Limits) -> str:
     """Return limits as people read them: `warning from 80 %, critical from 90 %`."""
     if limits.warning is None and limits.critical is None:
-        text = f"any is {'an' if limits.level == 'unknown' else 'a'} {limits.level}"
+        text = f"any is {limits.level}"
     else:
         link = "below" if check.below else "from"
         pairs = (("warning", limits.warning), ("critical", limits.critical))
@@ -125,8 +125,8 @@ def words(check: Check, limits: Limits) -> str:
 
 def summarize(results: Sequence[Result], *, now: datetime, elapsed_ms: float) -> Report:
     """Return the report of results; it is as bad as the worst of them."""
-    states = [result.state for result in results]
-    worst: State = max(states, key=STATES.index, default="ok")
+    states: list[State] = [result.state for result in results]
+    worst = next((state for state in reversed(STATES) if state in states), STATES[0])
     return Report(
         checked_at=now,
         state=worst,

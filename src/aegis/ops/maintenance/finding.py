@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from aegis.db import fetch_value
-from aegis.ops.health.checks.bloat import INDEX_BLOAT, TABLE_BLOAT
 from aegis.ops.health.checks.integrity import PARTITIONS
 from aegis.ops.health.looking import rows
 from aegis.ops.health.ranges import ahead_of, parse_bound
 from aegis.ops.maintenance.models import IndexNeed, Needs, Partitioned, TableNeed
+from aegis.ops.stats.bloat import INDEX_BLOAT, TABLE_BLOAT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -58,7 +58,7 @@ def candidates(text: str, columns: Sequence[str]) -> list[tuple[str, ...]]:
         place = equal if match["operator"] in ("=", "IS NULL") else ordered
         if name not in equal and name not in ordered:
             place.append(name)
-    found = [(name,) for name in (*equal, *ordered)]
+    found: list[tuple[str, ...]] = [(name,) for name in (*equal, *ordered)]
     whole = (*equal, *ordered[:1])[:_MOST_COLUMNS]
     if len(whole) > 1:
         found.append(whole)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, LiteralString
 from psycopg import sql
 
 from aegis.errors import InvalidInput, Unavailable
-from aegis.ops.health.checks.bloat import INDEX_BLOAT, TABLE_BLOAT
+from aegis.ops.stats.bloat import INDEX_BLOAT, TABLE_BLOAT
 from aegis.ops.stats.statements import find_schema
 
 if TYPE_CHECKING:
