@@ -62,7 +62,7 @@ async def _measure(args: argparse.Namespace) -> dict[str, float]:
             wholes.append(time.perf_counter() - started)
         figures["doctor_s"] = median(wholes)
         figures["doctor_max_s"] = max(wholes)
-        figures |= await _statements(db, health)
+        figures |= await _statements(health)
         started = time.perf_counter()
         await Maintenance(db, db.settings).plan()
         figures["maintenance_plan_s"] = time.perf_counter() - started
@@ -91,7 +91,7 @@ async def _fill(db: Database, tables: int, size: int) -> None:
                 sql.SQL(
                     """
                     INSERT INTO {}
-                    SELECT n, 'customer-' || n % 1000, now() - n * INTERVAL '1 second', n % 7,
+                    SELECT n, 'customer-' || n %% 1000, now() - n * INTERVAL '1 second', n %% 7,
                            repeat(md5(n::text), 13)
                     FROM generate_series(1, %(rows)s) AS n
                     """
@@ -114,7 +114,7 @@ async def _size(db: Database) -> int:
     return 0 if row is None else int(row[0])
 
 
-async def _statements(db: Database, health: Health) -> dict[str, float]:
+async def _statements(health: Health) -> dict[str, float]:
     """Run the checks once more, and time each statement that is sent."""
     taken: list[tuple[float, str]] = []
     async with _timing(taken):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,16 +13,19 @@ from psycopg.conninfo import make_conninfo
 
 from aegis.db import Database
 from aegis.errors import ConfigError, InvalidInput, Unavailable
-from aegis.ops.health import Health, Seen
+from aegis.ops.health import Check, Health, Seen
 from aegis.ops.health.checks import CATALOG
 from aegis.ops.health.conditions import conditions_of
 from aegis.ops.health.judging import MOST_FINDINGS, grade, judge, words
 from aegis.ops.health.models import GROUPS, STATES, Limits
+from aegis.ops.health.running import run_checks
 from aegis.ops.health.service import report_of_silence
 from aegis.ops.health.thresholds import limits_of, muted_keys
 
 if TYPE_CHECKING:
     from aegis.config import Settings
+    from aegis.db import Connection
+    from aegis.ops.health.models import Ask
     from tests.conftest import Cluster
 
 BY_ID = {check.id: check for check in CATALOG}
@@ -193,8 +197,6 @@ def test_conditions_are_the_checks_and_fit_on_a_line() -> None:
     check = BY_ID["blocked"]
     nasty = "waits for\n'\x00\x1b[31m" + "x" * 5_000
     result = judge(check, check.limits, [Seen(object="pid 1", observed=nasty, value=99, fix="f")])
-    from datetime import UTC, datetime
-
     from aegis.alerts.validate import check_conditions
     from aegis.ops.health.judging import summarize
 
@@ -212,3 +214,44 @@ def test_words_of_limits() -> None:
     )
     assert words(BY_ID["hba-errors"], BY_ID["hba-errors"].limits) == "any is critical"
     assert STATES[0] == "ok"
+
+
+def _made(name: str, statement: str) -> Check:
+    async def run(conn: Connection, ask: Ask) -> list[Seen]:
+        del ask
+        await conn.execute(statement.encode())
+        return []
+
+    return Check(id=name, group="data", title=name, means="m.", advice="a.", run=run)
+
+
+@pytest.mark.servers("18", "16")
+async def test_a_check_that_hangs_writes_or_kills_its_session_stops_no_other(
+    db: Database, settings: Settings
+) -> None:
+    checks = [
+        _made("hangs", "SELECT pg_sleep(600)"),
+        _made("writes", "CREATE TABLE written ()"),
+        _made("dies", "SELECT pg_terminate_backend(pg_backend_pid())"),
+        _made("wrong", "SELECT nonsense FROM nowhere"),
+        _made("fine", "SELECT 1"),
+    ]
+    report = await run_checks(
+        db,
+        checks,
+        settings=replace(settings, health_timeout_ms=100),
+        limits={check.id: check.limits for check in checks},
+        muted=(),
+        now=datetime.now(UTC),
+    )
+    states = {r.id: (r.state, r.observed) for r in report.results}
+    assert list(states) == ["hangs", "writes", "dies", "wrong", "fine"]
+    assert [state for state, _ in states.values()] == ["unknown"] * 4 + ["ok"]
+    assert "longer than 100 ms" in states["hangs"][1]
+    assert "read-only" in states["writes"][1]
+    # The connection goes back as it came.
+    async with db.transaction() as conn:
+        cursor = await conn.execute(
+            "SELECT current_setting('transaction_read_only'), current_setting('statement_timeout')"
+        )
+        assert await cursor.fetchone() == ("off", "30s")

@@ -83,7 +83,7 @@ class Ask:
 
 
 class Run(Protocol):
-    """How a check looks: one or a few short statements, in a transaction that is rolled back."""
+    """How a check looks: one or a few short statements; `conn` commits each and cannot write."""
 
     async def __call__(self, conn: Connection, ask: Ask) -> Sequence[Seen]:
         """Return what is there (`CouldNotCheck`, `psycopg.Error`)."""

@@ -1,4 +1,4 @@
-"""Checks run one after the other, each in a transaction of its own that is rolled back.
+"""Checks run one after the other, on one connection that cannot write.
 
 A check that takes too long is cancelled by the server, one that fails says why; neither stops the
 others. A connection that a check lost is replaced for the next one.
@@ -7,6 +7,7 @@ others. A connection that a check lost is replaced for the next one.
 from __future__ import annotations
 
 import time
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -18,7 +19,7 @@ from aegis.ops.health.judging import could_not, judge, summarize
 from aegis.ops.health.models import Ask, CouldNotCheck
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
     from datetime import datetime
 
     from aegis.config import Settings
@@ -40,19 +41,49 @@ async def run_checks(
     """Run `checks`, less those that are left out, and return what they came to."""
     started = time.perf_counter()
     results: list[Result] = []
-    for check in checks:
-        mine = limits[check.id]
-        if mine is None or check.id in muted:
-            continue
-        begun = time.perf_counter()
-        ask = Ask(settings=settings, limits=mine, now=now)
+    waiting = [
+        (check, mine)
+        for check in checks
+        if (mine := limits[check.id]) is not None and check.id not in muted
+    ]
+    while waiting:
+        before = len(waiting)
         try:
-            async with db.connection() as conn:
-                result = await _run(conn, check, ask, muted)
+            async with _careful(db, settings) as conn:
+                while waiting and not (conn.broken or conn.closed):
+                    check, mine = waiting.pop(0)
+                    ask = Ask(settings=settings, limits=mine, now=now)
+                    results.append(await _run(conn, check, ask, muted))
         except AegisError as error:
-            result = could_not(check, mine, error.message, elapsed_ms=_since(begun))
-        results.append(result)
+            # A check may have lost its connection; where none is to be had, nobody waits again.
+            if len(waiting) == before:
+                results += [could_not(check, mine, error.message) for check, mine in waiting]
+                break
     return summarize(results, now=now, elapsed_ms=_since(started))
+
+
+@asynccontextmanager
+async def _careful(db: Database, settings: Settings) -> AsyncGenerator[Connection]:
+    """Lend a connection that cannot write, and whose statements end soon."""
+    timeout = settings.health_timeout_ms
+    async with db.connection() as conn:
+        await conn.execute(
+            """
+            SELECT set_config('statement_timeout', %(timeout)s, false),
+                   set_config('lock_timeout', %(wait)s, false),
+                   set_config('default_transaction_read_only', 'on', false),
+                   set_config('jit', 'off', false)
+            """,
+            {"timeout": str(timeout), "wait": str(max(1, timeout // 4))},
+        )
+        try:
+            yield conn
+        finally:
+            if not (conn.broken or conn.closed):
+                await conn.execute(
+                    "RESET statement_timeout; RESET lock_timeout; "
+                    "RESET default_transaction_read_only; RESET jit"
+                )
 
 
 def nothing_answers(
@@ -81,17 +112,7 @@ async def _run(conn: Connection, check: Check, ask: Ask, muted: Collection[str])
     begun = time.perf_counter()
     timeout = ask.settings.health_timeout_ms
     try:
-        async with conn.transaction(force_rollback=True):
-            await conn.execute("SET TRANSACTION READ ONLY")
-            await conn.execute(
-                """
-                SELECT set_config('statement_timeout', %(timeout)s, true),
-                       set_config('lock_timeout', %(wait)s, true),
-                       set_config('jit', 'off', true)
-                """,
-                {"timeout": str(timeout), "wait": str(max(1, timeout // 4))},
-            )
-            seen = await check.run(conn, ask)
+        seen = await check.run(conn, ask)
     except CouldNotCheck as error:
         return could_not(check, ask.limits, str(error), elapsed_ms=_since(begun))
     except pg.QueryCanceled:
