@@ -20,6 +20,7 @@ BENCHMARKS = {
     "recall": "latency of hybrid, vector and text recall at N episodes",
     "ingest": "episodes a second, against a raw COPY",
     "nab": "anomaly detection on labelled series, scored as NAB does; points a second",
+    "alerts": "what detection costs, messages sent a second, from a bad sample to its message",
     "metrics": "samples of containers in, roll-ups, charts, retention at N rows",
     "start": "cold and warm start, memory, the whole command",
     "keys": "verified calls a second, and their limits, against plain SQL",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from mcp.server import MCPServer
 
+    from aegis.alerts.service import Alerts
     from aegis.billing import Billing
     from aegis.keys import Keys
     from aegis.memory import Memory
@@ -259,6 +260,7 @@ def mcp_page() -> str:
         metrics=cast("Metrics", _NOTHING),
         health=cast("Health", _NOTHING),
         maintenance=cast("Maintenance", _NOTHING),
+        alerts=cast("Alerts", _NOTHING),
     )
     tools = asyncio.run(server.list_tools())
     parts: list[str] = []

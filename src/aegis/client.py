@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from aegis.memory import Memory
     from aegis.memory.embedding import Embedder
     from aegis.memory.reranking import Reranker
+    from aegis.metrics.telemetry import Telemetry
     from aegis.ops.health import Health
     from aegis.ops.maintenance import Maintenance
     from aegis.ops.stats import Stats
@@ -105,7 +106,18 @@ class Aegis:
         """What people have to be told."""
         from aegis.alerts.service import Alerts
 
-        return Alerts(self.db, self.settings)
+        alerts = Alerts(self.db, self.settings)
+        from aegis.metrics.telemetry import marked
+
+        alerts.on_mark("metrics", marked)
+        return alerts
+
+    @functools.cached_property
+    def telemetry(self) -> Telemetry:
+        """Measuring containers, and watching what is measured."""
+        from aegis.metrics.telemetry import Telemetry
+
+        return Telemetry(self.db, self.metrics, self.alerts, self.settings)
 
 
 class Connecting:

@@ -76,18 +76,17 @@ class Bench:
 
 
 def bad(name: str = "backup.age", state: Any = "warning", **more: Any) -> Condition:
-    return Condition(
-        **{
-            "id": name,
-            "source": "doctor",
-            "state": state,
-            "title": f"{name} is bad",
-            "observed": "31 h",
-            "threshold": "26 h",
-            "advice": "aegis backup create",
-            **more,
-        }
-    )
+    fields: dict[str, Any] = {
+        "id": name,
+        "source": "doctor",
+        "state": state,
+        "title": f"{name} is bad",
+        "observed": "31 h",
+        "threshold": "26 h",
+        "advice": "aegis backup create",
+        **more,
+    }
+    return Condition(**fields)
 
 
 def good(name: str = "backup.age") -> Condition:

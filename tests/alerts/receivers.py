@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Smtp:
 
 
 @asynccontextmanager
-async def http_receiver(*, status: int = 200, answers: bool = True) -> AsyncIterator[Http]:
+async def http_receiver(*, status: int = 200, answers: bool = True) -> AsyncGenerator[Http]:
     """Yield a server that answers every request with `status`, or never."""
     found = Http()
     stopped = asyncio.Event()
@@ -69,7 +69,7 @@ async def http_receiver(*, status: int = 200, answers: bool = True) -> AsyncIter
 
 
 @asynccontextmanager
-async def smtp_receiver() -> AsyncIterator[Smtp]:
+async def smtp_receiver() -> AsyncGenerator[Smtp]:
     """Yield a server that takes any mail."""
     found = Smtp()
 

@@ -124,8 +124,8 @@ INSERT INTO alert_deliveries (channel, group_key, critical, entries)
 VALUES ('ops', 'doctor', true, '[{"alert_id": 7, "kind": "fired"}]');
 INSERT INTO metric_rules (name, kind, metric, value) VALUES ('hot', 'threshold', 'cpu_percent', 90);
 UPDATE metric_watch SET owner = 'me', done_until = '2026-06-01';
-INSERT INTO metric_watch_states (container_name, metric, state)
-VALUES ('web', 'cpu_percent', decode('0001', 'hex'));
+INSERT INTO metric_watch_states (container_name, state)
+VALUES ('web', decode('0001', 'hex'));
 """
 
 #: Its events are of the last 440 days; older revisions have no partitions.

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from aegis.alerts import models as alert_models
 from aegis.billing import models as billing_models
 from aegis.keys import models as key_models
 from aegis.memory import change, models
 from aegis.memory.audit import report
 from aegis.memory.consolidation import proposal
 from aegis.memory.store import registry
+from aegis.metrics import models as metric_models
 from aegis.sessions import models as sessions
 
 if TYPE_CHECKING:
@@ -76,6 +78,16 @@ async def test_importance_equals_the_enum(conn: Connection) -> None:
         ("billing_invoice_lines", "kind", billing_models.LineKind),
         ("billing_stripe_outbox", "kind", billing_models.OutboxKind),
         ("billing_stripe_outbox", "state", billing_models.OutboxState),
+        ("alert_rules", "least_severity", alert_models.Severity),
+        ("alerts", "state", alert_models.AlertState),
+        ("alerts", "severity", alert_models.Severity),
+        ("alerts", "condition_state", alert_models.ConditionState),
+        ("alert_events", "kind", alert_models.EventKind),
+        ("alert_channels", "kind", alert_models.ChannelKind),
+        ("alert_channels", "least_severity", alert_models.Severity),
+        ("alert_deliveries", "state", alert_models.DeliveryState),
+        ("metric_rules", "kind", metric_models.RuleKind),
+        ("metric_rules", "severity", metric_models.RuleSeverity),
     ],
 )
 async def test_literal_equals_the_check(
@@ -129,6 +141,15 @@ async def test_literal_equals_the_check(
         (billing_models.STRIPE_MODES, billing_models.StripeMode),
         (billing_models.OUTBOX_KINDS, billing_models.OutboxKind),
         (billing_models.OUTBOX_STATES, billing_models.OutboxState),
+        (alert_models.ALERT_STATES, alert_models.AlertState),
+        (alert_models.CHANNEL_KINDS, alert_models.ChannelKind),
+        (alert_models.CONDITION_STATES, alert_models.ConditionState),
+        (alert_models.DELIVERY_STATES, alert_models.DeliveryState),
+        (alert_models.EVENT_KINDS, alert_models.EventKind),
+        (alert_models.MESSAGE_KINDS, alert_models.MessageKind),
+        (alert_models.SEVERITIES, alert_models.Severity),
+        (metric_models.ANOMALY_STATUSES, metric_models.AnomalyStatus),
+        (metric_models.RULE_KINDS, metric_models.RuleKind),
     ],
 )
 def test_tuple_of_choices_equals_its_literal(names: tuple[str, ...], literal: Any) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
-    from uuid import UUID
 
 __all__ = [
     "ALERT_STATES",
@@ -240,7 +239,7 @@ class Delivery:
 
     id: int
     #: The same each time that it is tried, so that a receiver can tell.
-    delivery_id: UUID
+    delivery_id: str
     channel: str
     group_key: str
     state: DeliveryState

@@ -105,6 +105,11 @@ class Alerts:
             lasting=lasting,
         )
 
+    async def open_in(self, conn: Connection, source: str) -> Sequence[Alert]:
+        """Return a source's alerts that are not over, locked, in the caller's transaction."""
+        await store.lock_source(conn, source)
+        return await store.list_open(conn, source)
+
     async def tick(self) -> int:
         """See to what time alone brings: lasting conditions fire, alerts are escalated.
 
@@ -197,10 +202,8 @@ class Alerts:
             )
             await store.update_alert(conn, marked)
             await store.add_event(conn, alert_id, "marked_false", at=now, by=by, text=note)
-            if alert.source in self._marked:
-                # The domain knows better what is the same.
-                await self._tell_source(conn, marked)
-            else:
+            await self._tell_source(conn, marked)
+            if not self._knows_better(marked):
                 await rule_store.insert_silence(
                     conn,
                     source=_literal(alert.source),
@@ -324,6 +327,10 @@ class Alerts:
         told = self._marked.get(alert.source)
         if told is not None:
             await told(conn, alert)
+
+    def _knows_better(self, alert: Alert) -> bool:
+        """Whether the domain itself keeps the same quiet: it wrote down which incident this is."""
+        return alert.source in self._marked and "incident" in alert.labels
 
     async def _time(self, conn: Connection) -> datetime:
         return await store.clock(conn) if self._now is None else self._now()

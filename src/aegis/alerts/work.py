@@ -51,7 +51,7 @@ _ANNOUNCE_S: Final = 3_600.0
 class Deliveries:
     """The `Kind` that sends messages. A process claims those whose channels it has."""
 
-    name: Final = KIND
+    name = KIND
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class Deliveries:
         if address is None:
             await self.release([claim])
             return
-        message = render(str(delivery.delivery_id), delivery.entries, host=self._host)
+        message = render(delivery.delivery_id, delivery.entries, host=self._host)
         error: AegisError | None = None
         try:
             await self._send(address, message)

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from aegis import __version__
 from aegis.api import (
+    alerts,
     answers,
     audit,
     billing,
@@ -90,6 +91,7 @@ def create_routes() -> FastAPI:
         billing.router,
         metrics.router,
         maintenance.router,
+        alerts.router,
         memory.router,
         health.router,
     ):

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from aegis.api.schemas import OptionalTime
 from aegis.api.state import ClientOf, KnownParameters, answer
-from aegis.metrics.models import METRICS, Sample, Source
+from aegis.metrics.models import ANOMALY_STATUSES, METRICS, Sample, Source
 
 __all__ = ["router"]
 
@@ -70,6 +70,40 @@ class LatestSamples(BaseModel):
     items: list[LatestSample]
 
 
+class AnomalyAnswer(BaseModel):
+    """One incident of one series."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: int
+    host: str | None
+    container_name: str | None
+    metric: str
+    kind: str
+    severity: str
+    status: str
+    observed: float | None
+    expected: float | None
+    expected_low: float | None
+    expected_high: float | None
+    score: float | None
+    explanation: str
+    evidence: dict[str, Any] | None
+    started_at: datetime
+    ended_at: datetime | None
+    acknowledged_at: datetime | None
+    marked_false_at: datetime | None
+    first_id: int | None
+
+
+class AnomalyList(BaseModel):
+    """Anomalies, the newest first."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    items: list[AnomalyAnswer]
+
+
 class ChartPoint(BaseModel):
     """One interval of a chart."""
 
@@ -118,6 +152,24 @@ async def record_metrics(client: ClientOf, body: SamplesBody) -> Any:
 async def latest_metrics(client: ClientOf, hours: float = 24.0, limit: int = 1_000) -> Any:
     """Return the newest sample of each container seen in the last `hours`."""
     return answer({"items": await client.metrics.latest(hours=hours, limit=limit)})
+
+
+@router.get("/anomalies", response_model=AnomalyList)
+async def list_anomalies(
+    client: ClientOf,
+    status: Annotated[list[str] | None, Query()] = None,
+    container_name: str | None = None,
+    before: int | None = None,
+    limit: int = 50,
+) -> Any:
+    """Return what was unusual about containers, the newest first."""
+    found = await client.telemetry.anomalies(
+        statuses=ANOMALY_STATUSES if status is None else status,
+        container_name=container_name,
+        before=before,
+        limit=limit,
+    )
+    return answer({"items": found})
 
 
 @router.get("/chart", response_model=ChartAnswer)

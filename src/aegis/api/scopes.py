@@ -29,6 +29,8 @@ _AREAS: Final[Sequence[tuple[str, str, str]]] = (
     ("/v1/usage", "usage:read", _OPERATOR_ONLY),
     # What customers owe, and what they are told of it, is the operator's to change.
     ("/v1/billing", "billing:read", _OPERATOR_ONLY),
+    # Who may change what people are told is the operator.
+    ("/v1/alerts", "alerts:read", _OPERATOR_ONLY),
     ("/v1/memory", "memory:read", "memory:write"),
     ("/v1/status", "status:read", _OPERATOR_ONLY),
 )

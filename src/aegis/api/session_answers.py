@@ -114,3 +114,4 @@ class Swept(_Answer):
     read: int
     remembered: int
     closed: list[str]
+    dropped: int

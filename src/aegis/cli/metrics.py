@@ -114,6 +114,12 @@ def keep(as_json: AsJson = False) -> None:
     line(f"{len(kept.created)} partition(s) made, {len(kept.dropped)} dropped.")
 
 
+app.add_later("collect", "aegis.cli.collecting:collect")
+app.add_later("watch", "aegis.cli.collecting:watch")
+app.add_later("anomalies", "aegis.cli.collecting:anomalies")
+app.add_later("rules", "aegis.cli.metric_rules:app")
+
+
 def _figure(value: float | None) -> str:
     # Not measured is no zero.
     return "-" if value is None else f"{value:,.2f}"

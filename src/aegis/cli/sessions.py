@@ -17,6 +17,8 @@ __all__ = ["app"]
 
 app = App("Agent sessions: what was asked, done, touched and paid.")
 
+app.add_later("prices", "aegis.cli.prices:app")
+
 _FOLLOW_S = 1.0
 
 
@@ -115,7 +117,8 @@ def sweep(
         return
     line(
         f"{swept.drained} events written, {swept.read} transcripts read, {swept.remembered} "
-        f"episodes recorded, {len(swept.closed)} sessions closed."
+        f"episodes recorded, {len(swept.closed)} sessions closed, "
+        f"{swept.dropped} old events dropped."
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mcp.server import MCPServer
 
 from aegis import __version__
+from aegis.mcp.alerts import alert_tools
 from aegis.mcp.billing import billing_tools
 from aegis.mcp.consolidation import upkeep_tools
 from aegis.mcp.decisions import decision_tools
@@ -27,6 +28,7 @@ from aegis.mcp.usage import usage_tools
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
+    from aegis.alerts.service import Alerts
     from aegis.billing import Billing
     from aegis.client import Aegis
     from aegis.keys import Keys
@@ -56,6 +58,7 @@ def create_server(
     metrics: Metrics | None = None,
     health: Health | None = None,
     maintenance: Maintenance | None = None,
+    alerts: Alerts | None = None,
 ) -> MCPServer:
     """Return the server whose tools work on `memory`, and read what else is given."""
     server = MCPServer(
@@ -77,6 +80,7 @@ def create_server(
             *([] if billing is None else billing_tools(billing)),
             *([] if metrics is None else metric_tools(metrics)),
             *([] if health is None or maintenance is None else health_tools(health, maintenance)),
+            *([] if alerts is None else alert_tools(alerts)),
         ],
         log_level="WARNING",
         subscriptions=False,
@@ -107,6 +111,7 @@ def server_of(client: Aegis) -> MCPServer:
         metrics=client.metrics,
         health=client.health,
         maintenance=client.maintenance,
+        alerts=client.alerts,
     )
 
 

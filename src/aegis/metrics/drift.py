@@ -10,7 +10,10 @@ from __future__ import annotations
 import math
 import statistics
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["BUCKET_S", "Drift", "Trend"]
 
@@ -122,6 +125,17 @@ class Trend:
             "count": self._count,
             "drifting": self._drifting,
         }
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any]) -> Trend:
+        """Return the trend that `state` was called on (`KeyError`, `TypeError`)."""
+        found = cls(limit=state["limit"])
+        found._buckets = [(at, mean) for at, mean in state["buckets"]]
+        found._slot = state["slot"]
+        found._sum = state["sum"]
+        found._count = state["count"]
+        found._drifting = state["drifting"]
+        return found
 
 
 def agreement(buckets: list[tuple[float, float]]) -> float:

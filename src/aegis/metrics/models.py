@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-__all__ = ["METRICS", "Chart", "Kept", "Latest", "Metric", "Point", "Sample", "Source"]
+__all__ = [
+    "ANOMALY_STATUSES",
+    "METRICS",
+    "RULE_KINDS",
+    "Anomaly",
+    "AnomalyStatus",
+    "Chart",
+    "Kept",
+    "Latest",
+    "Metric",
+    "MetricRule",
+    "Point",
+    "RuleKind",
+    "RuleSeverity",
+    "Sample",
+    "Source",
+    "Watched",
+]
 
 #: What is measured of a container. `net_io_mb` and `block_io_mb` are counters: what has passed
 #: since the container started; a chart shows what passed in each interval.
@@ -23,6 +40,12 @@ METRICS: tuple[Metric, ...] = (
 )
 #: Where a chart reads from.
 Source = Literal["samples", "1m", "15m", "1h"]
+AnomalyStatus = Literal["open", "acknowledged", "resolved"]
+ANOMALY_STATUSES: tuple[AnomalyStatus, ...] = ("open", "acknowledged", "resolved")
+#: A value beyond a limit; its change in a minute; seconds without a sample.
+RuleKind = Literal["threshold", "rate", "absence"]
+RULE_KINDS: tuple[RuleKind, ...] = ("threshold", "rate", "absence")
+RuleSeverity = Literal["warning", "critical"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,3 +114,65 @@ class Kept:
     minutes: int
     #: Roll-ups reach up to here; None while there are no samples.
     done_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anomaly:
+    """One incident of one series, as `infra_anomaly_alerts` keeps it."""
+
+    id: int
+    host: str | None
+    container_name: str | None
+    metric: str
+    #: `spike`, `drop`, `level_shift`, `unseasonal`, `flatline`, `leak`, `restart_loop`, `silence`.
+    kind: str
+    severity: str
+    status: str
+    observed: float | None
+    expected: float | None
+    expected_low: float | None
+    expected_high: float | None
+    score: float | None
+    explanation: str
+    evidence: Mapping[str, Any] | None
+    started_at: datetime
+    ended_at: datetime | None
+    acknowledged_at: datetime | None
+    marked_false_at: datetime | None
+    #: The first of those that began at about the same time; None for itself.
+    first_id: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricRule:
+    """A rule by hand, beside the detector."""
+
+    name: str
+    kind: RuleKind
+    #: Glob of containers' names.
+    container: str = "*"
+    #: What is measured; of no matter for `absence`.
+    metric: str = "cpu_percent"
+    #: Whether values above the limit are bad, or those below it.
+    above: bool = True
+    #: The limit: of the metric, of its change in a minute, or seconds of silence.
+    value: float
+    #: Seconds that it has to last.
+    for_s: float = 60.0
+    severity: RuleSeverity = "warning"
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """What one round of watching did."""
+
+    #: Another process watches; nothing was done.
+    elsewhere: bool = False
+    samples: int = 0
+    points: int = 0
+    #: Anomalies that began, and that ended.
+    opened: int = 0
+    ended: int = 0
+    #: Samples up to here were judged.
+    until: datetime | None = None

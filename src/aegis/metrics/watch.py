@@ -8,10 +8,13 @@ normal. A new anomaly shortly after the end belongs to the same incident. Pure: 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Final, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from aegis.metrics.detector import RATIO, Detector
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["Incident", "Kind", "Severity", "Watch"]
 
@@ -94,6 +97,13 @@ _AGAINST: Final = {
 }
 
 
+#: What a watch is made of beside its detector and its incident.
+_RESTORED: Final = (
+    *("_calm", "_calm_at", "_changes", "_flat_at", "_last", "_longest", "_quiet", "_ratio"),
+    "_run",
+)
+
+
 class Watch:
     """A detector and the incident of its series, if there is one."""
 
@@ -147,6 +157,23 @@ class Watch:
         if flat:
             return self._open_flat(value)
         return None
+
+    def state(self) -> tuple[dict[str, object], bytes]:
+        """Return everything, for `restored`: what JSON takes, and the detector's numbers."""
+        rest = {name: getattr(self, name) for name in _RESTORED}
+        incident = None if self._incident is None else asdict(self._incident)
+        return {**rest, "_incident": incident}, self.detector.to_bytes()
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any], detector: bytes) -> Watch:
+        """Return the watch that `state` was called on (`InvalidInput`, `KeyError`, `TypeError`)."""
+        found = cls()
+        found.detector = Detector.from_bytes(detector)
+        for name in _RESTORED:
+            setattr(found, name, state[name])
+        incident = state["_incident"]
+        found._incident = None if incident is None else Incident(**incident)
+        return found
 
     def _open(self, at: float, value: float, score: float) -> Incident:
         found = self.detector

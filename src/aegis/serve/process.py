@@ -226,6 +226,7 @@ class _Process:
         )
         from aegis.serve.billing import tell_stripe
         from aegis.serve.nightly import consolidate_nightly
+        from aegis.serve.telemetry import collect_metrics, send_alerts, watch_metrics
 
         async def load() -> None:
             await load_model(client)
@@ -246,6 +247,9 @@ class _Process:
             group.create_task(watch_sessions(client))
             group.create_task(tell_stripe(client))
             group.create_task(keep_metrics(client))
+            group.create_task(collect_metrics(client))
+            group.create_task(watch_metrics(client))
+            group.create_task(send_alerts(client))
             if self._settings.database_url is None:
                 group.create_task(keep_database(self._settings, self._restarted))
 

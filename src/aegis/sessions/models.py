@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import date, datetime
+    from decimal import Decimal
     from uuid import UUID
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "STATUSES",
     "TURNS",
     "Message",
+    "ModelPrice",
     "NewEvent",
     "Session",
     "SessionDetail",
@@ -176,6 +178,25 @@ class Swept:
     remembered: int
     #: Sessions closed, by session id.
     closed: list[str]
+    #: Events of sessions that ended, older than they are kept, that were dropped.
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPrice:
+    """What a model costs from a time on, USD for a million tokens."""
+
+    #: Beginning of the model's name.
+    model: str
+    valid_from: datetime
+    input_usd: Decimal
+    output_usd: Decimal
+    cache_write_5m_usd: Decimal
+    cache_write_1h_usd: Decimal
+    cache_read_usd: Decimal
+    #: When it was looked up; None where nobody said.
+    known_on: date | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from aegis.errors import AegisError, InvalidInput, Unavailable
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from aegis.memory import Memory
     from aegis.sessions.models import Session, SessionEvent, SessionImport
+    from aegis.sessions.prices import Prices
 
 __all__ = ["Sessions"]
 
@@ -176,7 +177,35 @@ class Sessions:
         closed, more = await sweeping.close_silent(
             self._memory, now=datetime.now(UTC), idle_minutes=minutes
         )
-        return Swept(drained=drained, read=read, remembered=remembered + more, closed=closed)
+        return Swept(
+            drained=drained,
+            read=read,
+            remembered=remembered + more,
+            closed=closed,
+            dropped=await self.drop_events(),
+        )
+
+    async def drop_events(self, *, keep_days: int | None = None) -> int:
+        """Drop single events of sessions that ended, older than is kept; return how many.
+
+        The sessions, their counts and their costs stay. In batches, each a transaction of its own.
+        """
+        days = self._memory.database.settings.session_events_keep_days
+        if keep_days is not None:
+            validate.check_limit("keep_days", keep_days, most=36_500)
+            days = keep_days
+        if days == 0:
+            return 0
+        return await sweeping.drop_events(
+            self._memory.database, before=datetime.now(UTC) - timedelta(days=days)
+        )
+
+    @property
+    def prices(self) -> Prices:
+        """What models cost."""
+        from aegis.sessions.prices import Prices
+
+        return Prices(self._memory.database)
 
     async def import_path(
         self,

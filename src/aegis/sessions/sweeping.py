@@ -19,12 +19,15 @@ from aegis.sessions.store import recording, sweeping
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from aegis.db import Database
     from aegis.memory import Memory
     from aegis.sessions.models import SessionRow
 
-__all__ = ["close_silent", "read_due"]
+__all__ = ["close_silent", "drop_events", "read_due"]
 
 _PAGE = 100
+#: Events of one transaction that drops them.
+_DROPPED = 5_000
 
 
 async def read_due(memory: Memory) -> tuple[int, int]:
@@ -94,3 +97,14 @@ async def _finish(memory: Memory, row: SessionRow) -> int:
     if not found.found:
         remembered += await remember_events(memory, latest)
     return remembered + await remember_outcome(memory, latest)
+
+
+async def drop_events(db: Database, *, before: datetime) -> int:
+    """Drop events of sessions that ended, older than `before`; return how many."""
+    total = 0
+    while True:
+        async with db.transaction() as conn:
+            count = await sweeping.drop_events(conn, before=before, limit=_DROPPED)
+        total += count
+        if count < _DROPPED:
+            return total

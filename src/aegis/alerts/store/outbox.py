@@ -36,7 +36,8 @@ __all__ = [
 ]
 
 _COLUMNS: Final[LiteralString] = """
-    d.id, d.delivery_id, d.channel, d.group_key, d.state, d.entries, d.attempts, d.next_at,
+    d.id, d.delivery_id::text AS delivery_id, d.channel, d.group_key, d.state, d.entries,
+    d.attempts, d.next_at,
     d.last_error, d.created_at, d.sent_at
 """
 
@@ -312,11 +313,11 @@ async def next_due(conn: Connection, channels: Collection[str]) -> float | None:
     return await fetch_value(
         conn,
         """
-        SELECT greatest(
+        SELECT CASE WHEN count(*) > 0 THEN greatest(
             0,
             extract(epoch FROM min(greatest(next_at, coalesce(lease_until, next_at)))
                 - clock_timestamp())
-        )::float8
+        ) END::float8
         FROM alert_deliveries
         WHERE state = 'pending'
           AND channel = ANY (%(channels)s)

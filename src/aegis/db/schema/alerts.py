@@ -254,8 +254,7 @@ metric_watch_states = Table(
     "metric_watch_states",
     metadata,
     Column("container_name", String(100), nullable=False),
-    Column("metric", Text, nullable=False),
     Column("state", LargeBinary, nullable=False),
     timestamp_now("saved_at", nullable=False),
-    PrimaryKeyConstraint("container_name", "metric", name="metric_watch_states_pkey"),
+    PrimaryKeyConstraint("container_name", name="metric_watch_states_pkey"),
 )

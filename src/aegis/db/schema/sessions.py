@@ -122,6 +122,12 @@ session_events = Table(
     Column("recalled", ARRAY(Integer)),
     UniqueConstraint("session_id", "key", name="uq_session_events_key"),
     Index("idx_session_events_session_id", "session_id", "id"),
+    Index(
+        "idx_session_events_at",
+        "at",
+        postgresql_using="brin",
+        postgresql_with={"pages_per_range": "32"},
+    ),
 )
 
 session_usage = Table(

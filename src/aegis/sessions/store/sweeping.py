@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from aegis.db import Connection
 
-__all__ = ["clear_due", "list_due", "list_said", "list_silent"]
+__all__ = ["clear_due", "drop_events", "list_due", "list_said", "list_silent"]
 
 
 async def list_due(conn: Connection, *, limit: int) -> list[SessionRow]:
@@ -97,4 +97,24 @@ async def list_said(
         ORDER BY e.id
         """,
         {"session_id": session_id, "after": after},
+    )
+
+
+async def drop_events(conn: Connection, *, before: datetime, limit: int) -> int:
+    """Delete events of sessions that ended, older than `before`; what is locked waits."""
+    return await execute(
+        conn,
+        """
+        DELETE FROM session_events
+        WHERE id IN (
+            SELECT e.id
+            FROM session_events e
+            JOIN claude_sessions s ON s.id = e.session_id
+            WHERE e.at < %(before)s
+              AND s.status IS DISTINCT FROM 'running'
+            LIMIT %(limit)s
+            FOR UPDATE OF e SKIP LOCKED
+        )
+        """,
+        {"before": before, "limit": limit},
     )

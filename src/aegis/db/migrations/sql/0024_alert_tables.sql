@@ -156,10 +156,9 @@ CREATE TABLE metric_watch (
 
 CREATE TABLE metric_watch_states (
     container_name VARCHAR(100) NOT NULL,
-    metric TEXT NOT NULL,
     state BYTEA NOT NULL,
     saved_at TIMESTAMPTZ NOT NULL DEFAULT now(),
-    CONSTRAINT metric_watch_states_pkey PRIMARY KEY (container_name, metric)
+    CONSTRAINT metric_watch_states_pkey PRIMARY KEY (container_name)
 );
 
 CREATE UNIQUE INDEX uq_alerts_open
@@ -169,6 +168,9 @@ CREATE UNIQUE INDEX uq_alerts_open
 CREATE INDEX idx_alerts_condition ON alerts (source, condition_id, id DESC);
 
 CREATE INDEX idx_alerts_resolved_at ON alerts (resolved_at) WHERE state = 'resolved';
+
+CREATE INDEX idx_session_events_at
+    ON session_events USING brin (at) WITH (pages_per_range = 32);
 
 CREATE INDEX idx_alert_events_alert_id ON alert_events (alert_id, id);
 

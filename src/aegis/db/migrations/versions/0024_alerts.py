@@ -49,7 +49,7 @@ TABLE_COMMENTS = {
     "alert_deliveries": "Messages that are due, sent or given up: the outbox of alerts.",
     "metric_rules": "Rules by hand about metrics of containers, beside the detector.",
     "metric_watch": "Which process watches metrics, and how far it has come.",
-    "metric_watch_states": "What the detector knows of each series.",
+    "metric_watch_states": "What the detectors know of each container.",
 }
 
 COLUMN_COMMENTS = {
@@ -170,8 +170,7 @@ COLUMN_COMMENTS = {
     },
     "metric_watch_states": {
         "container_name": "The container, by name.",
-        "metric": "What is measured.",
-        "state": "The state of its detector, in a form of its own.",
+        "state": "The state of its detectors, in a form of its own.",
         "saved_at": "When it was saved.",
     },
     "infra_anomaly_alerts": {
@@ -266,6 +265,7 @@ def downgrade() -> None:
         op.execute(f"CREATE TABLE aegis_kept_0024_{table} AS SELECT * FROM {table}")
     for table in TABLES:
         op.execute(f"DROP TABLE {table}")
+    op.execute("DROP INDEX idx_session_events_at")
     for table in ("infra_anomaly_alerts", "model_prices"):
         drops = ", ".join(f"DROP COLUMN {name}" for name in COLUMN_COMMENTS[table])
         op.execute(f"ALTER TABLE {table} {drops}")

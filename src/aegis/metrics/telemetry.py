@@ -1,0 +1,135 @@
+"""Measuring and watching, as background, scheduler and faces call it: `client.telemetry`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from aegis.alerts.models import Condition
+from aegis.errors import InvalidInput, NotFound
+from aegis.metrics.collect import Collector, open_source
+from aegis.metrics.models import ANOMALY_STATUSES
+from aegis.metrics.store import anomalies as anomaly_store
+from aegis.metrics.store import watching as store
+from aegis.metrics.watching.finding import SOURCE
+from aegis.metrics.watching.rules import check_rule, prefix_of
+from aegis.metrics.watching.watcher import Watcher
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aegis.alerts.models import Alert
+    from aegis.alerts.service import Alerts
+    from aegis.config import Settings
+    from aegis.db import Connection, Database
+    from aegis.metrics.collect import Collected
+    from aegis.metrics.models import Anomaly, MetricRule, Watched
+    from aegis.metrics.service import Metrics
+
+__all__ = ["Telemetry", "marked"]
+
+
+class Telemetry:
+    """One process's collector and watcher, opened when they are first asked."""
+
+    def __init__(self, db: Database, metrics: Metrics, alerts: Alerts, settings: Settings) -> None:
+        self._db = db
+        self._metrics = metrics
+        self._alerts = alerts
+        self._settings = settings
+        self._collector: Collector | None = None
+        self._watcher: Watcher | None = None
+
+    async def open_collector(self, source: str = "auto") -> Collector:
+        """Return a collector of a source (`InvalidInput`, `ConfigError`); close it when done."""
+        return Collector(self._metrics, await open_source(source, self._settings))
+
+    async def collect(self) -> Collected:
+        """Measure once with the source that the settings name; keep what the next round needs."""
+        if self._collector is None:
+            chosen = self._settings.metrics_collect
+            self._collector = await self.open_collector("auto" if chosen == "off" else chosen)
+        return await self._collector.collect()
+
+    async def watch(self) -> Watched:
+        """Judge the samples that came since the last round, and write what is found."""
+        if self._watcher is None:
+            self._watcher = Watcher(self._db, self._alerts)
+        return await self._watcher.round()
+
+    async def aclose(self) -> None:
+        """Save what the watcher knows, and close the source."""
+        watcher, self._watcher = self._watcher, None
+        collector, self._collector = self._collector, None
+        if collector is not None:
+            await collector.aclose()
+        if watcher is not None:
+            await watcher.aclose()
+
+    async def anomalies(
+        self,
+        *,
+        statuses: Sequence[str] = ANOMALY_STATUSES,
+        container_name: str | None = None,
+        before: int | None = None,
+        limit: int = 50,
+    ) -> Sequence[Anomaly]:
+        """Return what was found to be unusual, the newest first (`InvalidInput`)."""
+        if not 1 <= limit <= 1_000:
+            raise InvalidInput(f"limit is {limit}; it is 1 to 1,000.")
+        for status in statuses:
+            if status not in ANOMALY_STATUSES:
+                raise InvalidInput(f"status is {status!r}; use {', '.join(ANOMALY_STATUSES)}.")
+        async with self._db.transaction() as conn:
+            return await anomaly_store.list_anomalies(
+                conn,
+                statuses=statuses,
+                container_name=container_name,
+                before=before,
+                limit=limit,
+            )
+
+    async def rules(self) -> Sequence[MetricRule]:
+        """Return the rules by hand."""
+        async with self._db.transaction() as conn:
+            return await store.list_rules(conn)
+
+    async def put_rule(self, rule: MetricRule) -> None:
+        """Write a rule, in place of one of the same name (`InvalidInput`)."""
+        check_rule(rule)
+        async with self._db.transaction() as conn:
+            await store.put_rule(conn, rule)
+            # Whom it fitted before it may not fit now: what is still bad is found again.
+            await self._end_alerts(conn, rule.name)
+
+    async def delete_rule(self, name: str) -> None:
+        """Delete a rule, and end its alerts (`NotFound`)."""
+        async with self._db.transaction() as conn:
+            if not await store.delete_rule(conn, name):
+                raise NotFound(f"There is no rule {name!r}; `aegis metrics rules list` shows them.")
+            await self._end_alerts(conn, name)
+
+    async def _end_alerts(self, conn: Connection, name: str) -> None:
+        begin = prefix_of(name)
+        over = [
+            Condition(
+                id=alert.condition_id,
+                source=SOURCE,
+                state="ok",
+                title=alert.title,
+                labels=alert.labels,
+            )
+            for alert in await self._alerts.open_in(conn, SOURCE)
+            if alert.condition_id.startswith(begin)
+        ]
+        if over:
+            await self._alerts.observe_in(conn, SOURCE, over, lasting=True)
+
+
+async def marked(conn: Connection, alert: Alert) -> None:
+    """Take over what somebody said to an alert of metrics: the anomaly is theirs, or was none."""
+    incident = alert.labels.get("incident")
+    if incident is not None:
+        false = alert.marked_false_at is not None
+        at = alert.marked_false_at or alert.acknowledged_at or datetime.now(UTC)
+        await anomaly_store.mark(conn, incident, false=false, at=at)

@@ -1,0 +1,268 @@
+"""Everything that is known of one container: a detector a metric, its counters, its rhythm. Pure.
+
+It turns into bytes and back, so that a restart goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from typing import TYPE_CHECKING, Any, Final
+
+from aegis.errors import InvalidInput
+from aegis.metrics.drift import Drift, Trend
+from aegis.metrics.watch import Watch
+from aegis.metrics.watching.finding import Finding, of_drift, of_incident
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["JUDGED", "Container"]
+
+#: What is judged, and the deviation in its unit that never matters.
+JUDGED: Final = {
+    "cpu_percent": 5.0,
+    "mem_usage_mb": 20.0,
+    "mem_percent": 2.0,
+    "net_io_mb": 1.0,
+    "block_io_mb": 5.0,
+}
+#: Counters; what passes in a minute is judged.
+_COUNTERS: Final = ("net_io_mb", "block_io_mb")
+_TREND: Final = "mem_percent"
+#: So many starts within this time are a loop, which ends after this time without one.
+_LOOP_STARTS: Final = 3
+_LOOP_S: Final = 900.0
+#: Silent for so many usual intervals, and so many seconds, after so long a life.
+_SILENT_INTERVALS: Final = 5.0
+_SILENT_S: Final = 180.0
+_LIVED_S: Final = 600.0
+_VERSION: Final = 1
+
+
+class Container:
+    """One container. `values` are the newest of each metric, counters as MB in a minute."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.last_at = math.nan
+        self.first_at = math.nan
+        self.interval = 0.0
+        self.values: dict[str, float] = {}
+        self.before: dict[str, float] = {}
+        self.step_s = 0.0
+        self._watches: dict[str, Watch] = {}
+        self._trend = Trend(limit=100.0)
+        self._drift: Drift | None = None
+        self._counters: dict[str, tuple[float, float]] = {}
+        self._starts: list[float] = []
+        self._loop_at: float | None = None
+        self._silent_at: float | None = None
+
+    def update(self, at: float, figures: dict[str, float | None]) -> list[Finding]:
+        """Take a sample; return what is found, changed or over with it. Late ones are left out."""
+        if not math.isnan(self.last_at):
+            step = at - self.last_at
+            if step <= 0:
+                return []
+            self.step_s = step
+            weight = 0.1 if self.interval else 1.0
+            if not self.interval or step < 20 * self.interval:
+                self.interval += weight * (step - self.interval)
+        else:
+            self.first_at = at
+        self.last_at = at
+        found = list(self._speaks_again(at))
+        values: dict[str, float] = {}
+        restarted = False
+        for metric in JUDGED:
+            value = figures.get(metric)
+            if value is None or not math.isfinite(value):
+                self._counters.pop(metric, None)
+                continue
+            if metric in _COUNTERS:
+                rate, fell = self._rate(metric, at, value)
+                restarted = restarted or fell
+                if rate is None:
+                    continue
+                value = rate
+            values[metric] = value
+            found += self._judge(metric, at, value)
+        self.before, self.values = self.values, values
+        if restarted:
+            self._starts.append(at)
+        found += self._loop(at)
+        return found
+
+    def silence(self, now: float) -> list[Finding]:
+        """Return that it is not measured any more, once."""
+        if self._silent_at is not None or math.isnan(self.last_at):
+            return []
+        quiet = now - self.last_at
+        if quiet < max(_SILENT_S, _SILENT_INTERVALS * self.interval):
+            return []
+        if self.last_at - self.first_at < _LIVED_S:
+            return []
+        self._silent_at = self.last_at
+        return [self._silence(None, quiet)]
+
+    @property
+    def points(self) -> int:
+        """Return how many values the newest sample had."""
+        return len(self.values)
+
+    def open_findings(self) -> list[Finding]:
+        """Return what lasts."""
+        found = [
+            of_incident(self.name, metric, watch.incident)
+            for metric, watch in self._watches.items()
+            if watch.incident is not None and watch.incident.ended_at is None
+        ]
+        if self._drift is not None:
+            found.append(of_drift(self.name, _TREND, self._drift, ended_at=None))
+        return found
+
+    def _judge(self, metric: str, at: float, value: float) -> Iterator[Finding]:
+        watch = self._watches.get(metric)
+        if watch is None:
+            watch = self._watches[metric] = Watch(least=JUDGED[metric])
+        incident = watch.update(at, value)
+        if incident is not None:
+            yield of_incident(self.name, metric, incident)
+        if metric == _TREND:
+            yield from self._rises(at, value)
+
+    def _rises(self, at: float, value: float) -> Iterator[Finding]:
+        drift = self._trend.update(at, value)
+        if drift is not None:
+            # The beginning stays that of the first look: one leak is one finding.
+            if self._drift is not None:
+                drift = Drift(
+                    started_at=self._drift.started_at,
+                    value=drift.value,
+                    per_hour=drift.per_hour,
+                    limit=drift.limit,
+                    full_at=drift.full_at,
+                )
+            self._drift = drift
+            yield of_drift(self.name, _TREND, drift, ended_at=None)
+        elif self._drift is not None and not self._trend.drifting:
+            ended, self._drift = self._drift, None
+            yield of_drift(self.name, _TREND, ended, ended_at=at)
+
+    def _rate(self, metric: str, at: float, value: float) -> tuple[float | None, bool]:
+        """Return what passed in a minute, and whether the counter began anew."""
+        before = self._counters.get(metric)
+        self._counters[metric] = (at, value)
+        if before is None or at <= before[0]:
+            return None, False
+        if value < before[1]:
+            return None, True
+        return 60 * (value - before[1]) / (at - before[0]), False
+
+    def _loop(self, at: float) -> Iterator[Finding]:
+        self._starts = [start for start in self._starts if at - start <= _LOOP_S]
+        if self._loop_at is None:
+            if len(self._starts) < _LOOP_STARTS:
+                return
+            self._loop_at = self._starts[0]
+            yield self._looping(None)
+        elif not self._starts:
+            yield self._looping(at)
+            self._loop_at = None
+        elif self._starts[-1] == at:
+            yield self._looping(None)
+
+    def _looping(self, ended_at: float | None) -> Finding:
+        began = self._loop_at or 0.0
+        return Finding(
+            incident=f"{self.name}/restarts/{int(began)}",
+            container_name=self.name,
+            metric="restarts",
+            kind="restart_loop",
+            severity="critical",
+            started_at=began,
+            ended_at=ended_at,
+            explanation=f"It was started {max(len(self._starts), _LOOP_STARTS)} times lately.",
+            observed=float(max(len(self._starts), _LOOP_STARTS)),
+            expected=0.0,
+        )
+
+    def _silence(self, ended_at: float | None, quiet: float) -> Finding:
+        began = self._silent_at or 0.0
+        return Finding(
+            incident=f"{self.name}/samples/{int(began)}",
+            container_name=self.name,
+            metric="samples",
+            kind="silence",
+            # Containers come and go; who has to stay gets an absence rule.
+            severity="info",
+            started_at=began,
+            ended_at=ended_at,
+            explanation=f"It was measured every {self.interval:.0f} s, and not since then.",
+            observed=quiet,
+            expected=self.interval,
+        )
+
+    def _speaks_again(self, at: float) -> Iterator[Finding]:
+        if self._silent_at is not None:
+            yield self._silence(at, at - self._silent_at)
+            self._silent_at = None
+
+    def to_bytes(self) -> bytes:
+        """Return the state: lengths, a JSON part, and the detectors' numbers."""
+        parts: list[bytes] = []
+        watches: dict[str, Any] = {}
+        for metric, watch in self._watches.items():
+            watches[metric], numbers = watch.state()
+            parts.append(numbers)
+        head = json.dumps(
+            {
+                "version": _VERSION,
+                "last_at": self.last_at,
+                "first_at": self.first_at,
+                "interval": self.interval,
+                "values": self.values,
+                "step_s": self.step_s,
+                "watches": watches,
+                "sizes": [len(part) for part in parts],
+                "trend": self._trend.state(),
+                "drift": None
+                if self._drift is None
+                else {name: getattr(self._drift, name) for name in Drift.__slots__},
+                "counters": self._counters,
+                "starts": self._starts,
+                "loop_at": self._loop_at,
+                "silent_at": self._silent_at,
+            }
+        ).encode()
+        return struct.pack("<I", len(head)) + head + b"".join(parts)
+
+    @classmethod
+    def from_bytes(cls, name: str, state: bytes) -> Container:
+        """Return the container that `to_bytes` was called on (`InvalidInput` if it is no state)."""
+        found = cls(name)
+        try:
+            (size,) = struct.unpack_from("<I", state)
+            head: dict[str, Any] = json.loads(state[4 : 4 + size])
+            if head["version"] != _VERSION:
+                raise ValueError(f"version {head['version']}")
+            at = 4 + size
+            for (metric, watch), length in zip(head["watches"].items(), head["sizes"], strict=True):
+                found._watches[metric] = Watch.restored(watch, state[at : at + length])
+                at += length
+            found.last_at, found.first_at = head["last_at"], head["first_at"]
+            found.interval, found.step_s = head["interval"], head["step_s"]
+            found.values = head["values"]
+            found._trend = Trend.restored(head["trend"])
+            found._drift = None if head["drift"] is None else Drift(**head["drift"])
+            found._counters = {key: (one, two) for key, (one, two) in head["counters"].items()}
+            found._starts = head["starts"]
+            found._loop_at, found._silent_at = head["loop_at"], head["silent_at"]
+        except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InvalidInput(
+                f"The state of {name!r} cannot be read ({type(error).__name__}); "
+                "it is learned anew."
+            ) from None
+        return found

@@ -1,0 +1,275 @@
+"""Rounds of watching: new samples through the detectors, and what they find into the database.
+
+A round reads in one transaction, thinks in none, and writes in another, together with the alerts.
+What could not be written waits for the next round; what a process that died had not written is
+found again from the saved states.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from aegis.alerts.models import Condition
+from aegis.errors import InvalidInput
+from aegis.metrics.models import Watched
+from aegis.metrics.store import anomalies as anomaly_store
+from aegis.metrics.store import watching as store
+from aegis.metrics.watching import rules as hand
+from aegis.metrics.watching.finding import SOURCE, Finding
+from aegis.metrics.watching.series import JUDGED, Container
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from aegis.alerts.service import Alerts
+    from aegis.db import Connection, Database
+    from aegis.metrics.models import MetricRule
+    from aegis.metrics.store.anomalies import FalseAlarm
+
+__all__ = ["Watcher"]
+
+_log = logging.getLogger("aegis.metrics")
+
+_LEASE_S: Final = 120.0
+#: Samples may be committed so late, and are judged all the same.
+_OVERLAP: Final = timedelta(minutes=2)
+#: What is learned from where there is no state yet, and what one step reads.
+_LEARN: Final = timedelta(hours=24)
+_CHUNK: Final = timedelta(hours=1)
+#: Time between two saves of the states.
+_SAVE_EVERY: Final = timedelta(minutes=10)
+#: A container that is silent for so long is forgotten.
+_FORGET: Final = timedelta(days=2)
+#: A pattern that was marked as false is left out for so long, up to so many times as far.
+_FALSE_FOR: Final = timedelta(days=14)
+_FALSE_RATIO: Final = 1.5
+#: Nothing at all is measured for so long: that is one alert, not one a container.
+_ALL_SILENT: Final = timedelta(minutes=5)
+_PART: Final = 5_000
+_METRICS: Final = tuple(JUDGED)
+
+
+class Watcher:
+    """Watches the metrics of one database; one process does at a time."""
+
+    def __init__(
+        self, db: Database, alerts: Alerts, *, now: Callable[[], datetime] | None = None
+    ) -> None:
+        self._db = db
+        self._alerts = alerts
+        self._now = now
+        self._owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._containers: dict[str, Container] | None = None
+        self._until: datetime | None = None
+        self._saved_at: datetime | None = None
+        self._changed: set[str] = set()
+        #: What is still to be written, the newest of each.
+        self._findings: dict[str, Finding] = {}
+        self._ruled: dict[str, str] = {}
+        self._learning = False
+
+    async def round(self) -> Watched:
+        """Judge what came since the last round; at most one process at a time does.
+
+        Raises:
+            Unavailable: the database does not answer; the next round makes up for it.
+        """
+        samples = points = opened = ended = 0
+        while True:
+            async with self._db.transaction() as conn:
+                now = await self._time(conn)
+                lease = await store.take(conn, self._owner, lease_s=_LEASE_S)
+                if lease is None:
+                    self._containers = None
+                    return Watched(elsewhere=True)
+                if self._containers is None or not lease.mine:
+                    await self._load(conn, lease.done_until, now)
+                since, until = self._span(now)
+                rows = await store.list_samples(conn, since=since, until=until)
+                rules = await store.list_rules(conn)
+                false = await anomaly_store.list_false(conn, since=now - _FALSE_FOR)
+            # In a thread: a day that is made up for must not stop what else is served.
+            found = await asyncio.to_thread(self._judge, rows)
+            samples += len(rows)
+            points += found
+            self._until = until
+            caught_up = until >= now
+            if caught_up:
+                self._look_for_silence(now)
+                self._end_learning()
+            new, over = await self._write(rules, false, now, caught_up=caught_up)
+            opened, ended = opened + new, ended + over
+            if caught_up:
+                return Watched(
+                    samples=samples, points=points, opened=opened, ended=ended, until=until
+                )
+
+    async def aclose(self) -> None:
+        """Save the states and let another process watch."""
+        if self._containers is None:
+            return
+        async with self._db.transaction() as conn:
+            if await store.hold(conn, self._owner):
+                await self._save(conn)
+                await store.let_go(conn, self._owner)
+        self._containers = None
+
+    def _span(self, now: datetime) -> tuple[datetime, datetime]:
+        assert self._until is not None
+        until = min(now, max(self._until + _CHUNK, self._until))
+        # A clock that was put back: nothing is new until it is where it was.
+        return self._until - _OVERLAP, max(until, self._until)
+
+    async def _load(self, conn: Connection, done: datetime | None, now: datetime) -> None:
+        containers: dict[str, Container] = {}
+        for saved in await store.list_states(conn):
+            try:
+                one = Container.from_bytes(saved.container_name, saved.state)
+            except InvalidInput as error:
+                _log.warning("metrics.state_unreadable", extra={"why": error.message})
+                continue
+            containers[one.name] = one
+        self._containers = containers
+        self._learning = done is None
+        self._until = max(done or now - _LEARN, now - _LEARN)
+        self._saved_at = now
+        self._changed, self._findings, self._ruled = set(), {}, {}
+
+    def _judge(
+        self,
+        rows: Sequence[
+            tuple[str, float, float | None, float | None, float | None, float | None, float | None]
+        ],
+    ) -> int:
+        assert self._containers is not None
+        points = 0
+        for name, at, *values in rows:
+            container = self._containers.get(name)
+            if container is None:
+                container = self._containers[name] = Container(name)
+            before = container.last_at
+            for finding in container.update(at, dict(zip(_METRICS, values, strict=True))):
+                self._findings[finding.incident] = finding
+            if container.last_at != before:
+                points += container.points
+                self._changed.add(name)
+        return points
+
+    def _look_for_silence(self, now: datetime) -> None:
+        assert self._containers is not None
+        newest = max((one.last_at for one in self._containers.values()), default=0.0)
+        if now.timestamp() - newest > _ALL_SILENT.total_seconds():
+            # Whoever measures is gone, not all containers at once.
+            return
+        for container in self._containers.values():
+            for finding in container.silence(now.timestamp()):
+                self._findings[finding.incident] = finding
+                self._changed.add(container.name)
+
+    def _end_learning(self) -> None:
+        """Of what was learned from, only what still lasts is told."""
+        if not self._learning:
+            return
+        assert self._containers is not None
+        self._learning = False
+        self._findings = {
+            finding.incident: finding
+            for container in self._containers.values()
+            for finding in container.open_findings()
+        }
+
+    async def _write(
+        self,
+        rules: Sequence[MetricRule],
+        false: Sequence[FalseAlarm],
+        now: datetime,
+        *,
+        caught_up: bool,
+    ) -> tuple[int, int]:
+        assert self._containers is not None
+        if self._learning:
+            self._findings = {}
+        findings = [one for one in self._findings.values() if not _was_false(one, false)]
+        ruled = self._rules_now(rules, now) if caught_up else []
+        opened = 0
+        async with self._db.transaction() as conn:
+            if not await store.hold(conn, self._owner):
+                self._containers = None
+                return 0, 0
+            for finding in findings:
+                opened += await anomaly_store.put(conn, finding)
+            conditions = {one.condition_id: one.condition() for one in findings}
+            conditions |= {one.id: one for one in ruled}
+            if caught_up:
+                conditions |= self._nothing_measured(now)
+            told = list(conditions.values())
+            for at in range(0, len(told), _PART):
+                await self._alerts.observe_in(conn, SOURCE, told[at : at + _PART], lasting=True)
+            if self._saved_at is None or now - self._saved_at >= _SAVE_EVERY:
+                await self._save(conn)
+                self._saved_at = now
+        self._findings = {}
+        self._ruled.update({one.id: one.state for one in ruled})
+        return opened, sum(one.ended_at is not None for one in findings)
+
+    def _rules_now(self, rules: Sequence[MetricRule], now: datetime) -> list[Condition]:
+        """Return how rules stand, where that changed; what was bad is told each time anew."""
+        assert self._containers is not None
+        found = hand.evaluate(rules, self._containers.values(), now=now.timestamp())
+        return [one for one in found if one.state != "ok" or self._ruled.get(one.id) != one.state]
+
+    def _nothing_measured(self, now: datetime) -> dict[str, Condition]:
+        assert self._containers is not None
+        if not self._containers:
+            return {}
+        newest = max(one.last_at for one in self._containers.values())
+        quiet = now.timestamp() - newest
+        silent = quiet > _ALL_SILENT.total_seconds()
+        condition = Condition(
+            id="nothing-measured",
+            source=SOURCE,
+            state="warning" if silent else "ok",
+            title="No container is measured any more",
+            observed=f"{quiet:.0f} s without a sample",
+            threshold=f"{_ALL_SILENT.total_seconds():.0f} s",
+            advice="See whether what measures runs: aegis metrics collect --once",
+            since=datetime.fromtimestamp(newest, UTC),
+            group=SOURCE,
+        )
+        return {condition.id: condition}
+
+    async def _save(self, conn: Connection) -> None:
+        assert self._containers is not None
+        assert self._until is not None
+        oldest = (self._until - _FORGET).timestamp()
+        gone = [name for name, one in self._containers.items() if one.last_at < oldest]
+        for name in gone:
+            del self._containers[name]
+            self._changed.discard(name)
+        if gone:
+            await store.forget_states(conn, gone)
+        states = {name: self._containers[name].to_bytes() for name in self._changed}
+        if states:
+            await store.save_states(conn, states)
+        await store.set_done(conn, self._until)
+        self._changed = set()
+
+    async def _time(self, conn: Connection) -> datetime:
+        return await store.clock(conn) if self._now is None else self._now()
+
+
+def _was_false(finding: Finding, false: Sequence[FalseAlarm]) -> bool:
+    """Return whether the same was marked as false lately, and this is not much worse."""
+    return any(
+        known.container_name == finding.container_name
+        and known.metric == finding.metric
+        and known.kind == finding.kind
+        and (finding.score or 0.0) <= _FALSE_RATIO * known.score
+        for known in false
+    )
