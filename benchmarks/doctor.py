@@ -75,7 +75,7 @@ async def _fill(db: Database, tables: int, size: int) -> None:
     """Fill tables whose sizes halve from one to the next, down to small ones."""
     shares = [1.0 / (n + 1) for n in range(tables)]
     # Indexes take about a third beside the rows.
-    rows = [int(size * 0.72 * share / sum(shares) / _ROW_BYTES) + 10 for share in shares]
+    rows = [int(size * 0.86 * share / sum(shares) / _ROW_BYTES) + 10 for share in shares]
     for number in progress(range(tables), "Filling"):
         name = sql.Identifier(f"bench_{number:03}")
         async with db.connection() as conn:
