@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,6 +80,8 @@ class Ask:
     settings: Settings
     limits: Limits
     now: datetime
+    #: What checks of one report share: a reading that several judge is made once.
+    memo: dict[str, Any] = field(default_factory=dict[str, "Any"])
 
 
 class Run(Protocol):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import errors as pg
@@ -41,6 +41,7 @@ async def run_checks(
     """Run `checks`, less those that are left out, and return what they came to."""
     started = time.perf_counter()
     results: list[Result] = []
+    memo: dict[str, Any] = {}
     waiting = [
         (check, mine)
         for check in checks
@@ -52,7 +53,7 @@ async def run_checks(
             async with _careful(db, settings) as conn:
                 while waiting and not (conn.broken or conn.closed):
                     check, mine = waiting.pop(0)
-                    ask = Ask(settings=settings, limits=mine, now=now)
+                    ask = Ask(settings=settings, limits=mine, now=now, memo=memo)
                     results.append(await _run(conn, check, ask, muted))
         except AegisError as error:
             # A check may have lost its connection; where none is to be had, nobody waits again.

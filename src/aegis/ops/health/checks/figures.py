@@ -29,11 +29,13 @@ _NO_SNAPSHOT: Final = "there is no snapshot yet; `aegis db stats snapshot` takes
 _GB: Final = 1 << 30
 
 
-async def _interval(conn: Connection) -> Interval:
+async def _interval(conn: Connection, ask: Ask) -> Interval:
     try:
-        return await read_interval(conn, hours=_HOURS)
+        if "interval" not in ask.memo:
+            ask.memo["interval"] = await read_interval(conn, hours=_HOURS)
     except NotFound:
         raise CouldNotCheck(_NO_SNAPSHOT) from None
+    return ask.memo["interval"]
 
 
 def _span(interval: Interval) -> str:
@@ -65,7 +67,7 @@ def _hit_ratio(interval: Interval, hit: int, read: int, least: float) -> Seen:
 )
 async def cache_hit(conn: Connection, ask: Ask) -> Sequence[Seen]:
     """Say how many blocks of tables were in the cache since the snapshot of three hours ago."""
-    found = await _interval(conn)
+    found = await _interval(conn, ask)
     return [_hit_ratio(found, found.heap_hit, found.heap_read, ask.limits.least)]
 
 
@@ -82,7 +84,7 @@ async def cache_hit(conn: Connection, ask: Ask) -> Sequence[Seen]:
 )
 async def index_cache_hit(conn: Connection, ask: Ask) -> Sequence[Seen]:
     """Say the same of indexes."""
-    found = await _interval(conn)
+    found = await _interval(conn, ask)
     return [_hit_ratio(found, found.index_hit, found.index_read, ask.limits.least)]
 
 
@@ -96,8 +98,7 @@ async def index_cache_hit(conn: Connection, ask: Ask) -> Sequence[Seen]:
 )
 async def deadlocks(conn: Connection, ask: Ask) -> Sequence[Seen]:
     """Count them since the snapshot of three hours ago."""
-    del ask
-    found = await _interval(conn)
+    found = await _interval(conn, ask)
     return [Seen(observed=f"{found.deadlocks} {_span(found)}", value=found.deadlocks)]
 
 
@@ -112,8 +113,7 @@ async def deadlocks(conn: Connection, ask: Ask) -> Sequence[Seen]:
 )
 async def temp_files(conn: Connection, ask: Ask) -> Sequence[Seen]:
     """Sum what was written to them since the snapshot of three hours ago."""
-    del ask
-    found = await _interval(conn)
+    found = await _interval(conn, ask)
     text = f"{size(found.temp_bytes)} {_span(found)}"
     return [Seen(observed=text, value=found.temp_bytes / _GB)]
 
@@ -195,7 +195,11 @@ async def statement_regressions(conn: Connection, ask: Ask) -> Sequence[Seen]:
 
 async def _room(conn: Connection, ask: Ask) -> tuple[int, int, str]:
     """Return bytes of the database, bytes that it may take in all, and where that is from."""
-    taken = int(await value(conn, "SELECT pg_database_size(current_database())"))
+    if "database_bytes" not in ask.memo:
+        ask.memo["database_bytes"] = int(
+            await value(conn, "SELECT pg_database_size(current_database())")
+        )
+    taken: int = ask.memo["database_bytes"]
     if ask.settings.health_storage_gb > 0:
         return taken, int(ask.settings.health_storage_gb * _GB), "AEGIS_HEALTH_STORAGE_GB"
     usage = await _disk(conn)
