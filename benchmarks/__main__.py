@@ -31,6 +31,7 @@ BENCHMARKS = {
     "intel": "unchanged pages checked a second, and changes found and not found in a corpus",
     "usage": "events written a second, what metering adds to a call, dropping a month",
     "worker": "jobs claimed and finished a second, against procrastinate; waking, idling, history",
+    "doctor": "all checks on N tables and M gigabytes, and the slowest statement of them",
     "billing": "a month of invoices for N customers and M events",
 }
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from aegis.memory import Memory
     from aegis.metrics.service import Metrics
     from aegis.ops.backup.service import Backups
+    from aegis.ops.health import Health
+    from aegis.ops.maintenance import Maintenance
     from aegis.usage import Usage
     from aegis.worker.service import Jobs, Schedules
     from aegis.workflows.service import Workflows
@@ -161,6 +163,30 @@ def migrated_database() -> Generator[str, None, None]:
         yield dsn
 
 
+def checks_page() -> str:
+    """Return the page of checks: one heading, and so one anchor, for each id."""
+    from aegis.ops.health.checks import CATALOG
+    from aegis.ops.health.judging import words
+
+    parts = [
+        "What `aegis doctor` looks at. The limits are built in; AEGIS_HEALTH_THRESHOLDS changes "
+        "them, `id=warning/critical@least`, and AEGIS_HEALTH_MUTE takes findings out "
+        "(docs/howto/health.md). What could not be checked is `unknown`, which is not well.\n",
+        _table(
+            ("check", "group", "threshold"),
+            [(f"[{c.id}](#{c.id})", c.group, words(c, c.limits)) for c in CATALOG],
+        ),
+    ]
+    for check in CATALOG:
+        about = (check.run.__doc__ or "").strip()
+        parts.append(
+            f"## {check.id}\n\n{check.title} (group `{check.group}`): "
+            f"{words(check, check.limits)}.\n\n{about}\n\n{check.means}\n\n"
+            f"What to do: {check.advice}\n"
+        )
+    return _page("Checks", *parts)
+
+
 def cli_page() -> str:
     """Return the page of commands."""
     from aegis.cli.main import app
@@ -244,6 +270,8 @@ def mcp_page() -> str:
         workflows=cast("Workflows", _NOTHING),
         intel=cast("Intel", _NOTHING),
         backups=cast("Backups", _NOTHING),
+        health=cast("Health", _NOTHING),
+        maintenance=cast("Maintenance", _NOTHING),
         alerts=cast("Alerts", _NOTHING),
     )
     tools = asyncio.run(server.list_tools())
@@ -325,6 +353,7 @@ def _default(value: Any) -> str:
 PAGE_MAKERS = {
     "settings.md": settings_page,
     "errors.md": errors_page,
+    "checks.md": checks_page,
     "cli.md": cli_page,
     "http.md": http_page,
     "mcp.md": mcp_page,

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from aegis.memory.reranking import Reranker
     from aegis.metrics.telemetry import Telemetry
     from aegis.ops.backup.service import Backups
+    from aegis.ops.health import Health
+    from aegis.ops.maintenance import Maintenance
+    from aegis.ops.stats import Stats
     from aegis.research.service import Research
     from aegis.sessions.service import Sessions
     from aegis.usage import Usage
@@ -152,6 +155,27 @@ class Aegis:
         from aegis.ops.backup.service import Backups
 
         return Backups(self.settings, smoke=ask_aegis)
+
+    @functools.cached_property
+    def health(self) -> Health:
+        """Whether the database is well."""
+        from aegis.ops.health import Health
+
+        return Health(self.db, self.settings)
+
+    @functools.cached_property
+    def stats(self) -> Stats:
+        """Figures of the database, now and over time."""
+        from aegis.ops.stats import Stats
+
+        return Stats(self.db)
+
+    @functools.cached_property
+    def maintenance(self) -> Maintenance:
+        """What keeps the database in shape."""
+        from aegis.ops.maintenance import Maintenance
+
+        return Maintenance(self.db, self.settings)
 
     @functools.cached_property
     def alerts(self) -> Alerts:

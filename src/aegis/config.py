@@ -15,8 +15,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from aegis.config_backup import BackupSettings
-from aegis.config_backup import setting as _setting
+from aegis.config_fields import setting as _setting
+from aegis.config_ops import CollectFrom, OpsSettings, PrometheusAccess
 from aegis.config_ranges import ENV_PREFIX, check_ranges
 from aegis.errors import ConfigError
 
@@ -27,6 +27,7 @@ __all__ = [
     "ENV_PREFIX",
     "CollectFrom",
     "EmbedderKind",
+    "PrometheusAccess",
     "RerankerKind",
     "Settings",
     "WhenDown",
@@ -41,7 +42,6 @@ __all__ = [
 EmbedderKind = Literal["minilm", "openai", "none"]
 RerankerKind = Literal["none", "http", "fastembed"]
 WhenDown = Literal["closed", "open"]
-CollectFrom = Literal["off", "auto", "docker", "cgroup", "prometheus", "process"]
 
 
 def default_data_dir() -> Path:
@@ -57,7 +57,7 @@ def default_data_dir() -> Path:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings(BackupSettings):
+class Settings(OpsSettings):
     """All settings, with defaults that work on one box. `load_settings` reads the environment."""
 
     database_url: str | None = _setting(
@@ -113,101 +113,6 @@ class Settings(BackupSettings):
     metrics_keep_days: int = _setting(
         "Days that samples of containers are kept, 1 to 400; their roll-ups stay longer.",
         default=30,
-    )
-    outbound_allow: str | None = _setting(
-        "Private networks and hosts that workflows and page checks may reach, after commas: "
-        "`10.1.0.0/16,wiki.example.com`.",
-        default=None,
-    )
-    workflows_step_timeout_s: float = _setting(
-        "Seconds that one attempt at a workflow's node may take when the node says nothing.",
-        default=600.0,
-    )
-    workflows_keep_days: int = _setting(
-        "Days that steps of ended executions are kept, 1 to 3650; the executions stay.", default=30
-    )
-    workflows_sql_url: str | None = _setting(
-        "PostgreSQL that SQL nodes of workflows read, with a role that may only read what "
-        "workflows may see (`aegis workflow reader` makes one); without it they do not run.",
-        secret=True,
-        default=None,
-    )
-    workflows_sql_write: Literal["off", "on"] = _setting(
-        "`on` lets nodes of type `sql_write` change this database with all rights of Aegis: who "
-        "may save workflows may then do everything.",
-        default="off",
-    )
-    anthropic_url: str = _setting(
-        "Base URL of Anthropic's API, for nodes of type `llm`.",
-        default="https://api.anthropic.com",
-    )
-    anthropic_api_key: str | None = _setting("Key for it.", secret=True, default=None)
-    anthropic_model: str | None = _setting("Model asked for there.", default=None)
-    worker: Literal["on", "off"] = _setting(
-        "Whether `aegis up` runs due work itself; `off` leaves it to `aegis worker`.", default="on"
-    )
-    worker_concurrency: int = _setting(
-        "How many things one worker runs at once, 1 to 1000.", default=8
-    )
-    worker_grace_s: float = _setting(
-        "Seconds that running work has when a worker stops; then it is handed back.", default=5.0
-    )
-    intel_user_agent: str = _setting(
-        "What watched websites are told who asks; robots.txt speaks to its first word.",
-        default="AegisBot/1.0 (watches for changes)",
-    )
-    intel_delay_s: float = _setting(
-        "Seconds between two requests to one website, of all workers together; its robots.txt may "
-        "ask for more.",
-        default=2.0,
-    )
-    intel_per_host: int = _setting("Pages of one website that are checked at once.", default=2)
-    intel_confirm_s: float = _setting(
-        "Seconds until a page that differs is fetched again to confirm it.", default=60.0
-    )
-    intel_timeout_s: float = _setting("Seconds that a request may take.", default=30.0)
-    intel_max_bytes: int = _setting(
-        "Bytes that a page may have, decompressed.", default=5 * 1024 * 1024
-    )
-    intel_keep_snapshots: int = _setting(
-        "Snapshots kept of a page beside the one compared with.", default=20
-    )
-    intel_browser_path: Path | None = _setting(
-        "Chromium for pages that need a browser (extra `browser`); one on the PATH otherwise.",
-        default=None,
-    )
-    intel_screenshot_dir: Path | None = _setting(
-        "Folder of screenshots; `screenshots` in `data_dir` otherwise.", default=None
-    )
-    metrics_collect: CollectFrom = _setting(
-        "What `aegis up` measures containers with: `off`, `auto`, `docker`, `cgroup`, "
-        "`prometheus` or `process` (its own process alone).",
-        default="off",
-    )
-    metrics_every_s: float = _setting("Seconds between measurements.", default=30.0)
-    metrics_docker: str = _setting(
-        "Where Docker listens: a Unix socket, or `http://host:port`.",
-        default="/var/run/docker.sock",
-    )
-    metrics_prometheus: str | None = _setting(
-        "Address of text to scrape (`http://host:8080/metrics`), or of a Prometheus server with "
-        "cAdvisor's series (`http://host:9090`).",
-        secret=True,
-        default=None,
-    )
-    metrics_watch: Literal["on", "off"] = _setting(
-        "Whether `aegis up` looks for anomalies in what is measured.", default="on"
-    )
-    alert_channels: str | None = _setting(
-        "Whom alerts are sent to: `NAME=ADDRESS`, set off by blanks, or `@FILE`; "
-        "docs/howto/alerts.md has the forms.",
-        secret=True,
-        default=None,
-    )
-    alert_keep_days: int = _setting("Days that alerts are kept when they are over.", default=180)
-    session_events_keep_days: int = _setting(
-        "Days that single events of sessions are kept; sessions themselves stay. 0 for ever.",
-        default=180,
     )
     application_name: str = _setting("Name shown in `pg_stat_activity`.", default="aegis")
     api_host: str = _setting("Address that the HTTP API listens on.", default="127.0.0.1")
@@ -353,67 +258,6 @@ class Settings(BackupSettings):
     stripe_api_base: str | None = _setting(
         "Address to use instead of Stripe's, for tests.", default=None
     )
-    research_provider: Literal["local", "gemini", "perplexity", "claude"] = _setting(
-        "Who looks into a question where a call names nobody: `local` (Aegis's own memory), "
-        "`gemini`, `perplexity` or `claude`.",
-        default="local",
-    )
-    research_job_usd: float = _setting(
-        "USD that one research job may cost at most, where it says nothing else.", default=5.0
-    )
-    research_month_usd: float = _setting(
-        "USD that research may cost in a month (UTC), of all namespaces together.", default=50.0
-    )
-    research_reuse_days: float = _setting(
-        "Days in which a job with the same or nearly the same question is offered instead of "
-        "bought again; 0 for never.",
-        default=7.0,
-    )
-    research_similar_from: float = _setting(
-        "Similarity from which two questions are nearly the same, up to 1.", default=0.95
-    )
-    research_gemini_url: str = _setting(
-        "Base URL of Gemini's API.", default="https://generativelanguage.googleapis.com"
-    )
-    research_gemini_path: str = _setting(
-        "Path of its interactions.", default="/v1beta/interactions"
-    )
-    research_gemini_agent: str = _setting(
-        "Agent that is asked for there.", default="deep-research-preview-04-2026"
-    )
-    research_gemini_api_key: str | None = _setting("Key for it.", secret=True, default=None)
-    research_perplexity_url: str = _setting(
-        "Base URL of Perplexity's API.", default="https://api.perplexity.ai"
-    )
-    research_perplexity_path: str = _setting(
-        "Path of its asynchronous jobs; `/async/chat/completions` is the older one.",
-        default="/v1/async/sonar",
-    )
-    research_perplexity_model: str = _setting(
-        "Model that is asked for there.", default="sonar-deep-research"
-    )
-    research_perplexity_api_key: str | None = _setting("Key for it.", secret=True, default=None)
-    research_claude_url: str = _setting(
-        "Base URL of Anthropic's API.", default="https://api.anthropic.com"
-    )
-    research_claude_path: str = _setting("Path of its messages.", default="/v1/messages")
-    research_claude_model: str = _setting(
-        "Model that is asked for there.", default="claude-sonnet-5-5"
-    )
-    research_claude_version: str = _setting("Header `anthropic-version`.", default="2023-06-01")
-    research_claude_tool: str = _setting(
-        "Type of its web search tool.", default="web_search_20260318"
-    )
-    research_claude_max_searches: int = _setting(
-        "Searches of one of its turns at most.", default=10
-    )
-    research_claude_max_tokens: int = _setting(
-        "Tokens that one of its turns may write at most.", default=16_000
-    )
-    research_claude_stream: Literal["on", "off"] = _setting(
-        "Whether its answer is streamed: `on` or `off`.", default="on"
-    )
-    research_claude_api_key: str | None = _setting("Key for it.", secret=True, default=None)
 
 
 def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:

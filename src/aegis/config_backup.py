@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-__all__ = ["BackupSettings", "setting"]
+from aegis.config_fields import setting
 
-
-def setting(doc: str, *, secret: bool = False, **default: Any) -> Any:
-    """Return a field of settings; a secret one is never shown."""
-    return field(repr=not secret, metadata={"doc": doc, "secret": secret}, **default)
+__all__ = ["BackupSettings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -93,6 +93,7 @@ def _check_numbers(settings: Any) -> None:
     _check_usage(settings)
     _check_intel(settings)
     _check_backups(settings)
+    _check_operations(settings)
     _check_consolidation(settings)
     _check_second_stage(settings)
     _check_embedders(settings)
@@ -188,6 +189,24 @@ def _check_backups(settings: Any) -> None:
         raise ConfigError(
             "AEGIS_BACKUP_DESTINATION has a password in it; put that into "
             "AEGIS_BACKUP_SFTP_PASSWORD."
+        )
+
+
+def _check_operations(settings: Any) -> None:
+    for name, least, most in (
+        ("health_timeout_ms", 10, 60_000),
+        ("health_storage_gb", 0, 1e9),
+        ("maintenance_lock_timeout_ms", 1, 60_000),
+    ):
+        value = getattr(settings, name)
+        if not least <= value <= most:
+            raise ConfigError(
+                f"{ENV_PREFIX}{name.upper()} is {value:g}; use {least:g} to {most:g}."
+            )
+    window, hour = settings.maintenance_window, r"([01]\d|2[0-3]):[0-5]\d"
+    if window != "always" and not re.fullmatch(f"{hour}-{hour}", window):
+        raise ConfigError(
+            f"AEGIS_MAINTENANCE_WINDOW is {window!r}; use hours such as 01:00-05:00, or always."
         )
 
 

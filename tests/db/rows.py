@@ -162,6 +162,18 @@ VALUES ('aegis_20260601T020000000000Z_nightly', 1, 'nightly', '2026-06-01 02:00:
 INSERT INTO backup_drills (started_at, backup, verdict, rto_s, rpo_s, source, detail)
 VALUES ('2026-06-01 05:00:00+00', 'aegis_20260601T020000000000Z_nightly', 'verified', 12.5, 10800,
         'local', 'recovered');
+INSERT INTO health_snapshots (server_started_at, database_bytes, connections, heap_hit, heap_read,
+                              index_hit, index_read, commits, rollbacks, deadlocks, temp_bytes,
+                              checksum_failures, with_relations)
+VALUES ('2026-06-01 00:00:00+00', 8192, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, true);
+INSERT INTO health_relations (snapshot_id, schema_name, name, table_name, kind, size_bytes)
+SELECT id, 'public', 'api_keys', 'api_keys', 'table', 8192 FROM health_snapshots;
+INSERT INTO health_queries (query_id, query) VALUES (1, 'SELECT $1');
+INSERT INTO health_statements (snapshot_id, query_id, calls, total_ms, rows, blocks_hit,
+                               blocks_read)
+SELECT id, 1, 2, 3, 4, 5, 6 FROM health_snapshots;
+INSERT INTO maintenance_runs (task, object, reason, command)
+VALUES ('vacuum', 'public.api_keys', 'dead rows', 'VACUUM public.api_keys');
 INSERT INTO infra_anomaly_alerts (metric, kind, explanation, started_at, incident, first_id,
                                   marked_false_at)
 VALUES ('mem_percent', 'drift', 'leaks', '2026-06-01', 'web/mem_percent/1', 1, '2026-06-01');

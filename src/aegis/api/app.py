@@ -23,6 +23,7 @@ from aegis.api import (
     intel,
     jobs,
     keys,
+    maintenance,
     memory,
     metrics,
     models,
@@ -60,7 +61,12 @@ def create_app(
     app = create_routes()
     app.state.client = client
     return Guard(
-        Outermost(app, mounts or {}), token=token, names=names, keys=client.keys, usage=client.usage
+        Outermost(app, mounts or {}),
+        token=token,
+        names=names,
+        keys=client.keys,
+        usage=client.usage,
+        local={"/metrics"} if client.settings.prometheus_access == "loopback" else (),
     )
 
 
@@ -99,6 +105,7 @@ def create_routes() -> FastAPI:
         jobs.router,
         intel.router,
         backups.router,
+        maintenance.router,
         alerts.router,
         memory.router,
         health.router,

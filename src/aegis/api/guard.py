@@ -56,11 +56,14 @@ class Guard:
         names: Collection[str],
         keys: Keys,
         usage: Usage,
+        local: Collection[str] = (),
     ) -> None:
         self._app = app
         self._token = token.encode()
         self._gate = Gate(keys)
         self._usage = usage
+        #: Paths that this machine may read without a key.
+        self._local = frozenset(local)
         self._names = frozenset(name.lower() for name in names) | {"localhost"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,7 +74,7 @@ class Guard:
         headers = dict(scope["headers"])
         limit = BATCH_BYTES if scope["path"].endswith("/batch") else BODY_BYTES
         refusal = self._refuse_host(headers)
-        if refusal is None and scope["path"] not in _PUBLIC:
+        if refusal is None and scope["path"] not in _PUBLIC and not self._is_local(scope):
             found = await self._check(scope)
             if isinstance(found, Refusal):
                 await send_refusal(found, scope, receive, send)
@@ -113,6 +116,19 @@ class Guard:
             # AEGIS_KEYS_WHEN_DOWN=open is for what others serve; an unknown caller gets no memory.
             return refuse_error(Unavailable("The key was not checked."), temporary=True)
         return found
+
+    def _is_local(self, scope: Scope) -> bool:
+        """Return whether this machine itself reads a path that is open to it."""
+        if scope["path"] not in self._local or scope["method"] not in ("GET", "HEAD"):
+            return False
+        # Behind a proxy everybody comes from here.
+        forwarded = (b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via")
+        if any(name in forwarded for name, _ in scope["headers"]):
+            return False
+        try:
+            return ipaddress.ip_address((scope.get("client") or ("",))[0]).is_loopback
+        except ValueError:
+            return False
 
     def _refuse_host(self, headers: dict[bytes, bytes]) -> Response | None:
         if self._answers_to(headers.get(b"host", b"").decode("latin-1")):

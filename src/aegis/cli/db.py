@@ -112,6 +112,7 @@ def status(as_json: AsJson = False) -> None:
 
 
 schema.add_to(app)
+app.add_later("stats", "aegis.cli.stats:app")
 
 
 def _embedded_settings() -> Settings:

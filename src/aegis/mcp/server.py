@@ -16,6 +16,7 @@ from aegis.mcp.decisions import decision_tools
 from aegis.mcp.facts import fact_tools
 from aegis.mcp.graph import graph_tools
 from aegis.mcp.graphiti import graphiti_tools
+from aegis.mcp.health import health_tools
 from aegis.mcp.intel import intel_tools
 from aegis.mcp.jobs import job_tools
 from aegis.mcp.keys import key_tools
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from aegis.memory import Memory
     from aegis.metrics.service import Metrics
     from aegis.ops.backup.service import Backups
+    from aegis.ops.health import Health
+    from aegis.ops.maintenance import Maintenance
     from aegis.usage import Usage
     from aegis.worker.service import Jobs, Schedules
     from aegis.workflows.service import Workflows
@@ -69,6 +72,8 @@ def create_server(
     schedules: Schedules | None = None,
     intel: Intel | None = None,
     backups: Backups | None = None,
+    health: Health | None = None,
+    maintenance: Maintenance | None = None,
     alerts: Alerts | None = None,
 ) -> MCPServer:
     """Return the server whose tools work on `memory`, and read what else is given."""
@@ -97,6 +102,7 @@ def create_server(
             *([] if jobs is None or schedules is None else job_tools(jobs, schedules)),
             *([] if intel is None else intel_tools(intel)),
             *([] if backups is None else backup_tools(backups)),
+            *([] if health is None or maintenance is None else health_tools(health, maintenance)),
             *([] if alerts is None else alert_tools(alerts)),
         ],
         log_level="WARNING",
@@ -132,6 +138,8 @@ def server_of(client: Aegis) -> MCPServer:
         schedules=client.schedules,
         intel=client.intel,
         backups=client.backups,
+        health=client.health,
+        maintenance=client.maintenance,
         alerts=client.alerts,
     )
 

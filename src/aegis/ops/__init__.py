@@ -1,1 +1,1 @@
-"""Operations on the database as a whole; SQL here is about the server, not about a domain."""
+"""What is done to PostgreSQL itself: backed up, restored, checked, measured, maintained."""

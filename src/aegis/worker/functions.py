@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from aegis.memory import Memory
     from aegis.metrics.service import Metrics
     from aegis.ops.backup.service import Backups
+    from aegis.ops.health import Health
+    from aegis.ops.maintenance import Maintenance
+    from aegis.ops.stats import Stats
     from aegis.research.service import Research
     from aegis.sessions.service import Sessions
     from aegis.usage import Usage
@@ -64,12 +67,16 @@ BUILTIN: Final[dict[str, Builtin]] = {
     "backup.verify_weekly": Builtin("aegis.worker.operations:verify_backup"),
     # Where a key of Stripe's is set.
     "billing.stripe": Builtin("aegis.worker.upkeep:tell_stripe"),
+    "health.check": Builtin("aegis.worker.operations:check_health", "*/5 * * * *"),
     "intel.digest": Builtin("aegis.worker.upkeep:digest_changes", "0 7 * * 1"),
     "jobs.forget": Builtin("aegis.worker.upkeep:forget_jobs", "40 * * * *"),
+    # It works in its window alone.
+    "maintenance.run": Builtin("aegis.worker.operations:run_maintenance", "*/30 * * * *"),
     # At the hour that the settings say.
     "memory.consolidate": Builtin("aegis.worker.upkeep:consolidate"),
     "memory.sweep": Builtin("aegis.worker.upkeep:sweep_memory", "* * * * *"),
     "metrics.keep": Builtin("aegis.worker.upkeep:keep_metrics", "*/30 * * * * *"),
+    "stats.snapshot": Builtin("aegis.worker.operations:take_snapshot", "7 * * * *"),
     "usage.keep": Builtin("aegis.worker.upkeep:keep_usage", "10 * * * *"),
     "workflows.prune": Builtin("aegis.worker.upkeep:prune_workflows", "25 * * * *"),
 }
@@ -104,6 +111,12 @@ class Client(Protocol):
     def backups(self) -> Backups: ...
     @property
     def alerts(self) -> Alerts: ...
+    @property
+    def health(self) -> Health: ...
+    @property
+    def stats(self) -> Stats: ...
+    @property
+    def maintenance(self) -> Maintenance: ...
 
 
 if TYPE_CHECKING:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from aegis.ops import scheduled
 from aegis.ops.backup.schedule import monthly_drill, nightly, weekly_proof
 
 if TYPE_CHECKING:
     from aegis.worker.functions import Client
 
-__all__ = ["create_backup", "drill_backup", "verify_backup"]
+__all__ = [
+    "check_health",
+    "create_backup",
+    "drill_backup",
+    "run_maintenance",
+    "take_snapshot",
+    "verify_backup",
+]
 
 
 async def create_backup(client: Client, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
@@ -25,3 +33,18 @@ async def verify_backup(client: Client, arguments: dict[str, Any]) -> dict[str, 
 async def drill_backup(client: Client, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
     """Time a full recovery (`OpsError`)."""
     return {"said": await monthly_drill(client.backups)}
+
+
+async def check_health(client: Client, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
+    """Run all checks and hand them to alerts."""
+    return await scheduled.check_health(client)
+
+
+async def take_snapshot(client: Client, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
+    """Store the counters as they are."""
+    return await scheduled.take_snapshot(client)
+
+
+async def run_maintenance(client: Client, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
+    """Do what the database needs, in its window."""
+    return await scheduled.run_maintenance(client)

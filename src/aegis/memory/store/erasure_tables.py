@@ -68,7 +68,7 @@ _KEYS = "Belongs to the keys of the API, a contract with its holder that no memo
 _BILLS = "Bills and what they rest on, which the law wants kept."
 _CALLS = "What calls of the API came to: ids, endpoints and numbers; bills rest on them."
 _FIGURES = "Figures of containers and when they were rolled up; no memory goes into them."
-_SESSIONS = "What was asked and done in a session; told of, not deleted: delete the session's row."
+_UPKEEP = "The server's own counters, statements without their values, what maintenance did."
 _WORK = "What workflows were given and did; told of, not deleted: delete the execution's row."
 _RESEARCH = "What research was asked and found; told of, not deleted: delete the job."
 _JOBS = (
@@ -118,8 +118,13 @@ OUTSIDE: dict[str, str] = {
     "container_metrics_1h": _FIGURES,
     "container_metrics_1m": _FIGURES,
     "deep_briefing_jobs": _RESEARCH,
+    "health_queries": _UPKEEP,
+    "health_relations": _UPKEEP,
+    "health_snapshots": _UPKEEP,
+    "health_statements": _UPKEEP,
     "infra_anomaly_alerts": _OTHERS,
     "jobs": _JOBS,
+    "maintenance_runs": _UPKEEP,
     "metric_late_hours": _FIGURES,
     "metric_rollups": _FIGURES,
     "metric_rules": _FIGURES,

@@ -1,0 +1,38 @@
+"""All checks, by what they look at; `CATALOG` is their order in reports."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aegis.ops.health.checks import (
+    access,
+    activity,
+    backups,
+    bloat,
+    configuration,
+    figures,
+    indexes,
+    integrity,
+    replication,
+    upkeep,
+    vacuum,
+)
+
+if TYPE_CHECKING:
+    from aegis.ops.health.models import Check
+
+__all__ = ["CATALOG"]
+
+CATALOG: tuple[Check, ...] = (
+    *activity.CHECKS,
+    *figures.CHECKS,
+    *indexes.CHECKS,
+    *bloat.CHECKS,
+    *vacuum.CHECKS,
+    *integrity.CHECKS,
+    *replication.CHECKS,
+    *backups.CHECKS,
+    *upkeep.CHECKS,
+    *configuration.CHECKS,
+    *access.CHECKS,
+)
