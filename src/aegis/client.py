@@ -45,6 +45,12 @@ __all__ = ["Aegis", "Bridge", "Connecting", "ask_aegis", "connect", "unwrap"]
 
 T = TypeVar("T")
 
+if TYPE_CHECKING:
+    # To whoever asks, a part is there; protocols do not know `cached_property`.
+    lazy = property
+else:
+    lazy = functools.cached_property
+
 
 class Aegis:
     """An open client: an agent's `memory` and `sessions`, the `metrics` of its containers, the
@@ -102,46 +108,42 @@ class Aegis:
         if self._research is not None:
             await self._research.aclose()
 
-    @functools.cached_property
+    @lazy
     def functions(self) -> Functions:
         """The functions that jobs may call; `functions.add(name, coroutine function)`."""
         from aegis.worker.functions import Functions
 
         return Functions()
 
-    @functools.cached_property
+    @lazy
     def jobs(self) -> Jobs:
         """Calls of functions that workers make."""
         from aegis.worker.service import Jobs
 
         return Jobs(self.db, self.functions)
 
-    @functools.cached_property
+    @lazy
     def schedules(self) -> Schedules:
         """Functions that are called at times of a cron expression."""
         from aegis.worker.service import Schedules
 
         return Schedules(self.db, self.functions)
 
-    @functools.cached_property
+    @lazy
     def workers(self) -> Workers:
         """The processes that run work."""
         from aegis.worker.service import Workers
 
         return Workers(self.db)
 
-    @property
+    @lazy
     def workflows(self) -> Workflows:
         """Durable work that is data: its definitions and executions."""
-        return self._workflows
-
-    @functools.cached_property
-    def _workflows(self) -> Workflows:
         from aegis.workflows.service import Workflows
 
         return Workflows(self.db, namespace=self.settings.namespace)
 
-    @functools.cached_property
+    @lazy
     def intel(self) -> Intel:
         """Competitors: their pages, and what changed on them."""
         from aegis.intel.alerting import ChangeAlerts
@@ -149,35 +151,35 @@ class Aegis:
 
         return Intel(self.db, self.settings, memory=self.memory, alerting=ChangeAlerts(self.alerts))
 
-    @functools.cached_property
+    @lazy
     def backups(self) -> Backups:
         """Backups of the database."""
         from aegis.ops.backup.service import Backups
 
         return Backups(self.settings, smoke=ask_aegis)
 
-    @functools.cached_property
+    @lazy
     def health(self) -> Health:
         """Whether the database is well."""
         from aegis.ops.health import Health
 
         return Health(self.db, self.settings)
 
-    @functools.cached_property
+    @lazy
     def stats(self) -> Stats:
         """Figures of the database, now and over time."""
         from aegis.ops.stats import Stats
 
         return Stats(self.db)
 
-    @functools.cached_property
+    @lazy
     def maintenance(self) -> Maintenance:
         """What keeps the database in shape."""
         from aegis.ops.maintenance import Maintenance
 
         return Maintenance(self.db, self.settings)
 
-    @functools.cached_property
+    @lazy
     def alerts(self) -> Alerts:
         """What people have to be told."""
         from aegis.alerts.service import Alerts
@@ -187,7 +189,7 @@ class Aegis:
         alerts.on_mark("metrics", marked)
         return alerts
 
-    @functools.cached_property
+    @lazy
     def telemetry(self) -> Telemetry:
         """Measuring containers, and watching what is measured."""
         from aegis.metrics.telemetry import Telemetry

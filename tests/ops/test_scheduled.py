@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aegis.client import Aegis
-from aegis.ops.scheduled import SCHEDULE, check_health, run_maintenance, take_snapshot
+from aegis.ops.scheduled import check_health, run_maintenance, take_snapshot
 
 if TYPE_CHECKING:
     from aegis.config import Settings
@@ -48,15 +47,3 @@ async def test_snapshots_and_maintenance_say_what_they_did(
     client = Aegis(db, None, always)
     assert (await take_snapshot(client))["relations"] > 100
     assert (await run_maintenance(client))["failed"] == 0
-
-
-def test_every_schedule_is_a_cron_line() -> None:
-    from cronsim import CronSim
-
-    assert set(SCHEDULE) == {"health.check", "stats.snapshot", "maintenance.run"}
-    from datetime import UTC, datetime
-
-    for line, work in SCHEDULE.values():
-        assert re.fullmatch(r"\S+( \S+){4}", line)
-        assert next(CronSim(line, datetime(2026, 5, 1, tzinfo=UTC)))
-        assert work.__doc__
