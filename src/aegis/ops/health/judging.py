@@ -126,7 +126,10 @@ def words(check: Check, limits: Limits) -> str:
 def summarize(results: Sequence[Result], *, now: datetime, elapsed_ms: float) -> Report:
     """Return the report of results; it is as bad as the worst of them."""
     states: list[State] = [result.state for result in results]
-    worst: State = max(states, key=STATES.index, default=STATES[0])
+    worst: State = "ok"
+    for state in states:
+        if STATES.index(state) > STATES.index(worst):
+            worst = state
     return Report(
         checked_at=now,
         state=worst,
