@@ -13,6 +13,7 @@ from aegis.ops.backup.crypto import new_key
 from aegis.ops.backup.service import Backups
 from tests.cluster import reachable_folder
 from tests.db.rows import MODERN_ROWS, execute
+from tests.ops.places import box, store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     from aegis.config import Settings
     from tests.conftest import Cluster
+
+#: Fixtures that stand elsewhere.
+__all__ = ["box", "store"]
 
 KEY = new_key()
 

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import socket
-import threading
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import asyncssh
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from aegis.errors import ConfigError, NotFound, OpsError, Unavailable
 from aegis.ops.backup import copying
@@ -24,133 +19,17 @@ from aegis.ops.backup.schedule import SCHEDULED, crons
 from aegis.ops.backup.service import Backups
 from tests.db.rows import execute
 from tests.ops.conftest import varied
+from tests.ops.places import SshServer, disk, s3_client
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable
     from pathlib import Path
-
-
-_NUMBERS = itertools.count()
-
-
-@pytest.fixture
-def store() -> Iterator[dict[str, Any]]:
-    """Settings for a store that speaks S3, on loopback, with one bucket."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    # Its objects are the process's, not the server's: a bucket of the test's own.
-    bucket = f"backups-{next(_NUMBERS)}"
-    settings = {
-        "backup_destination": f"s3://{bucket}/aegis",
-        "backup_s3_endpoint": f"http://{host}:{port}",
-        "backup_s3_access_key": "k",
-        "backup_s3_secret_key": "s",
-    }
-    _s3(settings).create_bucket(Bucket=bucket)
-    try:
-        yield settings
-    finally:
-        server.stop()
-
-
-def _s3(settings: dict[str, Any]) -> Any:
-    make: Any = boto3.client
-    return make(
-        "s3",
-        endpoint_url=settings["backup_s3_endpoint"],
-        region_name="us-east-1",
-        aws_access_key_id="k",
-        aws_secret_access_key="s",
-    )
-
-
-@dataclass
-class SshServer:
-    """A real SFTP server on loopback, in a thread of its own."""
-
-    folder: Path
-    port: int = 0
-    #: Cut the connection after so many bytes were written, once.
-    cut_after: int | None = None
-    written: int = 0
-    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
-
-
-@contextmanager
-def _ssh(folder: Path, host_key: Any, cut_after: int | None = None) -> Generator[SshServer]:
-    own = SshServer(folder=folder, cut_after=cut_after)
-
-    class Files(asyncssh.SFTPServer):
-        def __init__(self, chan: Any) -> None:
-            super().__init__(chan, chroot=str(folder).encode())
-            self._chan: Any = chan
-
-        def write(self, file_obj: Any, offset: int, data: bytes) -> Any:
-            own.written += len(data)
-            if own.cut_after is not None and own.written > own.cut_after:
-                own.cut_after = None
-                self._chan.get_connection().abort()
-                raise asyncssh.SFTPConnectionLost("cut")
-            return super().write(file_obj, offset, data)
-
-    class Server(asyncssh.SSHServer):
-        def password_auth_supported(self) -> bool:
-            return True
-
-        def validate_password(self, username: str, password: str) -> bool:
-            return (username, password) == ("box", "right")
-
-    async def serve() -> Any:
-        return await asyncssh.create_server(
-            Server, "127.0.0.1", 0, server_host_keys=[host_key], sftp_factory=Files
-        )
-
-    def run() -> None:
-        asyncio.set_event_loop(own.loop)
-        own.loop.run_forever()
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    acceptor = asyncio.run_coroutine_threadsafe(serve(), own.loop).result(30)
-    own.port = acceptor.get_port()
-    try:
-        yield own
-    finally:
-        acceptor.close()
-        own.loop.call_soon_threadsafe(own.loop.stop)
-        thread.join(10)
-
-
-@pytest.fixture
-def box(tmp_path: Path) -> Iterator[tuple[SshServer, dict[str, Any]]]:
-    """An SFTP server, and the settings that reach it."""
-    key = asyncssh.generate_private_key("ssh-ed25519")
-    folder = tmp_path / "box"
-    folder.mkdir()
-    with _ssh(folder, key) as server:
-        known = tmp_path / "known_hosts"
-        text = key.export_public_key().decode().strip()
-        known.write_text(f"[127.0.0.1]:{server.port} {text}\n")
-        yield (
-            server,
-            {
-                "backup_destination": f"sftp://box@127.0.0.1:{server.port}/copies",
-                "backup_sftp_known_hosts": known,
-                "backup_sftp_password": "right",
-            },
-        )
-
-
-def _folder(place: Path) -> dict[str, Any]:
-    (place / "disk").mkdir()
-    return {"backup_destination": f"file://{place / 'disk'}"}
 
 
 @pytest.fixture(params=["folder", "sftp", "s3"])
 def destination(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
     if request.param == "folder":
-        return _folder(tmp_path)
+        return disk(tmp_path)
     if request.param == "sftp":
         return request.getfixturevalue("box")[1]
     return request.getfixturevalue("store")
@@ -316,7 +195,7 @@ async def test_an_upload_in_parts_goes_on_where_it_was_cut(
         assert 1 not in sent[2:]
         where.forget(name)
     bucket = store["backup_destination"].split("/")[2]
-    uploads = _s3(store).list_multipart_uploads(Bucket=bucket)
+    uploads = s3_client(store).list_multipart_uploads(Bucket=bucket)
     assert uploads.get("Uploads", []) == []
 
 
@@ -399,7 +278,7 @@ async def test_a_store_without_the_bucket_says_so(backups: Backups, store: dict[
 async def test_a_backup_that_is_damaged_here_is_not_copied(
     backups: Backups, tmp_path: Path
 ) -> None:
-    own = varied(backups, **_folder(tmp_path))
+    own = varied(backups, **disk(tmp_path))
     entry = await own.create()
     _flip(entry.path / "database.dump")
     with pytest.raises(OpsError) as damaged:
@@ -413,7 +292,7 @@ async def test_names_from_elsewhere_write_nothing_outside(backups: Backups, tmp_
 
     from aegis.ops.backup.sealed import write_sealed
 
-    own = varied(backups, **_folder(tmp_path))
+    own = varied(backups, **disk(tmp_path))
     entry = await own.push((await own.create()).name)
     assert entry.manifest is not None
     there = tmp_path / "disk" / entry.name
@@ -426,7 +305,7 @@ async def test_names_from_elsewhere_write_nothing_outside(backups: Backups, tmp_
 
 
 async def test_a_night_makes_verifies_copies_and_prunes(backups: Backups, tmp_path: Path) -> None:
-    own = varied(backups, **_folder(tmp_path))
+    own = varied(backups, **disk(tmp_path))
     assert sorted(SCHEDULED) == ["backup.create", "backup.drill", "backup.verify_weekly"]
     assert crons(own.settings)["backup.create"] == "0 2 * * *"
     first = await own.create()

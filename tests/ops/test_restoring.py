@@ -59,6 +59,21 @@ async def test_in_place_the_old_one_is_kept_and_clients_find_the_new_one(
 ) -> None:
     name = _name(full_dsn)
     execute(full_dsn, f"ALTER DATABASE \"{name}\" SET work_mem TO '7MB'")
+    role = f"owner_{name}"
+    execute(
+        full_dsn,
+        f"CREATE ROLE {role}",
+        f'GRANT CREATE ON DATABASE "{name}" TO {role}',
+        f"ALTER ROLE {role} IN DATABASE \"{name}\" SET work_mem TO '9MB'",
+        f'ALTER DATABASE "{name}" OWNER TO {role}',
+    )
+    about = (
+        "SELECT concat(datdba::regrole, array(SELECT a::text FROM"
+        " unnest(datacl) AS a ORDER BY 1), (SELECT string_agg(concat(setrole, setconfig),"
+        " ' ' ORDER BY setrole) FROM pg_db_role_setting WHERE setdatabase = d.oid))"
+        " FROM pg_database d WHERE datname = current_database()"
+    )
+    looks = value(full_dsn, about)
     entry = await backups.create()
     execute(full_dsn, "TRUNCATE semantic_memory CASCADE")
     client = psycopg.connect(full_dsn, autocommit=True)
@@ -69,10 +84,16 @@ async def test_in_place_the_old_one_is_kept_and_clients_find_the_new_one(
         client.execute("SELECT 1")
     assert value(full_dsn, "SELECT count(*) FROM semantic_memory") == 5
     assert value(full_dsn, "SHOW work_mem") == "7MB"
+    assert value(full_dsn, about) == looks
     kept = make_conninfo(full_dsn, dbname=done.kept_as)
     assert value(kept, "SELECT count(*) FROM semantic_memory") == 0
     # The table of backups is the one of now again, not of the snapshot.
     assert value(full_dsn, "SELECT name FROM backups") == entry.name
+    me = value(full_dsn, "SELECT current_user")
+    for other in (name, done.kept_as):
+        execute(full_dsn, f'ALTER DATABASE "{other}" OWNER TO {me}')
+        execute(make_conninfo(full_dsn, dbname=other), f"DROP OWNED BY {role}")
+    execute(full_dsn, f"DROP ROLE {role}")
 
 
 async def test_what_differs_after_the_restore_switches_nothing(

@@ -22,6 +22,7 @@ from aegis.ops.backup.programs import environment, find_program, first_error, ru
 from aegis.ops.backup.reading import plain_archive, require_sound
 from aegis.ops.restore import planning, server
 from aegis.ops.restore.archive import read_contents
+from aegis.ops.restore.likeness import take_after
 from aegis.ops.restore.loading import analyze, compare_database, load
 from aegis.ops.restore.models import Plan, Restored, Wanted
 from aegis.ops.restore.planning import Source
@@ -209,9 +210,14 @@ def _name(
 ) -> None:
     """Give the restored database its name; in place, the old one gets another in the same step."""
     if job.plan.kept_as is not None:
+
+        def finish() -> None:
+            server.finish_database(conn, temporary, settings, text)
+            take_after(conn, job.plan.database, temporary)
+
         server.switch(
             conn, job.dsn, new=temporary, name=job.plan.database, kept_as=job.plan.kept_as,
-            prepare=lambda: server.finish_database(conn, temporary, settings, text),
+            prepare=finish,
         )  # fmt: skip
         return
     with conn.transaction():
