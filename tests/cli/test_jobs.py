@@ -62,7 +62,8 @@ def test_jobs_are_added_shown_and_ended(aegis: Shell) -> None:
         "workers": 0, "places": 0, "jobs": {"due": 1, "later": 0, "running": 0},
     }  # fmt: skip
     assert (
-        "kind is 'nothing'; use one of schedules, jobs" in aegis("worker", "--kind", "nothing").err
+        "kind is 'nothing'; use one of schedules, jobs, workflows, research, intel, alerts."
+        in aegis("worker", "--kind", "nothing").err
     )
     assert "No worker runs" in aegis("worker", "list").err + aegis("worker", "list").out
 
