@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from aegis.alerts.service import Alerts
     from aegis.billing import Billing
+    from aegis.client import Aegis
     from aegis.intel.service import Intel
     from aegis.keys import Keys
     from aegis.memory import Memory
@@ -268,6 +269,7 @@ def mcp_page() -> str:
         jobs=cast("Jobs", _NOTHING),
         schedules=cast("Schedules", _NOTHING),
         workflows=cast("Workflows", _NOTHING),
+        client=cast("Aegis", _NOTHING),
         intel=cast("Intel", _NOTHING),
         backups=cast("Backups", _NOTHING),
         health=cast("Health", _NOTHING),

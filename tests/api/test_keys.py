@@ -150,7 +150,7 @@ async def test_key_s_limit_holds_on_our_own_routes(http: httpx2.AsyncClient) -> 
     limited = await http.get("/v1/status", headers=bearer(made["key"]))
     assert limited.status_code == 429
     assert limited.json()["type"].endswith("#quota-exceeded")
-    assert limited.headers["retry-after"] == "60"
+    assert 50 <= int(limited.headers["retry-after"]) <= 60
     await http.post(f"/v1/keys/{made['record']['id']}/disable")
     refused = await http.get("/v1/status", headers=bearer(made["key"]))
     assert (refused.status_code, refused.json()["code"]) == (401, "key_disabled")

@@ -88,6 +88,15 @@ def test_new_rows_get_new_ids_after_adoption(empty_dsn: str) -> None:
     assert fresh > highest
 
 
+def test_adoption_asks_nobody_for_pages(empty_dsn: str) -> None:
+    create_published(empty_dsn)
+    adopt.adopt(empty_dsn)
+    assert value(empty_dsn, "SELECT count(next_check_at) FROM competitor_pages") == 0
+    fresh = "INSERT INTO competitor_pages (url) VALUES ('https://a.example/') RETURNING id"
+    page = value(empty_dsn, fresh)
+    assert value(empty_dsn, "SELECT id FROM competitor_pages WHERE next_check_at <= now()") == page
+
+
 def test_adopting_twice_changes_nothing_the_second_time(empty_dsn: str) -> None:
     create_published(empty_dsn)
     adopt.adopt(empty_dsn)

@@ -41,6 +41,20 @@ OTHER_TOOLS = {
     "intel_watch",
     "intel_acknowledge",
     "backup_status",
+    "doctor",
+    "maintenance_plan",
+    *(f"job_{what}" for what in ("enqueue", "list", "get", "cancel", "retry")),
+    *(
+        f"schedule_{what}"
+        for what in ("list", "add", "remove", "pause", "resume", "run", "history")
+    ),
+    *(
+        f"workflow_{what}"
+        for what in (
+            *("list", "show", "save", "types", "run", "status", "history", "executions"),
+            *("signal", "pause", "resume", "cancel", "retry", "fork"),
+        )
+    ),
     *(f"billing_{what}" for what in ("preview", "invoices", "invoice_get", "entries", "plans")),
 }
 TOOLS = {

@@ -261,14 +261,14 @@ def test_empty_database_gets_its_tables(data_dir: Path, empty_dsn: str) -> None:
         assert httpx2.get(f"{served.url}/readyz").json()["status"] == "ok"
 
 
-def test_database_that_is_behind_is_dumped_and_upgraded(data_dir: Path, dsn: str) -> None:
+def test_database_that_is_behind_is_backed_up_and_upgraded(data_dir: Path, dsn: str) -> None:
     more = {"database_url": dsn, "embedder": "none"}
     answer(aegis(data_dir, "memory", "record", "note", "kept", "--json", **more))
     assert aegis(data_dir, "db", "downgrade", "0001", "--yes", **more).returncode == 0
     with serving(data_dir, **more) as served, served.http() as http:
         (episode,) = http.get("/v1/memory/episodes").json()["items"]
     assert episode["summary"] == "kept"
-    assert len(list((data_dir / "dumps").glob("*before-upgrade*"))) == 1
+    assert len(list((data_dir / "backups").glob("[!.]*_before-upgrade"))) == 1
 
 
 def test_what_is_private_is_its_owners_alone(data_dir: Path, dsn: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from aegis.config import Settings
     from aegis.db import Database
 
 START = datetime(2026, 5, 1, 9, tzinfo=UTC)
 _keys = itertools.count()
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Settings that keep events for ever: what happens at `START` is older every day."""
+    return replace(settings, session_events_keep_days=0)
 
 
 def record(

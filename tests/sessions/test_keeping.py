@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from aegis.sessions.models import ModelPrice
 from aegis.sessions.service import Sessions
 
 if TYPE_CHECKING:
+    from aegis.config import Settings
     from aegis.db import Database
 
 ROWS = """
@@ -33,6 +35,11 @@ async def value(db: Database, query: Any) -> Any:
 
 
 @pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return replace(settings, session_events_keep_days=180)
+
+
+@pytest.fixture
 async def sessions(db: Database) -> Sessions:
     async with db.connection() as conn:
         await conn.execute(ROWS)
@@ -44,7 +51,6 @@ async def test_old_events_of_ended_sessions_go_and_everything_else_stays(
 ) -> None:
     monkeypatch.setattr(sweeping, "_DROPPED", 50)
     swept = await sessions.sweep()
-    # 180 days by default.
     assert swept.dropped == 121
     assert await value(db, "SELECT count(*) FROM session_events") == 600 - 121
     assert await value(db, "SELECT tool_calls FROM claude_sessions WHERE session_id = 'old'") == 7

@@ -39,7 +39,7 @@ def test_up_brings_a_schema_behind_up_to_date_after_a_backup(tmp_path: Path, dsn
     with serving(tmp_path, database_url=dsn, embedder="none") as served:
         assert served.http().get("/readyz").json()["schema"] == HEAD
     assert value(dsn, "SELECT count(*) FROM episodic_memory") == before
-    (backup,) = (tmp_path / "backups").glob("*_before-upgrade")
+    (backup,) = (tmp_path / "backups").glob("[!.]*_before-upgrade")
     assert backup.stat().st_mode & 0o077 == 0
     assert (backup / "database.dump").stat().st_mode & 0o077 == 0
 

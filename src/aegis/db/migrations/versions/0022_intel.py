@@ -54,7 +54,7 @@ TABLES = (
         ADD COLUMN include_selectors TEXT[] NOT NULL DEFAULT '{{}}',
         ADD COLUMN exclude_selectors TEXT[] NOT NULL DEFAULT '{{}}',
         ADD COLUMN check_every_s INTEGER,
-        ADD COLUMN next_check_at TIMESTAMPTZ DEFAULT now(),
+        ADD COLUMN next_check_at TIMESTAMPTZ,
         {_LEASE},
         ADD COLUMN last_status INTEGER,
         ADD COLUMN etag TEXT,
@@ -67,6 +67,8 @@ TABLES = (
             CHECK (state IN ('proposed', 'watched', 'ignored', 'gone')),
         ADD CONSTRAINT ck_competitor_pages_check_every_s CHECK (check_every_s >= 60)
     """,
+    # What was there before is not asked for because of an upgrade: a first check by hand starts it.
+    "ALTER TABLE competitor_pages ALTER COLUMN next_check_at SET DEFAULT now()",
     """
     CREATE INDEX idx_competitor_pages_next_check_at ON competitor_pages (next_check_at)
         WHERE state IN ('watched', 'gone') AND next_check_at IS NOT NULL

@@ -13,7 +13,7 @@ from aegis.ops.backup.crypto import new_key
 from aegis.ops.backup.service import Backups
 from tests.cluster import reachable_folder
 from tests.db.rows import MODERN_ROWS, execute
-from tests.ops.places import box, store
+from tests.ops.backup.places import box, store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,8 +18,8 @@ from aegis.ops.backup.destinations.folder import Folder
 from aegis.ops.backup.schedule import SCHEDULED, crons
 from aegis.ops.backup.service import Backups
 from tests.db.rows import execute
-from tests.ops.conftest import varied
-from tests.ops.places import SshServer, disk, s3_client
+from tests.ops.backup.conftest import varied
+from tests.ops.backup.places import SshServer, disk, s3_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable

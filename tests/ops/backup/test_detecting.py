@@ -19,7 +19,7 @@ from aegis.ops.backup.damage import damage
 from aegis.ops.backup.reading import verify_fast
 from aegis.ops.backup.service import Backups
 from tests.db.rows import execute
-from tests.ops.conftest import KEY, varied
+from tests.ops.backup.conftest import KEY, varied
 
 if TYPE_CHECKING:
     from aegis.config import Settings

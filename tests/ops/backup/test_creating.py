@@ -18,7 +18,7 @@ from aegis.ops.backup.creating import Wish
 from aegis.ops.backup.locks import file_lock
 from aegis.ops.backup.service import Backups
 from tests.db.rows import execute, value
-from tests.ops.conftest import varied
+from tests.ops.backup.conftest import varied
 
 if TYPE_CHECKING:
     from pathlib import Path
