@@ -274,7 +274,8 @@ async def describe(
     }
     async with conn.cursor(binary=True) as cursor:
         statement = descriptions_sql(asked_for(where), len(words), space, echoes=echoes)
-        await cursor.execute(statement, params)
+        # There is one for each number of words: not long enough to be slow at first.
+        await cursor.execute(statement, params, prepare=True)
         row: Any = await cursor.fetchone()
     # array_agg of arrays has no empty result, and a question without words has no counts.
     counts: list[list[float]] = (row[1] or []) if words else [[] for _ in row[0]]
