@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aegis.client import Aegis
-from aegis.worker import Worker, kinds_of
+from aegis.worker.kinds import kinds_of
+from aegis.worker.loop import Worker
 from tests.research.servers import PATIENCE_S, Script, ok, serving
 from tests.research.shapes import perplexity, perplexity_response
 

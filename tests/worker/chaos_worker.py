@@ -19,7 +19,9 @@ from aegis.client import Aegis
 from aegis.config import load_settings
 from aegis.db import Database
 from aegis.errors import Unavailable
-from aegis.worker import Worker, current_job, kinds_of
+from aegis.worker import current_job
+from aegis.worker.kinds import kinds_of
+from aegis.worker.loop import Worker
 
 if TYPE_CHECKING:
     from aegis.config import Settings

@@ -252,6 +252,7 @@ def release_memory() -> None:
     """Give back what loading left behind; what stays is no longer looked at by the collector."""
     gc.collect()
     gc.freeze()
+    gc.enable()
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:

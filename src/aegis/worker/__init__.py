@@ -7,8 +7,7 @@ neither finish nor change.
 """
 
 from aegis.worker.functions import Functions, current_job
-from aegis.worker.kinds import kinds_of
-from aegis.worker.loop import Worker
 from aegis.worker.service import Jobs, Schedules, Workers
 
-__all__ = ["Functions", "Jobs", "Schedules", "Worker", "Workers", "current_job", "kinds_of"]
+# `kinds` and `loop` load every domain that has work: import them where a worker is made.
+__all__ = ["Functions", "Jobs", "Schedules", "Workers", "current_job"]
