@@ -23,8 +23,9 @@ from psycopg.conninfo import make_conninfo
 from aegis.client import Aegis
 from aegis.config import load_settings
 from aegis.db import Database, migrate
-from aegis.worker import Worker, kinds_of
 from aegis.worker.defaults import ensure_defaults
+from aegis.worker.kinds import kinds_of
+from aegis.worker.loop import Worker
 from aegis.worker.models import NewJob
 from benchmarks.database import server
 from benchmarks.report import Outcome, percentile, progress

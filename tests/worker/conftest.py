@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aegis.client import Aegis
-from aegis.worker import Worker, kinds_of
+from aegis.worker.kinds import kinds_of
+from aegis.worker.loop import Worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

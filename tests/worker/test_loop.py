@@ -11,7 +11,9 @@ import pytest
 
 from aegis.db.lease import Claim, notify
 from aegis.errors import InvalidInput, Unavailable
-from aegis.worker import Worker, loop
+from aegis.worker import loop
+from aegis.worker.kinds import kinds_of
+from aegis.worker.loop import Worker
 from aegis.worker.models import NewJob
 from tests.worker.conftest import ended, working
 
@@ -252,8 +254,6 @@ async def test_stopped_it_lets_finish_what_does_in_time_and_hands_back_the_rest(
 
 
 async def test_cancelled_it_hands_back_as_well(client: Aegis, gate: Gate) -> None:
-    from aegis.worker import kinds_of
-
     job = await client.jobs.enqueue("wait")
     worker = Worker(client.db, kinds_of(client, client.functions))
     task = asyncio.create_task(worker.run())

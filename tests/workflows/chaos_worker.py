@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from aegis.config import load_settings
 from aegis.db import Database
 from aegis.errors import Unavailable
-from aegis.worker import Worker
+from aegis.worker.loop import Worker
 from aegis.workflows.engine import Engine
 from aegis.workflows.language import Cel
 from aegis.workflows.work import WorkflowsKind

@@ -72,8 +72,8 @@ def serve(
     """
     token = ensure_token(settings.data_dir)
     sock = listen(settings)
-    # Nothing of what a start loads is garbage: looking for some takes a tenth of the time. It goes on
-    # with `release_memory`.
+    # Nothing of what a start loads is garbage, and looking for some takes a tenth of the time;
+    # `release_memory` turns it on again.
     gc.disable()
     # The longest import of the start, while the database is prepared.
     threading.Thread(target=_import_ahead, name="aegis-import", daemon=True).start()
