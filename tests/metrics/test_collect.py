@@ -138,7 +138,7 @@ async def test_docker_that_is_not_there_is_said_once_and_when_it_is_back(
     assert (await collector.collect()).problems == []
     daemon = Daemon()
     daemon.add("ab", "web", stats(total=1, system=1))
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger="aegis.metrics")
     async with docker_daemon(socket, daemon):
         done = await collector.collect()
     assert (done.recorded, done.problems) == (1, [])
