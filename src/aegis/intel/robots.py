@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from protego import Protego
-
-from aegis.errors import AegisError, PermissionDenied
+from aegis.errors import AegisError, ConfigError, PermissionDenied
 from aegis.intel.fetching import MOST_REDIRECTS, Answer, is_redirect
 from aegis.intel.store import hosts
 from aegis.intel.urls import host_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from protego import Protego
 
     from aegis.config import Settings
     from aegis.db import Database
@@ -35,10 +36,11 @@ class Rules:
 
     def __init__(self, text: str | None, *, status: int, agent: str) -> None:
         self._agent = agent
+        parser = _protego()
         self._parsed: Protego | None = None
         self.open = text is None and 300 <= status < 500 and status != 429
         if text is not None:
-            self._parsed = Protego.parse(text)
+            self._parsed = parser.parse(text)
 
     def allows(self, url: str) -> bool:
         """Return whether an address may be asked for."""
@@ -166,3 +168,24 @@ class Polite:
 
 def _fresh(status: int) -> timedelta:
     return _FRESH if 200 <= status < 500 and status != 429 else _FRESH_WITHOUT
+
+
+def _protego() -> type[Protego]:
+    """Return the parser; robots.txt comes before every page, so this is where the extra is missed.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        for name in ("selectolax", "trafilatura"):
+            # Loaded where a page is read; here it is only seen that they are there.
+            if importlib.util.find_spec(name) is None:
+                raise ModuleNotFoundError(name=name)
+        from protego import Protego
+    except ImportError as error:
+        raise ConfigError(
+            f"Reading websites needs the package {error.name}; install it with "
+            "`pip install 'aegis-core[intel]'`.",
+            code="extra_missing",
+        ) from None
+    return Protego
