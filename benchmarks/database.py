@@ -1,13 +1,14 @@
 """A throw-away PostgreSQL with the schema of this checkout, for one benchmark.
 
-Durable as a user's would be (fsync and synchronous commits on), on the binaries that Aegis ships
-with; gone at the end.
+Durable as a user's would be (on a disk, fsync and synchronous commits on), on the binaries that
+Aegis ships with; gone at the end.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aegis.config import load_settings
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
 
 __all__ = ["migrated_database", "server"]
+
+#: Tests keep their servers in memory where they can; a commit has to reach a disk here.
+_DISK = Path("/var/tmp")  # noqa: S108 - a folder of its own is made in it
 
 _DURABLE = {
     "fsync": "on",
@@ -34,7 +38,7 @@ def server() -> Generator[str]:
     """Start a server of its own and yield the DSN of an empty database."""
     from tests.cluster import throwaway_cluster, wheel_bin_dir
 
-    with throwaway_cluster(wheel_bin_dir(), settings=_DURABLE) as dsn:
+    with throwaway_cluster(wheel_bin_dir(), settings=_DURABLE, place=_DISK) as dsn:
         yield dsn
 
 

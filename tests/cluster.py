@@ -71,9 +71,14 @@ def embedded_folder() -> Generator[Path]:
 
 
 @contextmanager
-def throwaway_cluster(bin_dir: Path, *, settings: dict[str, str] | None = None) -> Generator[str]:
-    """Yield the DSN of the `postgres` database of a new cluster on a Unix socket, superuser."""
-    with reachable_folder(_quick_place()) as run:
+def throwaway_cluster(
+    bin_dir: Path, *, settings: dict[str, str] | None = None, place: Path | None = None
+) -> Generator[str]:
+    """Yield the DSN of the `postgres` database of a new cluster on a Unix socket, superuser.
+
+    It is below `place`; without one, where it is quickest, which need not be a disk.
+    """
+    with reachable_folder(place or _quick_place()) as run:
         account = account_for(run)
         programs = reachable(binaries_at(bin_dir), account, run / "programs")
         own_folder(run / "server", account)
