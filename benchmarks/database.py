@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["migrated_database", "server"]
 
 #: Tests keep their servers in memory where they can; a commit has to reach a disk here.
-_DISK = Path("/var/tmp")  # noqa: S108 - a folder of its own is made in it
+_DISK = Path("/var/tmp")
 
 _DURABLE = {
     "fsync": "on",
