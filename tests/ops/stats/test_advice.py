@@ -126,6 +126,19 @@ async def test_an_index_that_gains_little_is_not_advised(counted: Database) -> N
     assert not await Stats(counted).advice()
 
 
+async def test_no_index_is_advised_for_a_catalog_or_a_few_rows(counted: Database) -> None:
+    await ask(
+        counted,
+        "CREATE TABLE few AS SELECT n, repeat('x', 4000) FROM generate_series(1, 900) AS n",
+        "ANALYZE few",
+        "SELECT count(*) FROM few WHERE n = 7",
+        "SELECT count(*) FROM pg_class WHERE relnamespace = 11",
+        "SELECT count(*) FROM information_schema.sql_features WHERE feature_name = 'x'",
+    )
+    assert not await Stats(counted).advice(least_gain=0.01)
+    await ask(counted, "DROP TABLE few")
+
+
 async def test_equality_comes_before_order_and_names_are_quoted(counted: Database) -> None:
     await ask(
         counted,
