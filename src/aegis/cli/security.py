@@ -1,0 +1,11 @@
+"""`aegis security …`: who may do what."""
+
+from __future__ import annotations
+
+from aegis.cli import security_roles
+from aegis.cli.command import App
+
+__all__ = ["app"]
+
+app = App("Doors that are shut: roles, their rights, tenants.")
+security_roles.add_to(app)
