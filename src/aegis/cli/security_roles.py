@@ -76,13 +76,13 @@ def _kinds(names: Sequence[str] | None) -> list[Kind]:
     from aegis.errors import InvalidInput
     from aegis.security.roles.models import KINDS
 
+    known_kinds = {str(kind): kind for kind in KINDS if kind != "tenant"}
     found: list[Kind] = []
     for name in names or ():
-        kind = next((k for k in KINDS if k == name), None)
-        if kind is None or kind == "tenant":
-            known = ", ".join(k for k in KINDS if k != "tenant")
-            raise InvalidInput(f"--rotate is {name!r}; use one of {known}.")
-        found.append(kind)
+        fitting = [known_kinds[name]] if name in known_kinds else []
+        if not fitting:
+            raise InvalidInput(f"--rotate is {name!r}; use one of {', '.join(known_kinds)}.")
+        found += fitting
     return found
 
 

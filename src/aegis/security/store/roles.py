@@ -25,6 +25,7 @@ __all__ = [
     "has_notes",
     "list_tenants",
     "lock",
+    "may_read_tenants",
     "read_password",
     "read_state",
     "wait_little",
@@ -111,7 +112,7 @@ async def _readable(conn: Connection, table: str) -> bool:
 
 
 async def _roles(conn: Connection, wanted: dict[str, Any]) -> list[RoleState]:
-    found = await fetch_all(
+    return await fetch_all(
         conn,
         RoleState,
         """
@@ -146,7 +147,6 @@ async def _roles(conn: Connection, wanted: dict[str, Any]) -> list[RoleState]:
         """,
         wanted,
     )
-    return found
 
 
 async def _relations(conn: Connection, wanted: dict[str, Any]) -> list[Relation]:
@@ -417,3 +417,8 @@ async def has_notes(conn: Connection) -> bool:
         await _readable(conn, "security_roles")
         and await fetch_value(conn, "SELECT EXISTS (SELECT FROM security_roles)")
     )
+
+
+async def may_read_tenants(conn: Connection) -> bool:
+    """Return whether the user may see who is a tenant."""
+    return await _readable(conn, "security_tenants")
