@@ -76,13 +76,12 @@ def _kinds(names: Sequence[str] | None) -> list[Kind]:
     from aegis.errors import InvalidInput
     from aegis.security.roles.models import KINDS
 
-    known_kinds = {str(kind): kind for kind in KINDS if kind != "tenant"}
+    known: dict[str, Kind] = {kind: kind for kind in KINDS if kind != "tenant"}
     found: list[Kind] = []
     for name in names or ():
-        fitting = [known_kinds[name]] if name in known_kinds else []
-        if not fitting:
-            raise InvalidInput(f"--rotate is {name!r}; use one of {', '.join(known_kinds)}.")
-        found += fitting
+        if name not in known:
+            raise InvalidInput(f"--rotate is {name!r}; use one of {', '.join(known)}.")
+        found.append(known[name])
     return found
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "CATALOG_VIEWS",
     "DATABASE_RIGHTS",
     "DEFAULTS",
+    "FILLED",
     "FUNCTIONS",
     "HIDDEN",
     "MONITORED",
@@ -37,14 +38,16 @@ ROLES: Final[dict[Kind, Role]] = {
         purpose="Owns the tables; changes the schema, keeps it in shape, restores.",
         bypass_rls=False,
         connections=20,
+        # Maintenance looks at what others do and where the files are.
+        member_of=("pg_monitor",),
         settings={"idle_in_transaction_session_timeout": "15min"},
     ),
     # COPY FROM is refused to whom rules of rows hold for, and the application copies.
     "app": Role(
         purpose="Serves: reads and writes rows, and owns nothing.",
         connections=80,
-        # `aegis up` keeps the history of statements, which are other roles', too.
-        member_of=("pg_read_all_stats",),
+        # `aegis up` checks the server, and keeps the history of statements, other roles' too.
+        member_of=("pg_read_all_settings", "pg_read_all_stats"),
         settings={"statement_timeout": "5min", "idle_in_transaction_session_timeout": "30min"},
     ),
     # It sees every row; rules of rows would only keep it from indexes of words.
@@ -86,7 +89,6 @@ _WRITE: Final = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})
 #: What is added to and never changed: triggers refuse it, and so does the right.
 _ADD: Final = frozenset({"SELECT", "INSERT"})
 _READ: Final = frozenset({"SELECT"})
-_NONE: Final[frozenset[str]] = frozenset()
 
 #: Rights of the application by class of table.
 APP_RIGHTS: Final = {
@@ -94,12 +96,13 @@ APP_RIGHTS: Final = {
     "ledger": _ADD,
     "secret": _WRITE,
     "schema": _READ,
-    "own": _NONE,
+    # An erasure tells where a subject is named, there too.
+    "own": _READ,
 }
 
 #: Class of each table. `rows`: the application writes, the reader reads. `ledger`: is only added
-#: to. `secret`: the reader does not see it. `schema`: nobody but the owner writes. `own`: of the
-#: owner alone.
+#: to. `secret`: the reader does not see it. `schema`: nobody but the owner writes. `own`: the
+#: same, and the reader does not see it.
 TABLES: Final[dict[str, str]] = {
     name: kind
     for kind, line in {
@@ -134,6 +137,9 @@ TABLES: Final[dict[str, str]] = {
 
 #: Columns that the reader does not see, of tables that it reads.
 HIDDEN: Final[dict[str, frozenset[str]]] = {"api_keys": frozenset({"key_hash"})}
+
+#: Columns of ledgers that are filled in later.
+FILLED: Final[dict[str, frozenset[str]]] = {"billing_events": frozenset({"stripe_invoice_id"})}
 
 #: Figures about the server, without anybody's rows: what the monitoring role reads.
 MONITORED: Final = frozenset({

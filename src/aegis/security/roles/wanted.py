@@ -10,6 +10,7 @@ from aegis.security.roles.description import (
     CATALOG_VIEWS,
     DATABASE_RIGHTS,
     DEFAULTS,
+    FILLED,
     FUNCTIONS,
     HIDDEN,
     MONITORED,
@@ -76,8 +77,14 @@ def _on_database(state: State, roles: Mapping[Kind, str], *, shared: bool) -> It
             if roles[kind] != state.database_owner:
                 yield _right(roles[kind], "database", state.database, privilege)
     if shared:
-        yield _right(PUBLIC, "database", state.database, "CONNECT")
-        yield _right(PUBLIC, "database", state.database, "TEMPORARY")
+        yield from _left(state, "database", "CONNECT", "TEMPORARY")
+
+
+def _left(state: State, on: str, *privileges: str) -> Iterator[Right]:
+    """Return what PUBLIC has of these, to be left alone."""
+    for right in state.rights:
+        if right.role == PUBLIC and right.on == on and right.privilege in privileges:
+            yield right
 
 
 def _on_schema(state: State, roles: Mapping[Kind, str], *, shared: bool) -> Iterator[Right]:
@@ -85,7 +92,7 @@ def _on_schema(state: State, roles: Mapping[Kind, str], *, shared: bool) -> Iter
         yield _right(name, "schema", state.schema, "USAGE")
     yield _right(roles["owner"], "schema", state.schema, "CREATE")
     if shared:
-        yield _right(PUBLIC, "schema", state.schema, "USAGE")
+        yield from _left(state, "schema", "USAGE")
     for view in CATALOG_VIEWS:
         yield _right(roles["monitor"], "catalog", view, "SELECT")
         yield _right(roles["monitor"], "catalog", f"{view}()", "EXECUTE")
@@ -95,10 +102,18 @@ def _on_table(state: State, relation: Relation, roles: Mapping[Kind, str]) -> It
     root = relation.root
     partition = relation.name != root
     privileges = set(APP_RIGHTS[TABLES[root]])
-    if state.version_num >= MAINTAIN_SINCE and TABLES[root] != "own":
+    if state.version_num >= MAINTAIN_SINCE and TABLES[root] not in ("own", "schema"):
         privileges.add("MAINTAIN")
     for privilege in privileges:
         yield _right(roles["app"], "table", relation.name, privilege)
+    for column in FILLED.get(root, ()):
+        yield Right(
+            role=roles["app"],
+            on="column",
+            object=relation.name,
+            privilege="UPDATE",
+            column=column,
+        )
     if root in MONITORED:
         yield _right(roles["monitor"], "table", relation.name, "SELECT")
     if partition:

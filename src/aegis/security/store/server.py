@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from psycopg.conninfo import conninfo_to_dict
+
 from aegis.db import fetch_one
+from aegis.db.translate import translated
 
 if TYPE_CHECKING:
     from aegis.db import Connection
 
-__all__ = ["Encryption", "read_encryption"]
+__all__ = ["Encryption", "database_of", "read_encryption"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,3 +45,9 @@ async def read_encryption(conn: Connection) -> Encryption:
         """,
         missing="The server did not say how it is reached.",
     )
+
+
+def database_of(dsn: str) -> str:
+    """Return the database that an address names (`aegis` where it names none)."""
+    with translated(dsn=dsn):
+        return str(conninfo_to_dict(dsn).get("dbname") or "aegis")
