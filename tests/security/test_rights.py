@@ -181,10 +181,10 @@ def test_the_owners_functions_take_nothing_but_their_own_partitions(
 def test_a_name_of_the_callers_does_not_reach_the_owners_functions(guarded: Guarded) -> None:
     with guarded.connect("app") as app:
         # What the caller's temporary schema holds stands before ours in its own path, not theirs.
+        app.execute("SET search_path = pg_temp, public")
         app.execute("CREATE TEMPORARY TABLE api_usage_events (id int)")
         app.execute("CREATE TEMPORARY TABLE security_tenants (role_name text, namespace text)")
         app.execute("INSERT INTO security_tenants VALUES (session_user, 'all')")
-        app.execute("SET search_path = pg_temp, public")
         assert app.execute("SELECT public.aegis_tenant_namespace()").fetchone() == (None,)
         app.execute("SELECT public.aegis_usage_partition('2031-05-01')")
     with guarded.admin() as admin:

@@ -44,6 +44,12 @@ VALUES ('mine', 'charge', 1), ('others', 'charge', 2);
 """
 
 
+POLICY = (
+    "INSERT INTO memory_policies (namespace, event_type, importance, ttl_s, action)"
+    " VALUES ('{}', '', '', 9, 'delete')"
+)
+
+
 @pytest.fixture(scope="module")
 def kept_apart(shared: Guarded) -> Guarded:
     """A database with rows of two, and a tenant of each kind."""
@@ -236,7 +242,7 @@ def test_a_write_that_somebody_grants_stays_within_the_tenants_rows(
     asyncio.run(Tenants(guarded.dsn, guarded.settings).add("w", namespace=MINE))
     me = tenant(guarded, "w")
     with guarded.admin() as admin:
-        admin.execute("INSERT INTO memory_policies (namespace, action) VALUES ('others', 'delete')")
+        admin.execute(POLICY.format("others"))
         admin.execute(
             sql.SQL("GRANT INSERT, UPDATE, DELETE ON memory_policies TO {}").format(
                 sql.Identifier(me)
@@ -244,9 +250,9 @@ def test_a_write_that_somebody_grants_stays_within_the_tenants_rows(
         )
     with guarded.connect(me) as conn:
         conn.execute("SET default_transaction_read_only = off")
-        conn.execute("INSERT INTO memory_policies (namespace, action) VALUES ('mine', 'delete')")
+        conn.execute(POLICY.format("mine"))
         for statement in (
-            "INSERT INTO memory_policies (namespace, action) VALUES ('third', 'delete')",
+            POLICY.format("third"),
             "UPDATE memory_policies SET namespace = 'others'",
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
@@ -266,7 +272,8 @@ def test_statistics_tell_a_tenant_nothing_of_the_others(
         assert not any("secret" in row[0] for row in found)
     assert column(
         conn,
-        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%others%' AND pid <> pg_backend_pid()",
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE query LIKE '%others%' AND pid <> pg_backend_pid()",
     ) == {0}
 
 
@@ -307,6 +314,7 @@ def test_a_tenant_that_gets_into_the_group_by_another_way_sees_nothing(guarded: 
 def test_every_open_table_hides_the_rows_of_others(guarded: Guarded) -> None:
     with guarded.admin() as admin:
         admin.execute(MODERN_ROWS)
+        admin.execute("DELETE FROM security_roles WHERE role_name = 'aegis_tenant'")
     asyncio.run(Tenants(guarded.dsn, guarded.settings).add("e", namespace="none", customer_id="no"))
     with guarded.connect(tenant(guarded, "e")) as conn, guarded.admin() as admin:
         filled = 0

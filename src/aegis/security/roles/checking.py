@@ -219,8 +219,11 @@ def _encryption(found: server.Encryption) -> Found:
     if found.listens_beyond:
         if not found.ssl:
             problems.append(f"ssl is off, and the server listens on {found.listen_addresses}")
-        elif found.oldest in ("", "TLSv1", "TLSv1.1"):
-            problems.append(f"ssl_min_protocol_version is {found.oldest or 'not set'}")
+        elif not found.oldest:
+            why = "the user may not read ssl_min_protocol_version; GRANT pg_read_all_settings"
+            return Found(id="tls", title=title, verdict="unknown", findings=[why], advice="")
+        elif found.oldest in ("TLSv1", "TLSv1.1"):
+            problems.append(f"ssl_min_protocol_version is {found.oldest}")
     return _found(
         "tls", title, problems, advice="`aegis security tls` prints the settings that it takes."
     )

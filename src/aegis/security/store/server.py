@@ -21,7 +21,7 @@ class Encryption:
     """How connections to the server are encrypted."""
 
     ssl: bool
-    #: `ssl_min_protocol_version`.
+    #: `ssl_min_protocol_version`; empty where the user may not read it.
     oldest: str
     listen_addresses: str
 
@@ -40,7 +40,10 @@ async def read_encryption(conn: Connection) -> Encryption:
         """
         SELECT
             current_setting('ssl')::boolean AS ssl,
-            coalesce(current_setting('ssl_min_protocol_version', true), '') AS oldest,
+            coalesce(
+                -- Not there for whoever may not read it.
+                (SELECT setting FROM pg_settings WHERE name = 'ssl_min_protocol_version'), ''
+            ) AS oldest,
             current_setting('listen_addresses') AS listen_addresses
         """,
         missing="The server did not say how it is reached.",
