@@ -154,7 +154,7 @@ def test_rights_on_sequences_functions_and_schemas_are_as_described(shared: Guar
             "CREATE ROLE mine",
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                app.execute(statement)
+                app.execute(statement)  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize(

@@ -88,10 +88,8 @@ def test_one_that_is_killed_is_finished_by_the_next(bare: Guarded, tmp_path: Pat
                     process.send_signal(signal.SIGKILL)
                     break
         process.wait()
-    done = subprocess.run(
-        [*CALL, "security", "apply", "--yes", "--json"], env=settings, capture_output=True, text=True,
-        check=True,
-    )  # fmt: skip
+    command = [*CALL, "security", "apply", "--yes", "--json"]
+    done = subprocess.run(command, env=settings, capture_output=True, text=True, check=True)
     for name in bare.names.values():
         if not name.endswith("tenant"):
             assert passwords.read_file(bare.roles().folder / name) not in (None, "")
@@ -184,8 +182,10 @@ async def test_who_may_not_make_roles_is_told_so_in_one_line(guarded: Guarded) -
 async def test_check_finds_what_is_too_much_and_too_little(guarded: Guarded) -> None:
     security = Security.of(guarded.settings)
     well = await security.check()
-    mine = {"roles", "rights-missing", "rights-excess", "public-database", "owners", "later",
-            "rows", "tenants", "tls", "definer-functions", "public-grants", "public-schema"}  # fmt: skip
+    mine = {
+        "roles", "rights-missing", "rights-excess", "public-database", "owners", "later", "rows",
+        "tenants", "tls", "definer-functions", "public-grants", "public-schema",
+    }  # fmt: skip
     assert {k: v for k, v in verdicts(well).items() if k in mine} == dict.fromkeys(mine, "ok")
     assert well.mode == "roles"
     names = guarded.names

@@ -365,6 +365,6 @@ def test_tenants_are_refused_where_rows_are_not_kept_apart(bare: Guarded) -> Non
         ("fine", {"customer_id": "a\nb"}),
     ],
 )
-def test_what_is_no_tenant_is_refused(shared: Guarded, name: str, whose: dict[str, str]) -> None:
+def test_what_is_no_tenant_is_refused(shared: Guarded, name: str, whose: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
         asyncio.run(Tenants(shared.dsn, shared.settings).add(name, **whose))
