@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from aegis.ops.maintenance import Maintenance
     from aegis.ops.stats import Stats
     from aegis.research.service import Research
+    from aegis.security.service import Security
     from aegis.sessions.service import Sessions
     from aegis.usage import Usage
     from aegis.worker.functions import Functions
@@ -54,7 +55,7 @@ else:
 class Aegis:
     """An open client: an agent's `memory`, `sessions`, `workflows`, `research` and `intel`, the
     `metrics` of its containers; an API's `keys`, `usage` and `billing`; and the database's own
-    `health`, `maintenance`, `backups` and `alerts`. `db` is the pool beneath.
+    `health`, `maintenance`, `backups`, `security` and `alerts`. `db` is the pool beneath.
     """
 
     def __init__(
@@ -177,6 +178,13 @@ class Aegis:
         from aegis.ops.maintenance import Maintenance
 
         return Maintenance(self.db, self.settings)
+
+    @lazy
+    def security(self) -> Security:
+        """Who may do what in the database."""
+        from aegis.security.service import Security
+
+        return Security(self.db, self.settings)
 
     @lazy
     def alerts(self) -> Alerts:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aegis.db import embedded, migrate
+from aegis.db.admin import require_owner
 from aegis.db.dump import has_rows
 from aegis.db.revision import HEAD, require_current
+from aegis.security.roles.after import regrant_after_upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,15 +52,19 @@ def prepare(settings: Settings, say: Callable[[str], object]) -> Prepared:
 
 def _make_current(dsn: str, settings: Settings, say: Callable[[str], object]) -> None:
     status = migrate.status(dsn)
+    owner = settings.owner_url or dsn
+    if status.state in ("empty", "behind"):
+        require_owner(owner, status)
     if status.state == "empty":
-        migrate.upgrade(dsn)
+        migrate.upgrade(owner)
         if settings.database_url is None:
             asyncio.run(_take_extensions(dsn, settings))
     elif status.state == "behind":
         say(f"The schema is at revision {status.revision}; upgrading to {HEAD}.")
         if settings.backup_before_upgrade == "yes" and has_rows(dsn):
             _back_up(settings, say)
-        migrate.upgrade(dsn)
+        migrate.upgrade(owner)
+        regrant_after_upgrade(owner, settings)
     else:
         require_current(status)
 

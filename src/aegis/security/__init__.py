@@ -1,0 +1,1 @@
+"""Doors that are shut: who may do what in the database."""
