@@ -76,6 +76,9 @@ _JOBS = (
 )
 _WATCHED = "What websites of others say; told of, not deleted: delete the page that says it."
 _BACKUPS = "Names, sizes and verdicts of backups; no row of the database is in it."
+_AUDIT = (
+    "Who changed what: ids and keyed digests, never contents; a row that went would break the chain."
+)
 _ALERTS = "What containers, servers and backups did; no memory goes into them."
 _OTHERS = "Written by other programs, which have to erase it themselves; told of, not deleted."
 
@@ -95,6 +98,10 @@ OUTSIDE: dict[str, str] = {
     "api_quota_ledger": _KEYS,
     "api_tiers": _KEYS,
     "api_usage_events": _CALLS,
+    "audit_head": _AUDIT,
+    "audit_log": _AUDIT,
+    "audit_seals": _AUDIT,
+    "audit_verifications": _AUDIT,
     "backup_drills": _BACKUPS,
     "backups": _BACKUPS,
     "billing_accounts": _BILLS,
