@@ -109,9 +109,7 @@ audit_verifications = Table(
     "audit_verifications",
     metadata,
     Column("id", BigInteger, Identity(always=True), nullable=False),
-    Column(
-        "verified_at", TIMESTAMPTZ, nullable=False, server_default=text("clock_timestamp()")
-    ),
+    Column("verified_at", TIMESTAMPTZ, nullable=False, server_default=text("clock_timestamp()")),
     Column("complete", Boolean, nullable=False),
     *_whole("from_seq", "through_seq", "row_count", "problem_count", "warning_count"),
     Column("first_finding", Text),

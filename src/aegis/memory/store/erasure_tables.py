@@ -76,9 +76,7 @@ _JOBS = (
 )
 _WATCHED = "What websites of others say; told of, not deleted: delete the page that says it."
 _BACKUPS = "Names, sizes and verdicts of backups; no row of the database is in it."
-_AUDIT = (
-    "Who changed what: ids and keyed digests, never contents; a row that went would break the chain."
-)
+_AUDIT = "Who changed what: ids and keyed digests, no contents; without a row the chain breaks."
 _ALERTS = "What containers, servers and backups did; no memory goes into them."
 _OTHERS = "Written by other programs, which have to erase it themselves; told of, not deleted."
 
