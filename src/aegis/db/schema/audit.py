@@ -73,7 +73,7 @@ audit_log = Table(
     PrimaryKeyConstraint("seq", name="audit_log_pkey"),
     CheckConstraint("seq > 0", name="ck_audit_log_seq"),
     CheckConstraint(
-        "actor_kind IN ('operator', 'key', 'cli', 'mcp', 'worker', 'library')",
+        "actor_kind IN ('operator', 'key', 'cli', 'mcp', 'worker', 'service', 'library')",
         name="ck_audit_log_actor_kind",
     ),
     CheckConstraint(

@@ -24,7 +24,7 @@ __all__ = [
     "request_id_of",
 ]
 
-ActorKind = Literal["operator", "key", "cli", "mcp", "worker", "library"]
+ActorKind = Literal["operator", "key", "cli", "mcp", "worker", "service", "library"]
 Face = Literal["cli", "http", "mcp", "worker", "library"]
 
 ACTOR_KINDS: Final[tuple[ActorKind, ...]] = (
@@ -33,6 +33,7 @@ ACTOR_KINDS: Final[tuple[ActorKind, ...]] = (
     "cli",
     "mcp",
     "worker",
+    "service",
     "library",
 )
 FACES: Final[tuple[Face, ...]] = ("cli", "http", "mcp", "worker", "library")

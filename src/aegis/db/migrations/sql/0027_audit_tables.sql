@@ -26,7 +26,7 @@ CREATE TABLE audit_log (
     CONSTRAINT audit_log_pkey PRIMARY KEY (seq),
     CONSTRAINT ck_audit_log_seq CHECK (seq > 0),
     CONSTRAINT ck_audit_log_actor_kind CHECK (
-        actor_kind IN ('operator', 'key', 'cli', 'mcp', 'worker', 'library')
+        actor_kind IN ('operator', 'key', 'cli', 'mcp', 'worker', 'service', 'library')
     ),
     CONSTRAINT ck_audit_log_face CHECK (face IN ('cli', 'http', 'mcp', 'worker', 'library')),
     CONSTRAINT ck_audit_log_hash CHECK (

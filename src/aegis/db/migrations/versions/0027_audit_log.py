@@ -47,7 +47,7 @@ COLUMN_COMMENTS = {
         "seq": "Number of the row, without gaps.",
         "recorded_at": "When it was written, by the clock of the server.",
         "action": "What was done, such as keys.revoke.",
-        "actor_kind": "operator, key, cli, mcp, worker or library.",
+        "actor_kind": "operator, key, cli, mcp, worker, service or library.",
         "actor_id": "Id of the key, user@host, the job; NULL where there is none.",
         "face": "How it came in: cli, http, mcp, worker or library.",
         "request_id": "Id of the request over HTTP; NULL otherwise.",
