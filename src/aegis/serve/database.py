@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from aegis.db import embedded, migrate
 from aegis.db.dump import has_rows
 from aegis.db.revision import HEAD, require_current
+from aegis.security.audit.recording import make_note, record_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +60,10 @@ def _make_current(dsn: str, settings: Settings, say: Callable[[str], object]) ->
         if settings.backup_before_upgrade == "yes" and has_rows(dsn):
             _back_up(settings, say)
         migrate.upgrade(dsn)
+        upgraded = make_note(
+            "db.upgrade", "schema", None, before=status.revision, after=HEAD, by="aegis up"
+        )
+        record_now(dsn, settings, upgraded)
     else:
         require_current(status)
 

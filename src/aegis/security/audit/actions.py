@@ -67,7 +67,6 @@ ActionId = Literal[
     "usage.month_export",
     "workers.rate",
     "workflows.delete",
-    "workflows.prune",
     "workflows.save",
     "workflows.status",
 ]
@@ -133,7 +132,6 @@ ACTIONS: Final[dict[ActionId, str]] = {
     "usage.month_export": "A month of usage was written to a file",
     "workers.rate": "How often a provider may be asked was changed",
     "workflows.delete": "A workflow was deleted",
-    "workflows.prune": "Executions that ended long ago were deleted",
     "workflows.save": "A version of a workflow was saved",
     "workflows.status": "A workflow was archived or made active again",
 }

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from aegis.db.admin import admin_connection
+from aegis.db.translate import translated
 from aegis.security.audit import store
 from aegis.security.audit.actions import ACTIONS
 from aegis.security.audit.actor import actor, login
@@ -23,8 +25,6 @@ from aegis.vault import Vault
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    import psycopg
-
     from aegis.config import Settings
     from aegis.db import Connection, Database
     from aegis.security.audit.actions import ActionId
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from aegis.security.audit.models import LockedHead
     from aegis.vault import Secret
 
-__all__ = ["Note", "append", "append_now", "audited", "note"]
+__all__ = ["Note", "append", "append_now", "audited", "make_note", "note", "record_now"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,8 +112,25 @@ async def append(conn: Connection, settings: Settings, notes: Sequence[Note]) ->
     await store.append(conn, _rows(head, notes, secret))
 
 
-def append_now(conn: psycopg.Connection[Any], settings: Settings, notes: Sequence[Note]) -> None:
-    """Do the same without `async`; a database without a log yet is left as it is."""
+def record_now(dsn: str, settings: Settings, *notes: Note) -> LockedHead | None:
+    """Write rows about what is no transaction of this database: files, a schema, a restore.
+
+    Returns the head as it is then; None where the database has no log (yet, or any more).
+
+    Raises:
+        Unavailable, ConfigError: the database does not answer; the secret cannot be used.
+    """
+    with admin_connection(dsn, application_name="aegis-audit") as conn, translated():
+        if not store.has_log(conn):
+            return None
+        append_now(conn, settings, notes)
+        head = store.lock_head_now(conn)
+        conn.commit()
+        return head
+
+
+def append_now(conn: store.SyncConnection, settings: Settings, notes: Sequence[Note]) -> None:
+    """Do the same without `async`."""
     if not notes:
         return
     secret = Vault(settings).ensure()[-1]

@@ -5,7 +5,7 @@ Statements that append exist once, as text: migrations and restores run them wit
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, LiteralString
+from typing import TYPE_CHECKING, Any, Final, LiteralString, TypeAlias
 
 from psycopg.rows import class_row
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from aegis.security.audit.models import Verification
 
 __all__ = [
+    "SyncConnection",
     "append",
     "append_now",
     "begin_snapshot",
@@ -32,6 +33,7 @@ __all__ = [
     "first_row",
     "get_head",
     "guards",
+    "has_log",
     "insert_seal",
     "insert_verification",
     "last_complete",
@@ -44,6 +46,8 @@ __all__ = [
     "now",
     "stream_rows",
 ]
+
+SyncConnection: TypeAlias = "psycopg.Connection[Any]"
 
 #: The time is read once the lock is held: rows are in the order of their times.
 _LOCK: Final[LiteralString] = """
@@ -91,7 +95,13 @@ async def lock_head(conn: Connection) -> LockedHead:
     return await fetch_one(conn, LockedHead, _LOCK, missing="The audit log has no head.")
 
 
-def lock_head_now(conn: psycopg.Connection[Any]) -> LockedHead | None:
+def has_log(conn: SyncConnection) -> bool:
+    """Tell whether the database has an audit log at all."""
+    row = conn.execute("SELECT to_regclass('audit_head') IS NOT NULL").fetchone()
+    return bool(row and row[0])
+
+
+def lock_head_now(conn: SyncConnection) -> LockedHead | None:
     """Do the same without `async`."""
     with conn.cursor(row_factory=class_row(LockedHead)) as cursor:
         return cursor.execute(_LOCK).fetchone()
@@ -102,7 +112,7 @@ async def append(conn: Connection, rows: Sequence[Row]) -> None:
     await execute(conn, _APPEND, _columns(rows))
 
 
-def append_now(conn: psycopg.Connection[Any], rows: Sequence[Row]) -> None:
+def append_now(conn: SyncConnection, rows: Sequence[Row]) -> None:
     """Do the same without `async`."""
     conn.execute(_APPEND, _columns(rows))
 
