@@ -101,9 +101,8 @@ class Backups:
         """Return what about the backups is as it should be, and what is an alarm."""
 
         def look(_: threading.Event) -> Sequence[Condition]:
-            return conditions(
-                self.catalogue.entries(), self.catalogue.drills(), self.settings, datetime.now(UTC)
-            )
+            entries, drills = self.catalogue.entries(), self.catalogue.drills()
+            return conditions(entries, drills, self.settings, datetime.now(UTC))
 
         return await in_thread(look)
 

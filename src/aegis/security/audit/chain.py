@@ -157,7 +157,7 @@ class Chain:
 def valid_anchors(chain: Chain, anchors: Sequence[Anchor]) -> dict[int, bytes]:
     """Return the hashes that anchors of this log hold, by number; what is wrong is a finding."""
     held: dict[int, bytes] = {}
-    mine = 0
+    mine = others = 0
     for anchor in anchors:
         if not is_signed(chain.secrets, anchor.secret_id, anchor_body(anchor), anchor.signature):
             chain.find(
@@ -168,12 +168,13 @@ def valid_anchors(chain: Chain, anchors: Sequence[Anchor]) -> dict[int, bytes]:
             )
             continue
         if anchor.log_id != chain.head.log_id:
+            others += 1
             continue
         mine += 1
         if anchor.accepts:
             held = {seq: known for seq, known in held.items() if seq < anchor.seq}
         held[anchor.seq] = anchor.hash
-    if anchors and not mine:
+    if others and not mine:
         chain.find(
             "other_log",
             "The anchors are of another log: the log was replaced, or this is another database. "
