@@ -263,6 +263,34 @@ def seal(
         line(f"Rows {done.from_seq} to {done.through_seq} are sealed and deleted.")
 
 
+@app.add
+def pgaudit(as_json: AsJson = False) -> None:
+    """Show whether the server itself writes down what passes Aegis by; status 1 if it does not."""
+    import click
+
+    from aegis.cli.render import line, show_json, table
+    from aegis.wire.plain import plain
+
+    async def work(client: Aegis) -> Any:
+        return plain(await client.audit_log.pgaudit())
+
+    found: dict[str, Any] = with_client(work)
+    if as_json:
+        show_json(found)
+    else:
+        line(found["said"])
+        if found["state"] != "could_not_check":
+            table(
+                ["setting", "is", "proposed", "why"],
+                [[s["name"], s["value"] or "", s["proposed"], s["why"]] for s in found["settings"]],
+                wide="why",
+                empty="",
+            )
+        for statement in found["statements"]:
+            line(statement)
+    raise click.exceptions.Exit(0 if found["state"] == "ok" else 1)
+
+
 def _show_verification(found: dict[str, Any]) -> None:
     from aegis.cli.render import line, style, table
 

@@ -38,6 +38,7 @@ class Keys:
 
     def __init__(self, db: Database, settings: Settings) -> None:
         self._db = db
+        self._settings = settings
         self._vault = Vault(settings)
         self._verifier = Verifier(db, settings, self._vault)
         self.tiers = Tiers(db)
@@ -81,7 +82,7 @@ class Keys:
             validate.check_expiry(expires_at, now=datetime.now(UTC))
         secret = self._vault.ensure()[-1]
         key = make_key(environment, secrets.token_bytes(RANDOM_BYTES))
-        async with audited(self._db) as conn:
+        async with audited(self._db, self._settings) as conn:
             await secret_store.register_secret(conn, secret.id)
             key_id = await store.insert_key(
                 conn,
@@ -200,7 +201,7 @@ class Keys:
     async def revoke(self, key_id: str) -> ApiKey:
         """Take a key back for ever, and with it what its rotations left working."""
         key_id = validate.check_id(key_id)
-        async with audited(self._db) as conn:
+        async with audited(self._db, self._settings) as conn:
             await quota_store.lock_meter(conn, key_id)
             before = await store.get_key(conn, key_id)
             await store.revoke_key(conn, key_id)
@@ -226,7 +227,7 @@ class Keys:
         if environment is not None:
             validate.check_environment(environment)
         secret = self._vault.ensure()[-1]
-        async with audited(self._db) as conn:
+        async with audited(self._db, self._settings) as conn:
             await quota_store.lock_meter(conn, key_id)
             before = await store.get_key(conn, key_id)
             random = secrets.token_bytes(RANDOM_BYTES)
@@ -265,7 +266,7 @@ class Keys:
     async def add_secret(self) -> Sequence[SecretInUse]:
         """Make a new secret for new keys; keys that are used move to it (`ConfigError`)."""
         secret = self._vault.add()[-1]
-        async with audited(self._db) as conn:
+        async with audited(self._db, self._settings) as conn:
             await secret_store.register_secret(conn, secret.id)
             note(conn, "keys.secret_add", "secret", secret.id)
         self._verifier.look_again()
@@ -273,7 +274,7 @@ class Keys:
 
     async def _change(self, action: ActionId, key_id: str, changes: Mapping[str, Any]) -> ApiKey:
         key_id = validate.check_id(key_id)
-        async with audited(self._db) as conn:
+        async with audited(self._db, self._settings) as conn:
             await quota_store.lock_meter(conn, key_id)
             before = await store.get_key(conn, key_id)
             changed = await store.update_key(conn, key_id, changes)

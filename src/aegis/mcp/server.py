@@ -27,6 +27,7 @@ from aegis.mcp.prompts import add_prompts
 from aegis.mcp.research import research_tools
 from aegis.mcp.resources import add_resources
 from aegis.mcp.retention import retention_tools
+from aegis.mcp.security_audit import audit_log_tools
 from aegis.mcp.sessions import session_tools
 from aegis.mcp.usage import usage_tools
 from aegis.mcp.workflows import workflow_tools
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from aegis.ops.backup.service import Backups
     from aegis.ops.health import Health
     from aegis.ops.maintenance import Maintenance
+    from aegis.security.audit.service import AuditLog
     from aegis.usage import Usage
     from aegis.worker.service import Jobs, Schedules
     from aegis.workflows.service import Workflows
@@ -75,6 +77,7 @@ def create_server(
     health: Health | None = None,
     maintenance: Maintenance | None = None,
     alerts: Alerts | None = None,
+    audit_log: AuditLog | None = None,
 ) -> MCPServer:
     """Return the server whose tools work on `memory`, and read what else is given."""
     server = MCPServer(
@@ -104,6 +107,7 @@ def create_server(
             *([] if backups is None else backup_tools(backups)),
             *([] if health is None or maintenance is None else health_tools(health, maintenance)),
             *([] if alerts is None else alert_tools(alerts)),
+            *([] if audit_log is None else audit_log_tools(audit_log)),
         ],
         log_level="WARNING",
         subscriptions=False,
@@ -141,6 +145,7 @@ def server_of(client: Aegis) -> MCPServer:
         health=client.health,
         maintenance=client.maintenance,
         alerts=client.alerts,
+        audit_log=client.audit_log,
     )
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "Sealed",
     "Severity",
     "Verification",
+    "Verified",
 ]
 
 Severity = Literal["problem", "warning"]
@@ -138,6 +139,17 @@ class Finding:
     #: rolled_back, other_log, guard, no_anchor, unreadable.
     kind: str
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """A verification as it was written down."""
+
+    verified_at: datetime
+    complete: bool
+    problem_count: int
+    warning_count: int
+    first_finding: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

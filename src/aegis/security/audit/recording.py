@@ -52,8 +52,10 @@ _noted: WeakKeyDictionary[Any, list[Note]] = WeakKeyDictionary()
 
 
 @asynccontextmanager
-async def audited(db: Database) -> AsyncGenerator[Connection]:
+async def audited(db: Database, settings: Settings | None = None) -> AsyncGenerator[Connection]:
     """Lend a connection in a transaction; what is noted on it is written at the end of the block.
+
+    `settings` say where the secret is, those of `db` if left out.
 
     Raises:
         ConfigError: there are notes, and the secret that signs them cannot be read or made. The
@@ -66,7 +68,7 @@ async def audited(db: Database) -> AsyncGenerator[Connection]:
             yield conn
         finally:
             _noted.pop(conn, None)
-        await append(conn, db.settings, notes)
+        await append(conn, settings or db.settings, notes)
 
 
 def note(

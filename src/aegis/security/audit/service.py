@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from aegis.config import Settings
     from aegis.db import Database
     from aegis.security.audit.models import Anchor, Head, Row, Sealed, Verification
+    from aegis.security.audit.pgaudit import PgAudit
 
 __all__ = ["AuditLog"]
 
@@ -93,8 +94,8 @@ class AuditLog:
                 for row in page:
                     yield _exported(row)
 
-    async def head(self, *, accept: bool = False) -> Anchor:
-        """Return the head, signed, and write it down in the data folder.
+    async def head(self, *, accept: bool = False, keep: bool = True) -> Anchor:
+        """Return the head, signed, and (`keep`) write it down in the data folder.
 
         `accept` says that the log was put back on purpose, by a restore: anchors beyond the head
         are void, and the log has a row that says so.
@@ -110,7 +111,7 @@ class AuditLog:
             at = await store.now(conn)
         anchor = make_anchor(head, secret, at=at, accepts=accept)
         known = read_anchors(self._settings).anchors
-        if accept or not known or _place(known[-1]) != _place(anchor):
+        if accept or (keep and (not known or _place(known[-1]) != _place(anchor))):
             add_anchor(self._settings, anchor)
         return anchor
 
@@ -144,6 +145,12 @@ class AuditLog:
         if found.state != "tampered":
             await self.head()
         return found
+
+    async def pgaudit(self) -> PgAudit:
+        """Return whether the server writes down what passes Aegis by, and what would make it."""
+        from aegis.security.audit.pgaudit import look
+
+        return await look(self._db)
 
     async def sealable(self, before: datetime) -> Sealed | None:
         """Return what `seal` would let go, None for nothing (`InvalidInput`)."""

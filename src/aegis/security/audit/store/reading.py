@@ -1,127 +1,41 @@
-"""SQL of the audit log.
-
-Statements that append exist once, as text: migrations and restores run them without `async`.
-"""
+"""SQL that reads the log, and what lets old rows go."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, LiteralString, TypeAlias
+from typing import TYPE_CHECKING, Final, LiteralString
 
 from psycopg.rows import class_row
 
 from aegis.db import execute, fetch_all, fetch_one, fetch_optional, fetch_value
-from aegis.security.audit.guards import Guard
-from aegis.security.audit.models import Head, LockedHead, Row, Seal
+from aegis.security.audit.models import Head, Row, Seal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Sequence
     from datetime import datetime
 
-    import psycopg
-
     from aegis.db import Connection
-    from aegis.security.audit.models import Verification
 
 __all__ = [
-    "SyncConnection",
-    "append",
-    "append_now",
     "begin_snapshot",
     "count_through",
     "delete_through",
     "find_row",
     "first_row",
     "get_head",
-    "guards",
-    "has_log",
     "insert_seal",
-    "insert_verification",
-    "last_complete",
     "last_row_before",
     "list_rows",
     "list_seals",
-    "lock_head",
-    "lock_head_now",
     "lock_seals",
+    "newest_row",
     "now",
     "stream_rows",
 ]
 
-SyncConnection: TypeAlias = "psycopg.Connection[Any]"
-
-#: The time is read once the lock is held: rows are in the order of their times.
-_LOCK: Final[LiteralString] = """
-    WITH head AS MATERIALIZED (
-        SELECT log_id, seq, hash
-        FROM audit_head
-        FOR UPDATE
-    )
-    SELECT log_id, seq, hash, clock_timestamp() AS at
-    FROM head
-"""
-_APPEND: Final[LiteralString] = """
-    WITH added AS (
-        INSERT INTO audit_log (
-            seq, recorded_at, action, actor_kind, actor_id, face, request_id, object_kind,
-            object_id, details, previous_hash, hash, secret_id, signature
-        )
-        SELECT
-            r.seq, r.recorded_at, r.action, r.actor_kind, r.actor_id, r.face, r.request_id,
-            r.object_kind, r.object_id, r.details::jsonb, r.previous_hash, r.hash, r.secret_id,
-            r.signature
-        FROM unnest(
-            %(seq)s::bigint[], %(recorded_at)s::timestamptz[], %(action)s::text[],
-            %(actor_kind)s::text[], %(actor_id)s::text[], %(face)s::text[],
-            %(request_id)s::text[], %(object_kind)s::text[], %(object_id)s::text[],
-            %(details)s::text[], %(previous_hash)s::bytea[], %(hash)s::bytea[],
-            %(secret_id)s::text[], %(signature)s::bytea[]
-        ) AS r (
-            seq, recorded_at, action, actor_kind, actor_id, face, request_id, object_kind,
-            object_id, details, previous_hash, hash, secret_id, signature
-        )
-    )
-    UPDATE audit_head
-    SET seq = %(last_seq)s,
-        hash = %(last_hash)s
-"""
 _ROW: Final[LiteralString] = """
     seq, recorded_at, action, actor_kind, actor_id, face, request_id, object_kind, object_id,
     details::text AS details, previous_hash, hash, secret_id, signature
 """
-
-
-async def lock_head(conn: Connection) -> LockedHead:
-    """Lock the head and return it; waits for whoever appends until that one's end."""
-    return await fetch_one(conn, LockedHead, _LOCK, missing="The audit log has no head.")
-
-
-def has_log(conn: SyncConnection) -> bool:
-    """Tell whether the database has an audit log at all."""
-    row = conn.execute("SELECT to_regclass('audit_head') IS NOT NULL").fetchone()
-    return bool(row and row[0])
-
-
-def lock_head_now(conn: SyncConnection) -> LockedHead | None:
-    """Do the same without `async`."""
-    with conn.cursor(row_factory=class_row(LockedHead)) as cursor:
-        return cursor.execute(_LOCK).fetchone()
-
-
-async def append(conn: Connection, rows: Sequence[Row]) -> None:
-    """Write rows, which follow the locked head, and move it on."""
-    await execute(conn, _APPEND, _columns(rows))
-
-
-def append_now(conn: SyncConnection, rows: Sequence[Row]) -> None:
-    """Do the same without `async`."""
-    conn.execute(_APPEND, _columns(rows))
-
-
-def _columns(rows: Sequence[Row]) -> Mapping[str, Any]:
-    found: dict[str, Any] = {
-        name: [getattr(row, name) for row in rows] for name in Row.__dataclass_fields__
-    }
-    return {**found, "last_seq": rows[-1].seq, "last_hash": rows[-1].hash}
 
 
 async def get_head(conn: Connection) -> Head:
@@ -288,74 +202,8 @@ async def delete_through(conn: Connection, seq: int) -> int:
     return await execute(conn, "DELETE FROM audit_log WHERE seq <= %(seq)s", {"seq": seq})
 
 
-async def guards(conn: Connection) -> dict[str, Guard]:
-    """Return the triggers of our tables, by name."""
-    cursor = await conn.execute(
-        """
-        SELECT
-            t.tgname::text,
-            t.tgrelid::regclass::text,
-            p.proname::text,
-            t.tgenabled::text,
-            t.tgtype::integer,
-            t.tgqual IS NULL AND cardinality(t.tgattr::smallint[]) = 0,
-            p.prosrc
-        FROM pg_trigger t
-        JOIN pg_proc p ON p.oid = t.tgfoid
-        WHERE t.tgrelid IN (
-            'audit_log'::regclass, 'audit_head'::regclass, 'audit_seals'::regclass
-        )
-          AND NOT t.tgisinternal
-        """
-    )
-    return {
-        name: Guard(
-            table=table,
-            function=function,
-            enabled=enabled,
-            type=bits,
-            unconditional=whole,
-            source=source,
-        )
-        for name, table, function, enabled, bits, whole, source in await cursor.fetchall()
-    }
-
-
-async def insert_verification(conn: Connection, found: Verification) -> None:
-    """Write down what verifying found, and forget what is older than the last 400."""
-    await execute(
-        conn,
-        """
-        WITH added AS (
-            INSERT INTO audit_verifications (
-                complete, from_seq, through_seq, row_count, problem_count, warning_count,
-                first_finding, elapsed_ms
-            )
-            VALUES (
-                %(complete)s, %(from_seq)s, %(through_seq)s, %(rows)s, %(problems)s,
-                %(warnings)s, %(first)s, %(elapsed_ms)s
-            )
-            RETURNING id
-        )
-        DELETE FROM audit_verifications v
-        USING added
-        WHERE v.id <= added.id - 400
-        """,
-        {
-            "complete": found.complete,
-            "from_seq": found.from_seq,
-            "through_seq": found.through_seq,
-            "rows": found.rows,
-            "problems": found.problems,
-            "warnings": found.warnings,
-            "first": found.findings[0].text if found.findings else None,
-            "elapsed_ms": found.elapsed_ms,
-        },
-    )
-
-
-async def last_complete(conn: Connection) -> datetime | None:
-    """Return when the whole chain was last verified."""
-    return await fetch_value(
-        conn, "SELECT max(verified_at) FROM audit_verifications WHERE complete"
+async def newest_row(conn: Connection) -> Row | None:
+    """Return the last row that is there."""
+    return await fetch_optional(
+        conn, Row, "SELECT " + _ROW + "FROM audit_log ORDER BY seq DESC LIMIT 1"
     )
