@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from aegis.ops.maintenance import Maintenance
     from aegis.ops.stats import Stats
     from aegis.research.service import Research
+    from aegis.security.audit.service import AuditLog
     from aegis.security.service import Security
     from aegis.sessions.service import Sessions
     from aegis.usage import Usage
@@ -55,7 +56,8 @@ else:
 class Aegis:
     """An open client: an agent's `memory`, `sessions`, `workflows`, `research` and `intel`, the
     `metrics` of its containers; an API's `keys`, `usage` and `billing`; and the database's own
-    `health`, `maintenance`, `backups`, `security` and `alerts`. `db` is the pool beneath.
+    `health`, `maintenance`, `backups`, `alerts`, `security` and `audit_log`. `db` is the pool
+    beneath.
     """
 
     def __init__(
@@ -195,6 +197,13 @@ class Aegis:
         alerts = Alerts(self.db, self.settings)
         alerts.on_mark("metrics", marked)
         return alerts
+
+    @lazy
+    def audit_log(self) -> AuditLog:
+        """Who changed what through Aegis."""
+        from aegis.security.audit.service import AuditLog
+
+        return AuditLog(self.db, self.settings)
 
     @lazy
     def telemetry(self) -> Telemetry:

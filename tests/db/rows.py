@@ -196,6 +196,17 @@ INSERT INTO metric_rules (name, kind, metric, value) VALUES ('hot', 'threshold',
 UPDATE metric_watch SET owner = 'me', done_until = '2026-06-01';
 INSERT INTO metric_watch_states (container_name, state)
 VALUES ('web', decode('0001', 'hex'));
+INSERT INTO audit_log (seq, recorded_at, action, actor_kind, face, object_kind, details,
+                       previous_hash, hash, secret_id, signature)
+SELECT 2, '2026-06-01 00:00:00.123456+00', 'keys.revoke', 'cli', 'cli', 'key', '{"n": 1}',
+       sha256('a'), sha256('b'), 's', sha256('c');
+UPDATE audit_head SET seq = 2, hash = sha256('b');
+INSERT INTO audit_seals (through_seq, from_seq, hash, row_count, first_recorded_at,
+                         last_recorded_at, sealed_at, secret_id, signature)
+SELECT 1, 1, sha256('a'), 1, '2026-05-01', '2026-05-01', '2026-06-01', 's', sha256('d');
+INSERT INTO audit_verifications (complete, from_seq, through_seq, row_count, problem_count,
+                                 warning_count, elapsed_ms)
+VALUES (true, 2, 2, 1, 0, 0, 1.5);
 """
 
 #: Its events are of the last 440 days; older revisions have no partitions.

@@ -17,7 +17,7 @@ from aegis.security.roles import passwords
 from aegis.security.roles.after import regrant_after_upgrade
 from aegis.security.roles.service import Roles
 from aegis.security.service import Security
-from aegis.security.store import role_steps
+from aegis.security.roles.store import role_steps
 from tests.serving import CALL, environment
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from aegis.db import Connection
     from aegis.security.roles.models import CheckReport
-    from aegis.security.store.role_steps import Act
+    from aegis.security.roles.store.role_steps import Act
     from tests.security.conftest import Guarded
 
 pytestmark = pytest.mark.servers("18", "16")

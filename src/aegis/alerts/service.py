@@ -14,6 +14,8 @@ from aegis.alerts.store import channels as channel_store
 from aegis.alerts.store import outbox
 from aegis.alerts.store import rules as rule_store
 from aegis.errors import Conflict, InvalidInput, NotFound
+from aegis.security.audit.recording import audited
+from aegis.security.audit.recording import note as log
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -208,7 +210,7 @@ class Alerts:
         """
         validate.check_by(by)
         validate.check_note(note)
-        async with self._db.transaction() as conn:
+        async with audited(self._db) as conn:
             now = await self._time(conn)
             alert = await store.get_alert(conn, alert_id, lock=True)
             if alert.marked_false_at is not None:
@@ -234,6 +236,7 @@ class Alerts:
                     by=by,
                     now=now,
                 )
+            log(conn, "alerts.mark_false", "alert", alert_id, source=alert.source)
             return marked
 
     async def silence(
@@ -261,7 +264,7 @@ class Alerts:
         validate.check_by(by)
         if (until is None) == (seconds is None):
             raise InvalidInput("Say how long: either until or seconds.")
-        async with self._db.transaction() as conn:
+        async with audited(self._db) as conn:
             now = await self._time(conn)
             if until is None:
                 try:
@@ -275,7 +278,7 @@ class Alerts:
                     "This would silence everything for more than a day; name a source, a "
                     "condition or a label."
                 )
-            return await rule_store.insert_silence(
+            made = await rule_store.insert_silence(
                 conn,
                 source=source,
                 condition=condition,
@@ -285,12 +288,24 @@ class Alerts:
                 by=by,
                 now=now,
             )
+            log(
+                conn,
+                "alerts.silence",
+                "silence",
+                made.id,
+                source=source,
+                condition=condition,
+                labels=wanted,
+                until=until,
+            )
+            return made
 
     async def unsilence(self, silence_id: int) -> None:
         """End a silence now (`NotFound`)."""
-        async with self._db.transaction() as conn:
+        async with audited(self._db) as conn:
             if not await rule_store.end_silence(conn, silence_id, now=await self._time(conn)):
                 raise NotFound(f"There is no silence {silence_id} in force.")
+            log(conn, "alerts.unsilence", "silence", silence_id)
 
     async def silences(self, *, ended: bool = False) -> Sequence[Silence]:
         """Return the silences in force; with `ended` those of the past, too."""
@@ -306,7 +321,7 @@ class Alerts:
     async def put_rule(self, rule: Rule) -> None:
         """Write a rule, in place of one of the same name (`InvalidInput`)."""
         validate.check_rule(rule)
-        async with self._db.transaction() as conn:
+        async with audited(self._db) as conn:
             known = {channel.name for channel in await channel_store.list_channels(conn)}
             named = {*rule.channels, *rule.escalate_to}
             unknown = sorted(named - known - set(self.channels.addresses))
@@ -315,12 +330,21 @@ class Alerts:
                     f"There is no channel {unknown[0]!r}; AEGIS_ALERT_CHANNELS names them."
                 )
             await rule_store.put_rule(conn, rule)
+            log(
+                conn,
+                "alerts.rule_put",
+                "alert_rule",
+                rule.name,
+                source=rule.source,
+                channels=rule.channels,
+            )
 
     async def delete_rule(self, name: str) -> None:
         """Delete a rule (`NotFound`)."""
-        async with self._db.transaction() as conn:
+        async with audited(self._db) as conn:
             if not await rule_store.delete_rule(conn, name):
                 raise NotFound(f"There is no rule {name!r}; `aegis alerts rules list` shows them.")
+            log(conn, "alerts.rule_delete", "alert_rule", name)
 
     async def keep(self) -> int:
         """Delete alerts that were over long ago, and their messages; return how many alerts."""

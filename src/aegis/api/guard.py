@@ -20,6 +20,7 @@ from aegis.errors import InvalidInput, LimitExceeded, Unauthenticated, Unavailab
 from aegis.keys.asgi import send_refusal, with_headers
 from aegis.keys.gate import Gate, key_of
 from aegis.keys.headers import Refusal, refuse_error
+from aegis.security.audit.actor import Actor, acting_as, request_id_of
 from aegis.usage.asgi import Call
 
 if TYPE_CHECKING:
@@ -100,7 +101,8 @@ class Guard:
                 await _too_large(limit)(scope, receive, send)
                 return
             receive = _replay(body, receive)
-        await self._app(scope, receive, send)
+        with acting_as(_actor_of(scope, headers)):
+            await self._app(scope, receive, send)
 
     async def _check(self, scope: Scope) -> Verification | Refusal | None:
         """Return who calls, why they may not, or None for nobody."""
@@ -152,6 +154,18 @@ class Guard:
         except ValueError:
             return False
         return True
+
+
+def _actor_of(scope: Scope, headers: dict[bytes, bytes]) -> Actor:
+    """Return who calls, for the audit log."""
+    found = scope.get("aegis.key")
+    request_id = request_id_of(headers.get(b"x-request-id", b"").decode("latin-1"))
+    if found is None:
+        # Without a key nothing is changed but what routes check by themselves.
+        return Actor(kind="service", face="http", id="unknown", request_id=request_id)
+    if found.key_id is None:
+        return Actor(kind="operator", face="http", request_id=request_id)
+    return Actor(kind="key", face="http", id=str(found.key_id), request_id=request_id)
 
 
 def _refuse_size(headers: dict[bytes, bytes], limit: int) -> Response | None:

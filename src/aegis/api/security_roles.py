@@ -12,7 +12,7 @@ from aegis.api.state import ClientOf, KnownParameters, answer
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["security"])
+router = APIRouter()
 
 
 class SecurityFinding(BaseModel):
@@ -38,7 +38,7 @@ class SecurityReport(BaseModel):
     checks: list[SecurityFinding]
 
 
-@router.get("/v1/security/check", response_model=SecurityReport, dependencies=[KnownParameters])
+@router.get("/check", response_model=SecurityReport, dependencies=[KnownParameters])
 async def security_check(client: ClientOf) -> Any:
     """Compare roles, rights and logins with what they should be, as far as our role may look."""
     return answer(await client.security.check())

@@ -8,6 +8,7 @@ from aegis.billing import validate
 from aegis.billing.store import accounts
 from aegis.billing.store import entries as store
 from aegis.errors import Conflict
+from aegis.security.audit.recording import audited, note
 
 if TYPE_CHECKING:
     from datetime import date
@@ -40,7 +41,7 @@ class Credits:
         amount = validate.credit_amount(amount_usd)
         validate.check_text("reason", reason, most=500)
         validate.check_text("key", key, most=200)
-        async with self._db.transaction() as conn:
+        async with audited(self._db) as conn:
             await accounts.lock_accounts(conn, [customer_id])
             return await _add(
                 conn, customer_id, -amount, reason=reason, key=f"credit/{key}", day=today
@@ -66,7 +67,7 @@ class Credits:
         validate.check_text("reason", reason, most=500)
         if key is not None:
             validate.check_text("key", key, most=200)
-        async with self._db.transaction() as conn:
+        async with audited(self._db) as conn:
             found = await store.get_entry(conn, entry_id)
             if found.event_type != "credit" or found.amount_usd >= 0:
                 raise Conflict(f"Entry {entry_id} is no credit; there is nothing to take back.")
@@ -116,10 +117,21 @@ async def _add(
         quantity=None,
         entry_key=key,
     )
-    await store.insert_entries(conn, [entry])
+    fresh = await store.insert_entries(conn, [entry])
     found = await store.find_by_key(conn, customer_id, key)
     assert found is not None
-    return _same(found, amount)
+    same = _same(found, amount)
+    if fresh:
+        note(
+            conn,
+            "billing.credit" if takes_back is None else "billing.take_back",
+            "entry",
+            found.id,
+            customer=customer_id,
+            amount_usd=abs(amount),
+            takes_back=takes_back,
+        )
+    return same
 
 
 def _same(found: Entry, amount: Decimal) -> Entry:

@@ -11,6 +11,7 @@ from aegis.billing.months import read_month
 from aegis.billing.store import accounts
 from aegis.billing.store import invoices as store
 from aegis.errors import Conflict
+from aegis.security.audit.recording import audited, note
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,10 +19,17 @@ if TYPE_CHECKING:
     from aegis.billing.models import Invoice
     from aegis.config import Settings
     from aegis.db import Connection, Database
+    from aegis.security.audit.actions import ActionId
 
 __all__ = ["WAYS", "Invoices", "move"]
 
 #: From which states an invoice may come to another.
+#: How the audit log calls what becomes of an invoice.
+MOVES: Final[dict[str, ActionId]] = {
+    "sent": "billing.invoice_sent",
+    "paid": "billing.invoice_paid",
+    "void": "billing.invoice_void",
+}
 WAYS: Final[dict[str, tuple[str, ...]]] = {
     "sent": ("final",),
     "paid": ("final", "sent"),
@@ -79,19 +87,29 @@ class Invoices:
             NotFound, Conflict: there is no such invoice; it is no draft.
         """
         invoice_id = validate.check_number("invoice", invoice_id)
-        async with self._db.transaction() as conn:
+        async with audited(self._db) as conn:
             found = await _locked(conn, invoice_id)
             if found.state != "draft":
                 raise Conflict(f"Invoice {invoice_id} is {found.state}; only a draft is finalized.")
             await self._finalize(conn, [found])
-            return await _whole(conn, invoice_id)
+            invoice = await _whole(conn, invoice_id)
+            note(
+                conn,
+                "billing.invoice_finalize",
+                "invoice",
+                invoice_id,
+                customer=invoice.customer_id,
+                number=invoice.number,
+                total_usd=invoice.total_usd,
+            )
+            return invoice
 
     async def finalize_month(self, month: Any) -> int:
         """Finalize every draft of a month and return how many there were; safe to repeat."""
         period = read_month(month)
         count = 0
         while True:
-            async with self._db.transaction() as conn:
+            async with audited(self._db) as conn:
                 drafts = await store.list_invoices(
                     conn, customer_id=None, period=period, state="draft", limit=500, offset=0
                 )
@@ -99,7 +117,17 @@ class Invoices:
                     return count
                 await accounts.lock_accounts(conn, [draft.customer_id for draft in drafts])
                 # None that somebody else was faster with.
-                count += await self._finalize(conn, drafts)
+                done = await self._finalize(conn, drafts)
+                count += done
+                note(
+                    conn,
+                    "billing.invoice_finalize",
+                    "month",
+                    f"{period:%Y-%m}",
+                    invoices=done,
+                    first_id=min(draft.id for draft in drafts),
+                    last_id=max(draft.id for draft in drafts),
+                )
 
     async def mark_sent(self, invoice_id: int) -> Invoice:
         """Note that a final invoice was sent (`NotFound`, `Conflict`)."""
@@ -119,7 +147,7 @@ class Invoices:
             NotFound, Conflict: there is no such invoice; it is paid or void, or Stripe has it.
         """
         invoice_id = validate.check_number("invoice", invoice_id)
-        async with self._db.transaction() as conn:
+        async with audited(self._db) as conn:
             found = await _locked(conn, invoice_id)
             if found.stripe_invoice_id is not None:
                 raise Conflict(
@@ -160,19 +188,30 @@ class Invoices:
 
     async def _move(self, invoice_id: int, state: str) -> Invoice:
         invoice_id = validate.check_number("invoice", invoice_id)
-        async with self._db.transaction() as conn:
-            await move(conn, await _locked(conn, invoice_id), state)
+        async with audited(self._db) as conn:
+            found = await _locked(conn, invoice_id)
+            await move(conn, found, state)
             return await _whole(conn, invoice_id)
 
 
 async def move(conn: Connection, invoice: Invoice, state: str) -> None:
-    """Bring a locked invoice to a state (`Conflict`: not from the one it is in)."""
+    """Bring a locked invoice to a state, and log it (`Conflict`: not from the one it is in)."""
     if invoice.state not in WAYS[state]:
         raise Conflict(
             f"Invoice {invoice.id} is {invoice.state}; only one that is "
             f"{' or '.join(WAYS[state])} becomes {state}."
         )
     await store.set_state(conn, invoice.id, state, now=datetime.now(UTC))
+    note(
+        conn,
+        MOVES[state],
+        "invoice",
+        invoice.id,
+        customer=invoice.customer_id,
+        number=invoice.number,
+        total_usd=invoice.total_usd,
+        before=invoice.state,
+    )
 
 
 async def _locked(conn: Connection, invoice_id: int) -> Invoice:

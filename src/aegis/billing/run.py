@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aegis.billing.allocation import allocate
 from aegis.billing.models import RunReport, Unbilled
@@ -23,6 +23,7 @@ from aegis.billing.pricing import price_months, read_plans
 from aegis.billing.store import accounts, entries, invoices, runs, usage
 from aegis.billing.terms import ZERO
 from aegis.errors import Conflict
+from aegis.security.audit.recording import audited, note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -73,7 +74,7 @@ async def run_month(
             code="month_not_over",
         )
     begin = before(month, LATE_MONTHS)
-    async with db.transaction() as conn:
+    async with audited(db) as conn:
         plans = await read_plans(conn)
         finished = await runs.list_finished(conn, begin=begin, end=month)
         looked_at = sorted({*finished, *await runs.list_begun(conn, begin=begin, end=month)})
@@ -85,17 +86,24 @@ async def run_month(
         )
         if not dry_run and customers is None:
             await runs.begin_run(conn, month)
+            note(conn, "billing.run_begin", "month", f"{month:%Y-%m}")
     sums = _Sums()
     for start in range(0, len(found), chunk):
         part = found[start : start + chunk]
-        async with db.transaction() as conn:
+        async with audited(db) as conn:
+            before_ = (sums.entries, sums.invoices)
             work = _Chunk(conn, plans, month, looked_at, finished, sums)
             await work.look(part) if dry_run else await work.bill(part)
+            if customers is not None and not dry_run and (sums.entries, sums.invoices) != before_:
+                # Of a part of the customers, which has no end of its own.
+                told = _told(sums)
+                note(conn, "billing.run", "month", f"{month:%Y-%m}", chosen=len(part), **told)
         if on_progress is not None:
             on_progress(min(start + chunk, len(found)), len(found))
     if not dry_run and customers is None:
-        async with db.transaction() as conn:
+        async with audited(db) as conn:
             await runs.finish_run(conn, month)
+            note(conn, "billing.run", "month", f"{month:%Y-%m}", **_told(sums))
     return RunReport(
         period=month,
         dry_run=dry_run,
@@ -107,6 +115,16 @@ async def run_month(
         invoiced_usd=sums.invoiced,
         unbilled=sums.unbilled,
     )
+
+
+def _told(sums: _Sums) -> dict[str, Any]:
+    return {
+        "customers": sums.customers,
+        "entries": sums.entries,
+        "amount_usd": sums.amount,
+        "invoices": sums.invoices,
+        "invoiced_usd": sums.invoiced,
+    }
 
 
 class _Chunk:

@@ -18,6 +18,7 @@ from aegis.billing.store import plans as plan_store
 from aegis.billing.stripe.service import Stripe
 from aegis.billing.terms import ZERO, read_terms, written
 from aegis.errors import Conflict, InvalidInput, NotFound
+from aegis.security.audit.recording import audited, note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,8 +60,10 @@ class Billing:
         validate.check_plan_name(name)
         day = _today() if valid_from is None else validate.check_day("valid_from", valid_from)
         checked = written(read_terms(terms))
-        async with self._db.transaction() as conn:
-            return await plan_store.insert_plan(conn, name=name, valid_from=day, terms=checked)
+        async with audited(self._db) as conn:
+            plan = await plan_store.insert_plan(conn, name=name, valid_from=day, terms=checked)
+            note(conn, "billing.plan_add", "plan", name, version=plan.version, valid_from=day)
+            return plan
 
     async def subscribe(
         self,
@@ -86,7 +89,7 @@ class Billing:
         end = None if ends_on is None else validate.check_day("ends_on", ends_on)
         if end is not None and end <= begin:
             raise InvalidInput(f"ends_on is {end}, not after {begin}; it is the first day without.")
-        async with self._db.transaction() as conn:
+        async with audited(self._db) as conn:
             await accounts.lock_accounts(conn, [customer_id])
             if (await read_plans(conn)).find(plan, begin) is None:
                 raise NotFound(
@@ -105,7 +108,7 @@ class Billing:
                     f"Subscription {taken} of {customer_id} has some of these days; end it first.",
                     code="subscription_overlaps",
                 )
-            return await accounts.insert_subscription(
+            made = await accounts.insert_subscription(
                 conn,
                 customer_id=customer_id,
                 plan=plan,
@@ -113,6 +116,17 @@ class Billing:
                 ends_on=end,
                 proration=proration,
             )
+            note(
+                conn,
+                "billing.subscribe",
+                "subscription",
+                made.id,
+                customer=customer_id,
+                plan=plan,
+                starts_on=begin,
+                ends_on=end,
+            )
+            return made
 
     async def end_subscription(self, subscription_id: int, ends_on: Any = None) -> Subscription:
         """Set the first day without a subscription, today otherwise.
@@ -123,7 +137,7 @@ class Billing:
         """
         subscription_id = validate.check_number("subscription", subscription_id)
         end = _today() if ends_on is None else validate.check_day("ends_on", ends_on)
-        async with self._db.transaction() as conn:
+        async with audited(self._db) as conn:
             found = await accounts.get_subscription(conn, subscription_id)
             await accounts.lock_accounts(conn, [found.customer_id])
             found = await accounts.get_subscription(conn, subscription_id)
@@ -142,7 +156,17 @@ class Billing:
                         f"Subscription {taken} has some of these days.",
                         code="subscription_overlaps",
                     )
-            return await accounts.end_subscription(conn, subscription_id, end)
+            ended = await accounts.end_subscription(conn, subscription_id, end)
+            note(
+                conn,
+                "billing.subscription_end",
+                "subscription",
+                subscription_id,
+                customer=found.customer_id,
+                before=found.ends_on,
+                ends_on=end,
+            )
+            return ended
 
     async def subscriptions(
         self, customer_id: str | None = None, *, limit: int = 50, offset: int = 0
@@ -174,9 +198,12 @@ class Billing:
         """
         validate.check_customer(customer_id)
         checked = validate.account_changes(changes)
-        async with self._db.transaction() as conn:
+        async with audited(self._db) as conn:
             await accounts.lock_accounts(conn, [customer_id])
-            return await accounts.update_account(conn, customer_id, checked)
+            account = await accounts.update_account(conn, customer_id, checked)
+            # Names and addresses of people: which fields, and no more.
+            note(conn, "billing.account_set", "customer", customer_id, fields=sorted(checked))
+            return account
 
     async def preview(self, customer_id: str, month: Any = None) -> Preview:
         """Return what a month, this one otherwise, costs a customer as things stand.

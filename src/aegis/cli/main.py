@@ -9,6 +9,7 @@ import click
 from aegis.cli.command import App
 from aegis.cli.exits import BROKEN_PIPE, INTERRUPTED, UNEXPECTED, USAGE, status_of
 from aegis.errors import AegisError
+from aegis.security.audit.actor import Actor, act_as
 
 __all__ = ["app", "main", "run", "version"]
 
@@ -27,8 +28,8 @@ app.add_later("intel", "aegis.cli.intel:app")
 app.add_later("backup", "aegis.cli.backup:app")
 app.add_later("doctor", "aegis.cli.doctor:doctor")
 app.add_later("maintenance", "aegis.cli.maintenance:app")
-app.add_later("security", "aegis.cli.security:app")
 app.add_later("alerts", "aegis.cli.alerts:app")
+app.add_later("security", "aegis.cli.security:app")
 app.add_later("db", "aegis.cli.db:app")
 app.add_later("sessions", "aegis.cli.sessions:app")
 app.add_later("research", "aegis.cli.research:app")
@@ -63,6 +64,7 @@ def run(argv: list[str]) -> int:
     arguments = [a for a in options if a != "--debug"] + argv[len(options) :]
     if arguments[:1] == ["--version"]:
         arguments = ["version"]
+    act_as(Actor(kind="cli", face="cli"))
     try:
         status = app.main(arguments, prog_name="aegis", standalone_mode=False)
     except AegisError as error:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from aegis.cli.command import App
     from aegis.db.adopt import AdoptionReport
     from aegis.db.revision import SchemaStatus
+    from aegis.security.audit.actions import ActionId
 
 __all__ = ["add_to"]
 
@@ -47,6 +48,8 @@ def upgrade(
     after = migrate.current(dsn)
     if after == migrate.HEAD and before != after:
         regrant_after_upgrade(dsn, load_settings())
+    if before is not None and before != after:
+        _log(dsn, "db.upgrade", before=before, after=after)
     if as_json:
         show_json({"before": before, "after": after, "backup": kept})
     elif before == after:
@@ -137,6 +140,8 @@ def downgrade(
         yes=yes,
     )
     kept = _dump(dsn, "downgrade")
+    # Before: the log may be among what goes.
+    _log(dsn, "db.downgrade", before=at, after=goal)
     before = migrate.downgrade(dsn, goal or "base")
     after = migrate.current(dsn)
     if as_json:
@@ -227,12 +232,21 @@ def adopt(
         kept = None
     report = adoption.adopt(dsn, set_aside=set_aside)
     after = migrate.current(dsn)
+    _log(dsn, "db.adopt", after=after, tables=len(report.tables))
     if as_json:
         show_json({"report": report, "after": after, "dump": _path(kept)})
     else:
         # A database of ours that was behind has no tables to compare.
         done = f"Adopted: {len(report.tables)} tables" if report.tables else "Upgraded"
         line(f"{done}, now at revision {after}.")
+
+
+def _log(dsn: str, action: ActionId, **details: object) -> None:
+    """Tell the audit log of the database, if it has one."""
+    from aegis.config import load_settings
+    from aegis.security.audit.recording import make_note, record_now
+
+    record_now(dsn, load_settings(), make_note(action, "schema", None, **details))
 
 
 def _goal(status: SchemaStatus, target: str) -> tuple[str | None, str | None]:

@@ -19,6 +19,7 @@ from aegis.intel.store import changes, competitors, pages, work
 from aegis.intel.telling import key_of
 from aegis.intel.urls import clean, page_type, start_url
 from aegis.intel.watching import Watching
+from aegis.security.audit.recording import audited, note
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
@@ -159,8 +160,10 @@ class Intel:
     async def remove(self, competitor: str) -> dict[str, int]:
         """Delete a competitor with its pages and changes, and return how many of each."""
         found = await self.competitor(competitor)
-        async with self._db.transaction() as conn:
-            return await competitors.remove_competitor(conn, found.id)
+        async with audited(self._db) as conn:
+            gone = await competitors.remove_competitor(conn, found.id)
+            note(conn, "intel.remove", "competitor", found.id, rows=gone)
+            return gone
 
     async def discover(self, competitor: str) -> Discovered:
         """Look for a competitor's pages now (`Unavailable`, `PermissionDenied`)."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from aegis.errors import Conflict, InvalidInput
 from aegis.keys import validate
 from aegis.keys.store import quota as store
+from aegis.security.audit.recording import audited
+from aegis.security.audit.recording import note as audit_note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,7 +54,7 @@ class Quota:
         validate.check_topup(amount)
         if note is not None:
             validate.check_text("note", note, most=500)
-        async with self._db.transaction() as conn:
+        async with audited(self._db) as conn:
             await store.lock_meter(conn, key_id)
             month = await store.open_month(conn, key_id, begin=True)
             if month.quota is None:
@@ -62,6 +64,7 @@ class Quota:
                 )
             await store.top_up(conn, key_id, amount=amount, note=note)
             balance = await store.get_balance(conn, key_id)
+            audit_note(conn, "keys.grant", "key", key_id, amount=amount)
         self._changed()
         return balance
 

@@ -14,10 +14,9 @@ import hashlib
 import hmac
 import re
 import zlib
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from aegis.errors import ConfigError
+from aegis.vault import HASH_SCHEME, Secret, parse_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +41,6 @@ __all__ = [
 #: For secret scanners; the last six characters are the checksum.
 PATTERN: Final = r"aegis_(?:live|test)_[0-9A-Za-z]{49}"
 RANDOM_BYTES: Final = 32
-HASH_SCHEME: Final = "hmac-sha256"
 #: Of keys that are not of our form: whether any are about decides what a slip of the pen costs.
 OLD_FORM_SCHEME: Final = "hmac-sha256-old"
 
@@ -52,24 +50,7 @@ _RANDOM_CHARS: Final = 43
 _CHECKSUM_CHARS: Final = 6
 #: Characters shown of a key: the prefix and 8 random ones; 208 bits stay unknown.
 _SHOWN: Final = len("aegis_live_") + 8
-_MIN_SECRET_CHARS: Final = 32
 _WHOLE: Final = re.compile(PATTERN)
-
-
-@dataclass(frozen=True, slots=True)
-class Secret:
-    """A secret of the server; `id` names it in every hash made with it."""
-
-    value: bytes = field(repr=False)
-    id: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        fingerprint = hmac.digest(self.value, b"aegis key secret", "sha256").hex()[:12]
-        object.__setattr__(self, "id", fingerprint)
-
-    def hash(self, key: str, scheme: str = HASH_SCHEME) -> str:
-        """Return what is stored of `key`."""
-        return f"{scheme}:{self.id}:{hmac.digest(self.value, key.encode(), 'sha256').hex()}"
 
 
 def make_key(environment: Environment, random: bytes) -> str:
@@ -111,27 +92,6 @@ def is_one_of(stored: str, hashes: Sequence[str]) -> bool:
     for candidate in hashes:
         found |= hmac.compare_digest(stored.encode(), candidate.encode())
     return found
-
-
-def parse_secrets(text: str, *, source: str) -> tuple[Secret, ...]:
-    """Return the secrets that a file or a setting holds, oldest first.
-
-    They stand apart by blanks, lines or commas; the last one is used for new keys.
-
-    Raises:
-        ConfigError: there is none, or one is too short; `source` is named, never the secret.
-    """
-    parts = [part for part in re.split(r"[\s,]+", text) if part]
-    if not parts:
-        raise ConfigError(f"{source} holds no secret.", code="key_secret_invalid")
-    for part in parts:
-        if len(part) < _MIN_SECRET_CHARS or not part.isascii():
-            raise ConfigError(
-                f"{source} holds a secret of {len(part)} characters; use {_MIN_SECRET_CHARS} or "
-                "more ASCII characters, such as `openssl rand -hex 32` prints.",
-                code="key_secret_invalid",
-            )
-    return tuple(Secret(part.encode()) for part in dict.fromkeys(parts))
 
 
 def _checksum(body: str) -> str:

@@ -17,6 +17,8 @@ from aegis.keys.store import secrets as secret_store
 from aegis.keys.tiers import Tiers
 from aegis.keys.vault import Vault
 from aegis.keys.verifier import Verifier
+from aegis.security.audit.encoding import Private
+from aegis.security.audit.recording import audited, note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from aegis.config import Settings
     from aegis.db import Database
     from aegis.keys.models import ApiKey, Environment, Limit, TierName, Verification
+    from aegis.security.audit.actions import ActionId
 
 __all__ = ["Keys"]
 
@@ -35,6 +38,7 @@ class Keys:
 
     def __init__(self, db: Database, settings: Settings) -> None:
         self._db = db
+        self._settings = settings
         self._vault = Vault(settings)
         self._verifier = Verifier(db, settings, self._vault)
         self.tiers = Tiers(db)
@@ -78,7 +82,7 @@ class Keys:
             validate.check_expiry(expires_at, now=datetime.now(UTC))
         secret = self._vault.ensure()[-1]
         key = make_key(environment, secrets.token_bytes(RANDOM_BYTES))
-        async with self._db.transaction() as conn:
+        async with audited(self._db, self._settings) as conn:
             await secret_store.register_secret(conn, secret.id)
             key_id = await store.insert_key(
                 conn,
@@ -89,6 +93,16 @@ class Keys:
                 **fields,
             )
             record = await store.get_key(conn, key_id)
+            note(
+                conn,
+                "keys.issue",
+                "key",
+                key_id,
+                customer=customer_id,
+                environment=environment,
+                expires_at=expires_at,
+                **_told(fields),
+            )
         self._verifier.look_again()
         return IssuedKey(key=key, record=record)
 
@@ -164,33 +178,36 @@ class Keys:
         if unknown or not changes:
             what = repr(unknown[0]) if unknown else "nothing"
             raise InvalidInput(f"The change names {what}; use {', '.join(_FIELDS)}.")
-        return await self._change(key_id, self._checked(changes))
+        return await self._change("keys.update", key_id, self._checked(changes))
 
     async def rename(self, key_id: str, name: str | None) -> ApiKey:
         """Call a key something else; None takes its name away."""
-        return await self._change(key_id, self._checked({"name": name}))
+        return await self._change("keys.update", key_id, self._checked({"name": name}))
 
     async def disable(self, key_id: str) -> ApiKey:
         """Switch a key off until `enable`."""
-        return await self._change(key_id, {"enabled": False})
+        return await self._change("keys.disable", key_id, {"enabled": False})
 
     async def enable(self, key_id: str) -> ApiKey:
         """Switch a key on again (`Conflict`: it was revoked)."""
-        return await self._change(key_id, {"enabled": True})
+        return await self._change("keys.enable", key_id, {"enabled": True})
 
     async def expire(self, key_id: str, at: datetime | None) -> ApiKey:
         """Let a key end at a time to come, or never (None)."""
         if at is not None:
             validate.check_expiry(at, now=datetime.now(UTC))
-        return await self._change(key_id, {"expires_at": at})
+        return await self._change("keys.expire", key_id, {"expires_at": at})
 
     async def revoke(self, key_id: str) -> ApiKey:
         """Take a key back for ever, and with it what its rotations left working."""
         key_id = validate.check_id(key_id)
-        async with self._db.transaction() as conn:
+        async with audited(self._db, self._settings) as conn:
             await quota_store.lock_meter(conn, key_id)
+            before = await store.get_key(conn, key_id)
             await store.revoke_key(conn, key_id)
             record = await store.get_key(conn, key_id)
+            if before.revoked_at is None:
+                note(conn, "keys.revoke", "key", key_id, customer=record.customer_id)
         self._verifier.forget()
         return record
 
@@ -210,7 +227,7 @@ class Keys:
         if environment is not None:
             validate.check_environment(environment)
         secret = self._vault.ensure()[-1]
-        async with self._db.transaction() as conn:
+        async with audited(self._db, self._settings) as conn:
             await quota_store.lock_meter(conn, key_id)
             before = await store.get_key(conn, key_id)
             random = secrets.token_bytes(RANDOM_BYTES)
@@ -226,6 +243,7 @@ class Keys:
             if not rotated:
                 raise _revoked(before)
             record = await store.get_key(conn, key_id)
+            note(conn, "keys.rotate", "key", key_id, grace_s=grace_s, secret=secret.id)
         self._verifier.forget()
         self._verifier.look_again()
         return IssuedKey(key=key, record=record)
@@ -248,21 +266,25 @@ class Keys:
     async def add_secret(self) -> Sequence[SecretInUse]:
         """Make a new secret for new keys; keys that are used move to it (`ConfigError`)."""
         secret = self._vault.add()[-1]
-        async with self._db.transaction() as conn:
+        async with audited(self._db, self._settings) as conn:
             await secret_store.register_secret(conn, secret.id)
+            note(conn, "keys.secret_add", "secret", secret.id)
         self._verifier.look_again()
         return await self.secrets()
 
-    async def _change(self, key_id: str, changes: Mapping[str, Any]) -> ApiKey:
+    async def _change(self, action: ActionId, key_id: str, changes: Mapping[str, Any]) -> ApiKey:
         key_id = validate.check_id(key_id)
-        async with self._db.transaction() as conn:
+        async with audited(self._db, self._settings) as conn:
             await quota_store.lock_meter(conn, key_id)
+            before = await store.get_key(conn, key_id)
             changed = await store.update_key(conn, key_id, changes)
             record = await store.get_key(conn, key_id)
             if not changed:
                 raise _revoked(record)
             if {"tier", "monthly_quota"} & set(changes):
                 await settle(conn, key_id)
+            was = {name: getattr(before, name) for name in changes}
+            note(conn, action, "key", key_id, before=_told(was), after=_told(changes))
         self._verifier.forget()
         return record
 
@@ -281,6 +303,12 @@ class Keys:
         if checked.get("limits") is not None:
             validate.check_own_limits(checked["limits"])
         return checked
+
+
+def _told(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields of a key as the audit log may hold them: somebody wrote the name."""
+    name = fields.get("name")
+    return {**fields, "name": Private(name)} if isinstance(name, str) else dict(fields)
 
 
 def _revoked(record: ApiKey) -> Conflict | NotFound:

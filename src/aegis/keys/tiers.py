@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from aegis.errors import InvalidInput
 from aegis.keys import validate
 from aegis.keys.store import tiers as store
+from aegis.security.audit.recording import audited, note
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,5 +58,7 @@ class Tiers:
             raise InvalidInput(
                 f"overage_allowed is {checked['overage_allowed']!r}; use true or false."
             )
-        async with self._db.transaction() as conn:
-            return await store.update_tier(conn, name, checked)
+        async with audited(self._db) as conn:
+            tier = await store.update_tier(conn, name, checked)
+            note(conn, "keys.tier_set", "tier", name, **checked)
+            return tier

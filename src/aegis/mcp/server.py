@@ -28,6 +28,7 @@ from aegis.mcp.research import research_tools
 from aegis.mcp.resources import add_resources
 from aegis.mcp.retention import retention_tools
 from aegis.mcp.security import security_tools
+from aegis.mcp.security_audit import audit_log_tools
 from aegis.mcp.sessions import session_tools
 from aegis.mcp.usage import usage_tools
 from aegis.mcp.workflows import workflow_tools
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from aegis.ops.backup.service import Backups
     from aegis.ops.health import Health
     from aegis.ops.maintenance import Maintenance
+    from aegis.security.audit.service import AuditLog
     from aegis.security.service import Security
     from aegis.usage import Usage
     from aegis.worker.service import Jobs, Schedules
@@ -78,6 +80,7 @@ def create_server(
     maintenance: Maintenance | None = None,
     alerts: Alerts | None = None,
     security: Security | None = None,
+    audit_log: AuditLog | None = None,
 ) -> MCPServer:
     """Return the server whose tools work on `memory`, and read what else is given."""
     server = MCPServer(
@@ -108,6 +111,7 @@ def create_server(
             *([] if health is None or maintenance is None else health_tools(health, maintenance)),
             *([] if alerts is None else alert_tools(alerts)),
             *([] if security is None else security_tools(security)),
+            *([] if audit_log is None else audit_log_tools(audit_log)),
         ],
         log_level="WARNING",
         subscriptions=False,
@@ -146,6 +150,7 @@ def server_of(client: Aegis) -> MCPServer:
         maintenance=client.maintenance,
         alerts=client.alerts,
         security=client.security,
+        audit_log=client.audit_log,
     )
 
 

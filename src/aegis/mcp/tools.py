@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from mcp.server.mcpserver.exceptions import ToolError
@@ -14,6 +15,7 @@ from pydantic import Field, ValidationError
 from aegis.errors import AegisError, InvalidInput
 from aegis.memory.models import FEEDBACK, IMPORTANCE, METRICS, MODES, ON_CONFLICT, OUTCOMES
 from aegis.memory.validate import parse_time
+from aegis.security.audit.actor import Actor, acting_as, actor
 from aegis.wire.plain import plain
 
 if TYPE_CHECKING:
@@ -114,7 +116,8 @@ class _Tool(Tool):
     ) -> Any:
         """Run the tool (`ToolError`)."""
         try:
-            return await super().run(arguments, context, convert_result)
+            with acting_as(_caller()):
+                return await super().run(arguments, context, convert_result)
         except ToolError as error:
             if not isinstance(error.__cause__, ValidationError):
                 raise
@@ -131,6 +134,14 @@ class _Tool(Tool):
         given, message = repr(item["input"]), str(item["msg"])
         shown = given if len(given) <= _PREVIEW else given[: _PREVIEW - 1] + "…"
         return f"{name} is {shown}; {message[:1].lower()}{message[1:]}"
+
+
+def _caller() -> Actor:
+    """Return who calls a tool: over HTTP whom the guard let in, else whoever started us."""
+    known = actor()
+    if known.face == "http":
+        return replace(known, face="mcp")
+    return Actor(kind="mcp", face="mcp")
 
 
 def make_tool(

@@ -21,6 +21,8 @@ from aegis.memory.models import FEEDBACK, OUTCOMES, NewDecision, NewEpisode
 from aegis.memory.store import decisions as store
 from aegis.memory.store import episodes as episode_store
 from aegis.memory.store import reviews
+from aegis.security.audit.encoding import Private
+from aegis.security.audit.recording import audited, note
 
 if TYPE_CHECKING:
     import builtins
@@ -251,9 +253,10 @@ class Decisions:
         """Delete one decision; its episode stays (`NotFound`)."""
         validate.check_id("id", decision_id)
         place = validate.namespace_of(namespace, self.namespace)
-        async with self._db.transaction() as conn:
+        async with audited(self._db) as conn:
             if await store.delete_decision(conn, decision_id, namespace=place) == 0:
                 raise NotFound(f"There is no decision {decision_id} in namespace {place!r}.")
+            note(conn, "memory.delete", "decision", decision_id, namespace=Private(place))
 
     async def recall(
         self, query: str, *, k: int = 10, namespace: str | None = None

@@ -15,6 +15,8 @@ from aegis.memory.store import fact_history as history
 from aegis.memory.store import fact_reading as reading
 from aegis.memory.store import fact_sources as origins
 from aegis.memory.store import facts as store
+from aegis.security.audit.encoding import Private
+from aegis.security.audit.recording import audited, note
 
 if TYPE_CHECKING:
     import builtins
@@ -215,8 +217,9 @@ class Facts:
         validate.check_id("id", fact_id)
         _check_actor(actor)
         place = validate.namespace_of(namespace, self.namespace)
-        async with self._db.transaction() as conn:
+        async with audited(self._db) as conn:
             await fact_steps.forget(conn, fact_id, namespace=place, actor=actor)
+            note(conn, "memory.delete", "fact", fact_id, namespace=Private(place))
 
     async def history(
         self, fact_id: int, *, limit: int = 100, namespace: str | None = None

@@ -20,6 +20,8 @@ from aegis.memory.parts import Parts
 from aegis.memory.recording import record_in
 from aegis.memory.reranking.stage import Reranking
 from aegis.memory.store import episodes as store
+from aegis.security.audit.encoding import Private
+from aegis.security.audit.recording import audited, note
 
 if TYPE_CHECKING:
     import builtins
@@ -216,9 +218,10 @@ class Memory(Parts):
         """
         validate.check_id("id", episode_id)
         place = validate.namespace_of(namespace, self.namespace)
-        async with self._db.transaction() as conn:
+        async with audited(self._db) as conn:
             if await store.delete_episode(conn, episode_id, namespace=place) == 0:
                 raise NotFound(f"There is no episode {episode_id} in namespace {place!r}.")
+            note(conn, "memory.delete", "episode", episode_id, namespace=Private(place))
 
     async def recall(
         self,

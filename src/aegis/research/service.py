@@ -27,6 +27,8 @@ from aegis.research.reading import mapping, text, texts
 from aegis.research.starting import Wish, start
 from aegis.research.store import jobs as store
 from aegis.research.store import money
+from aegis.security.audit.encoding import Private
+from aegis.security.audit.recording import audited, note
 
 if TYPE_CHECKING:
     import builtins
@@ -186,9 +188,10 @@ class Research:
             Conflict: it is going on.
         """
         job = await self.status(job_id, namespace=namespace)
-        async with self._db.transaction() as conn:
+        async with audited(self._db) as conn:
             if await store.delete_job(conn, job.id, namespace=job.namespace) == 0:
                 raise Conflict(f"Research job {job.id} is going on; cancel it first.")
+            note(conn, "research.delete", "research", job.id, namespace=Private(job.namespace))
 
     async def wait(
         self,
@@ -311,12 +314,13 @@ class Research:
         """Set what a namespace, or everybody, may spend in a month; None takes the limit away."""
         place = EVERYBODY if everybody else namespace_of(namespace, self.namespace)
         usd = None if month_usd is None else validate.usd("month_usd", month_usd)
-        async with self._db.transaction() as conn:
+        async with audited(self._db) as conn:
             if usd is None:
                 if await money.delete_budget(conn, place) == 0:
                     raise NotFound(f"There is no budget of {place!r}.")
             else:
                 await money.set_budget(conn, place, usd)
+            note(conn, "research.budget_set", "budget", Private(place), month_usd=usd)
         return await self.budget(namespace=namespace)
 
     async def prices(self, *, provider: str | None = None) -> builtins.list[Price]:
@@ -355,8 +359,19 @@ class Research:
                 source_date=source_date or today,
             )
         )
-        async with self._db.transaction() as conn:
+        async with audited(self._db) as conn:
             await money.set_price(conn, price)
+            note(
+                conn,
+                "research.price_set",
+                "provider",
+                provider,
+                model=model,
+                meter=meter,
+                usd=price.usd,
+                per=per,
+                valid_from=price.valid_from,
+            )
         return price
 
     def providers_by_name(self) -> dict[str, Provider]:

@@ -1,1 +1,4 @@
-"""Doors that are shut: who may do what in the database."""
+"""What keeps the database from those who should not: roles, the audit log, encrypted columns.
+
+The parts do not know one another; each is imported by itself.
+"""

@@ -10,6 +10,7 @@ from aegis.db import embedded, migrate
 from aegis.db.admin import require_owner
 from aegis.db.dump import has_rows
 from aegis.db.revision import HEAD, require_current
+from aegis.security.audit.recording import make_note, record_now
 from aegis.security.roles.after import regrant_after_upgrade
 
 if TYPE_CHECKING:
@@ -65,6 +66,10 @@ def _make_current(dsn: str, settings: Settings, say: Callable[[str], object]) ->
             _back_up(settings, say)
         migrate.upgrade(owner)
         regrant_after_upgrade(owner, settings)
+        upgraded = make_note(
+            "db.upgrade", "schema", None, before=status.revision, after=HEAD, by="aegis up"
+        )
+        record_now(owner, settings, upgraded)
     else:
         require_current(status)
 

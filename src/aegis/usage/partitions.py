@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from aegis.errors import InvalidInput, NotFound, OpsError, Unavailable
+from aegis.security.audit.recording import audited, note
 from aegis.usage import parquet
 from aegis.usage.models import Archive, Retained
 from aegis.usage.spans import add_months, month_of
@@ -128,6 +129,14 @@ class Partitions:
 
             async def finish(conn: Connection) -> None:
                 await store.drop(conn, partition.name)
+                note(
+                    conn,
+                    "usage.month_drop",
+                    "month",
+                    f"{partition.month:%Y-%m}",
+                    rows=left.rows,
+                    archived=path is not None,
+                )
                 if path is not None:
                     await store.mark_dropped(conn, partition.month, path)
 
@@ -178,8 +187,16 @@ class Partitions:
             exported_at=datetime.now(UTC),
             dropped_at=None,
         )
-        async with self._db.transaction() as conn:
+        async with audited(self._db) as conn:
             await store.insert_archive(conn, archive)
+            note(
+                conn,
+                "usage.month_export",
+                "month",
+                f"{month:%Y-%m}",
+                rows=archive.rows,
+                sha256=archive.sha256,
+            )
         return archive
 
     def _free_path(self, before: Archive | None, partition: Partition) -> Path:
@@ -204,7 +221,7 @@ class Partitions:
         """Do what needs a strong lock without making writers wait long; try again instead."""
         for attempt in range(1, _TRIES + 1):
             try:
-                async with self._db.transaction() as conn:
+                async with audited(self._db) as conn:
                     await conn.execute(f"SET LOCAL lock_timeout = '{_LOCK_WAIT}'")
                     await work(conn)
                 return

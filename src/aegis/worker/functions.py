@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from aegis.ops.maintenance import Maintenance
     from aegis.ops.stats import Stats
     from aegis.research.service import Research
+    from aegis.security.audit.service import AuditLog
     from aegis.sessions.service import Sessions
     from aegis.usage import Usage
     from aegis.workflows.service import Workflows
@@ -76,6 +77,7 @@ BUILTIN: Final[dict[str, Builtin]] = {
     "memory.consolidate": Builtin("aegis.worker.upkeep:consolidate"),
     "memory.sweep": Builtin("aegis.worker.upkeep:sweep_memory", "* * * * *"),
     "metrics.keep": Builtin("aegis.worker.upkeep:keep_metrics", "*/30 * * * * *"),
+    "security.verify_audit": Builtin("aegis.worker.operations:verify_audit", "20 3 * * *"),
     "stats.snapshot": Builtin("aegis.worker.operations:take_snapshot", "7 * * * *"),
     "usage.keep": Builtin("aegis.worker.upkeep:keep_usage", "10 * * * *"),
     "workflows.prune": Builtin("aegis.worker.upkeep:prune_workflows", "25 * * * *"),
@@ -111,6 +113,8 @@ class Client(Protocol):
     def backups(self) -> Backups: ...
     @property
     def alerts(self) -> Alerts: ...
+    @property
+    def audit_log(self) -> AuditLog: ...
     @property
     def health(self) -> Health: ...
     @property

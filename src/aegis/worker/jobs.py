@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aegis.db.lease import Claim, notify
 from aegis.errors import AegisError, Conflict
+from aegis.security.audit.actor import Actor, act_as
 from aegis.worker.backoff import is_final, retry_delay
 from aegis.worker.finishing import Finisher
 from aegis.worker.functions import current_job
@@ -129,6 +130,7 @@ class JobsKind:
 
     async def _attempt(self, claim: Claim, job: Claimed) -> store.Outcome:
         current_job.set(claim)
+        act_as(Actor(kind="worker", face="worker", id=f"job:{job.id} {job.function}"))
         try:
             function = self._functions.get(job.function)
             async with asyncio.timeout(job.timeout_s):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from aegis.db.lease import LOST
 from aegis.errors import AegisError, Unavailable
+from aegis.security.audit.actor import Actor, act_as
 from aegis.worker.held import Held, Holding
 from aegis.worker.listener import listen
 from aegis.worker.store import rates, workers
@@ -248,6 +249,7 @@ class Worker:
             self._wake[name].set()
 
     async def _run(self, kind: Kind, claim: Claim) -> None:
+        act_as(Actor(kind="worker", face="worker", id=f"{kind.name}:{claim.id}"))
         try:
             if claim.provider is not None:
                 await self._wait_for(claim.provider)

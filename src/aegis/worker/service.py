@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from aegis.db.lease import notify
 from aegis.errors import Conflict, InvalidInput, NotFound
+from aegis.security.audit.recording import audited, note
 from aegis.worker import jobs as kind_of_jobs
 from aegis.worker import planning, schedules, validate
 from aegis.worker.defaults import CREATED_BY
@@ -168,7 +169,7 @@ class Schedules:
             raise InvalidInput(f"A schedule has no such field: {error}.") from None
         validate.check_schedule(new)
         self._functions.check(function)
-        async with self._db.transaction() as conn:
+        async with audited(self._db) as conn:
             at = planning.next_from(new, await store.now(conn))
             made = await store.add(conn, new, next_at=at, replace=replace)
             if made is None:
@@ -176,6 +177,16 @@ class Schedules:
             if made.paused:
                 made = await store.set_paused(conn, name, paused=True, next_at=None) or made
             await notify(conn, schedules.NAME)
+            note(
+                conn,
+                "schedules.add",
+                "schedule",
+                name,
+                cron=cron,
+                function=function,
+                paused=made.paused,
+                replace=replace,
+            )
         return made
 
     async def get(self, name: str) -> Schedule:
@@ -190,23 +201,27 @@ class Schedules:
 
     async def remove(self, name: str) -> None:
         """Remove a schedule (`NotFound`); jobs that it made stay."""
-        async with self._db.transaction() as conn:
+        async with audited(self._db) as conn:
             if not await store.remove(conn, name, default_by=CREATED_BY):
                 _found(None, name)
+            note(conn, "schedules.remove", "schedule", name)
 
     async def pause(self, name: str) -> Schedule:
         """Plan nothing until it is resumed; times that pass meanwhile are not missed."""
-        async with self._db.transaction() as conn:
-            return _found(await store.set_paused(conn, name, paused=True, next_at=None), name)
+        async with audited(self._db) as conn:
+            paused = _found(await store.set_paused(conn, name, paused=True, next_at=None), name)
+            note(conn, "schedules.pause", "schedule", name)
+            return paused
 
     async def resume(self, name: str) -> Schedule:
         """Go on with the next time from now (`NotFound`)."""
-        async with self._db.transaction() as conn:
+        async with audited(self._db) as conn:
             schedule = _found(await store.find(conn, name, lock=True), name)
             if not schedule.paused:
                 return schedule
             at = planning.next_from(schedule, await store.now(conn))
             await notify(conn, schedules.NAME)
+            note(conn, "schedules.resume", "schedule", name)
             return _found(await store.set_paused(conn, name, paused=False, next_at=at), name)
 
     async def run(self, name: str) -> Job:
@@ -255,13 +270,15 @@ class Workers:
         Raises:
             InvalidInput: the rate cannot be.
         """
-        async with self._db.transaction() as conn:
+        async with audited(self._db) as conn:
             if per_minute is None:
                 await rates.delete_rate(conn, provider)
+                note(conn, "workers.rate", "provider", provider, per_minute=None)
                 return None
             rate = ProviderRate(provider=provider, per_minute=per_minute, burst=burst)
             validate.check_rate(rate)
             await rates.set_rate(conn, rate)
+            note(conn, "workers.rate", "provider", provider, per_minute=per_minute, burst=burst)
         return rate
 
 

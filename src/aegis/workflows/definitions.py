@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from aegis.errors import Conflict, InvalidInput, NotFound
+from aegis.security.audit.recording import audited, note
 from aegis.workflows.checking import check_graph
 from aegis.workflows.models import Definition
 from aegis.workflows.nodes.registry import find_type
@@ -65,7 +66,7 @@ async def save(
     """
     graph = read(given, name=name)
     said = json_of(graph)
-    async with db.transaction() as conn:
+    async with audited(db) as conn:
         workflow_id = await store.lock_workflow(conn, graph.name)
         newest = await store.find_version(conn, graph.name, None)
         if newest is not None and newest.status == "active" and _same(newest.graph, said):
@@ -73,6 +74,7 @@ async def save(
         version = 1 if newest is None else newest.version + 1
         await store.insert_version(conn, workflow_id, version, said)
         stored = await store.find_version(conn, graph.name, version)
+        note(conn, "workflows.save", "workflow", graph.name, version=version)
     assert stored is not None
     return _definition(stored), True
 
@@ -130,9 +132,10 @@ async def set_status(
 
     Executions that run go on.
     """
-    async with db.transaction() as conn:
+    async with audited(db) as conn:
         if not await store.set_status(conn, name, version, status):
             raise _missing(name, version)
+        note(conn, "workflows.status", "workflow", name, status=status, version=version)
 
 
 async def delete(db: Database, name: str) -> None:
@@ -142,7 +145,7 @@ async def delete(db: Database, name: str) -> None:
         NotFound: there is none.
         Conflict: there are executions of it, which would lose their graph.
     """
-    async with db.transaction() as conn:
+    async with audited(db) as conn:
         row = await _get(conn, name, None)
         await store.lock_workflow(conn, name)
         if await store.count_executions(conn, row.id):
@@ -150,6 +153,7 @@ async def delete(db: Database, name: str) -> None:
                 f"There are executions of {name}; archive it instead.", code="workflow_used"
             )
         await store.delete_workflow(conn, row.id)
+        note(conn, "workflows.delete", "workflow", name, versions=row.version)
 
 
 async def _get(conn: Any, name: str, version: int | None) -> Row:

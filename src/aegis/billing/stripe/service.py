@@ -17,6 +17,8 @@ from aegis.billing.stripe.calls import open_calls, pause_s
 from aegis.billing.stripe.events import is_newer, read_event, state_of
 from aegis.billing.stripe.signature import check_signature
 from aegis.errors import AegisError, ConfigError
+from aegis.security.audit.actor import Actor, acting_as
+from aegis.security.audit.recording import audited, note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -124,8 +126,11 @@ class Stripe:
         """Let what Stripe refused be tried again, one row or all, and return how many."""
         if row_id is not None:
             row_id = validate.check_number("row", row_id)
-        async with self._db.transaction() as conn:
-            return await outbox.retry_failed(conn, row_id)
+        async with audited(self._db) as conn:
+            count = await outbox.retry_failed(conn, row_id)
+            if count:
+                note(conn, "billing.stripe_retry", "outbox", row_id, rows=count)
+            return count
 
     async def receive(self, body: bytes, signature: str | None, *, now: float | None = None) -> str:
         """Take in an event as it came, its raw body, and return what became of it.
@@ -146,7 +151,11 @@ class Stripe:
             )
         check_signature(body, signature, secret=secret, now=time.time() if now is None else now)
         happened = read_event(body)
-        async with self._db.transaction() as conn:
+        with acting_as(Actor(kind="service", face="http", id="stripe")):
+            return await self._take_in(happened)
+
+    async def _take_in(self, happened: Happened) -> str:
+        async with audited(self._db) as conn:
             new = await webhooks.insert_event(
                 conn,
                 event_id=happened.event_id,

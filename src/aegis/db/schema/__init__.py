@@ -10,6 +10,7 @@ One module a group of tables; each adds its tables to the one `metadata`.
 
 from aegis.db.schema import (
     alerts,
+    audit,
     backups,
     billing,
     business,
@@ -35,6 +36,7 @@ from aegis.db.schema.types import metadata
 
 __all__ = [
     "alerts",
+    "audit",
     "backups",
     "billing",
     "business",

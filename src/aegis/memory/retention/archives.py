@@ -16,6 +16,8 @@ from aegis.memory.retention.archive import KINDS, TABLES
 from aegis.memory.retention.relating import graph_of, relate_again
 from aegis.memory.store import archives as store
 from aegis.memory.store import graph_sides, retention, rows, sides
+from aegis.security.audit.encoding import Private
+from aegis.security.audit.recording import audited, note
 
 if TYPE_CHECKING:
     import builtins
@@ -127,7 +129,7 @@ class Archives:
         """
         _check_choice_of(ids, since, until)
         archive = await self.get(archive_id, namespace=namespace)
-        async with self._db.transaction() as conn:
+        async with audited(self._db) as conn:
             locked = await store.lock_archive(conn, archive.id)
             if locked is None or locked.state != "complete":
                 raise Conflict(
@@ -138,7 +140,16 @@ class Archives:
             check = await anyio.to_thread.run_sync(_check, locked)
             if check.problem is not None:
                 raise InvalidInput(check.problem, code="archive_broken")
-            return await _restore(conn, locked, set(ids), since, until)
+            done = await _restore(conn, locked, set(ids), since, until)
+            note(
+                conn,
+                "memory.archive_restore",
+                "archive",
+                archive.id,
+                namespace=Private(archive.namespace),
+                rows=done.restored,
+            )
+            return done
 
 
 async def _restore(

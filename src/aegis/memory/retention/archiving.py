@@ -23,6 +23,8 @@ from aegis.memory.retention.archive import TABLES
 from aegis.memory.retention.archive_file import ROWS, ArchiveWriter
 from aegis.memory.store import archives as store
 from aegis.memory.store import retention, rows, sides
+from aegis.security.audit.encoding import Private
+from aegis.security.audit.recording import audited, note
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -62,7 +64,7 @@ async def archive_rows(
         noted = await store.begin_archive(
             conn, namespace=namespace, kind=kind, reason=reason, path=str(path)
         )
-    async with db.transaction() as conn:
+    async with audited(db) as conn:
         if await store.lock_archive(conn, noted.id) is None:
             raise Conflict(f"Archive {noted.id} was taken for abandoned. Try again.")
         ids = await choose(conn)
@@ -70,7 +72,19 @@ async def archive_rows(
             await store.drop_archive(conn, noted.id)
             return None
         written = await _write(conn, noted, path, ids)
-        return await _complete(conn, noted, path, ids, written)
+        done = await _complete(conn, noted, path, ids, written)
+        note(
+            conn,
+            "memory.archive",
+            "archive",
+            done.id,
+            namespace=Private(namespace),
+            kind=kind,
+            reason=reason,
+            rows=done.rows,
+            sha256=done.sha256,
+        )
+        return done
 
 
 async def settle(db: Database) -> int:

@@ -22,6 +22,8 @@ from aegis.memory.store import archives, policies, references, registry
 from aegis.memory.store import erasure_jobs as jobs
 from aegis.memory.store import erasures as store
 from aegis.memory.store.erasure_tables import CLEARED, MEMORY_TABLES, WORDLESS
+from aegis.security.audit.encoding import Private
+from aegis.security.audit.recording import audited, note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,9 +67,10 @@ async def erase(
         async with db.transaction() as conn:
             await jobs.set_stage(conn, job.id, name)
 
-    async with db.transaction() as conn:
+    async with audited(db) as conn:
         digest = proof.subject_digest(key, subject.names)
         job = await jobs.begin_job(conn, subject=digest, namespace=namespace, actor=actor)
+        note(conn, "memory.erase_begin", "erasure", job.id, namespace=_private(namespace))
     await settle(db)
     await stage("rows")
     await _erase_rows(db, subject, job, key, namespace)
@@ -83,6 +86,10 @@ async def erase(
     verification = await _verify(db, subject, namespace)
     verification |= {"rewritten": rewritten, "not_rewritten": left}
     return await _finish(db, job.id, key, verification)
+
+
+def _private(namespace: str | None) -> Private | None:
+    return None if namespace is None else Private(namespace)
 
 
 def signed_fields(erasure: Erasure) -> dict[str, Any]:
@@ -370,8 +377,9 @@ async def _verify(db: Database, subject: Subject, namespace: str | None) -> dict
 
 
 async def _finish(db: Database, job: int, key: bytes, verification: dict[str, Any]) -> Erasure:
-    async with db.transaction() as conn:
+    async with audited(db) as conn:
         done = await jobs.finish_job(conn, job, verification=verification)
         if done is not None:
             await jobs.set_signature(conn, job, proof.sign(key, signed_fields(done)))
+            note(conn, "memory.erase", "erasure", job, rows=done.counts)
         return await jobs.get_erasure(conn, job)

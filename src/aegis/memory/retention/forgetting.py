@@ -12,6 +12,8 @@ from aegis.memory.retention.archiving import ARCHIVE_ROWS, archive_rows, settle
 from aegis.memory.retention.expiry import policy_for
 from aegis.memory.store import policies as policy_store
 from aegis.memory.store import retention as store
+from aegis.security.audit.encoding import Private
+from aegis.security.audit.recording import audited, note
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -190,11 +192,13 @@ async def _sweep_place(db: Database, place: str, kind: ArchiveKind) -> tuple[int
         return sorted(row[0] for row in found if _action(policies, row, default) == "archive")
 
     while True:
-        async with db.transaction() as conn:
+        async with audited(db) as conn:
             found = await store.lock_expired(conn, place, kind, limit=_SWEEP_ROWS)
             gone = [row[0] for row in found if _action(policies, row, default) == "delete"]
             delete = store.delete_episodes if kind == "episode" else store.delete_facts
-            deleted += await delete(conn, gone) if gone else 0
+            if gone:
+                deleted += await delete(conn, gone)
+                note(conn, "memory.expire", kind, None, namespace=Private(place), rows=len(gone))
         made = None
         if len(gone) < len(found):
             made = await archive_rows(

@@ -10,6 +10,8 @@ from aegis.memory import validate
 from aegis.memory.retention import expiry, forgetting
 from aegis.memory.store import policies as policy_store
 from aegis.memory.store import retention as store
+from aegis.security.audit.encoding import Private
+from aegis.security.audit.recording import audited, note
 
 if TYPE_CHECKING:
     import builtins
@@ -90,7 +92,7 @@ class Retention:
         expiry.check_policy(event_type=event_type, importance=importance, action=action)
         lives = expiry.parse_ttl("ttl", ttl)
         place = validate.namespace_of(namespace, self.namespace)
-        async with self._db.transaction() as conn:
+        async with audited(self._db) as conn:
             policy = await policy_store.set_policy(
                 conn,
                 namespace=place,
@@ -98,6 +100,17 @@ class Retention:
                 importance=importance or "",
                 ttl_s=max(1, round(lives.total_seconds())),
                 action=action,
+            )
+            note(
+                conn,
+                "memory.policy_set",
+                "namespace",
+                Private(place),
+                event_type=_private(event_type),
+                importance=importance,
+                ttl_s=policy.ttl_s,
+                action=action,
+                apply=apply,
             )
         return policy, await self._apply(policy) if apply else 0
 
@@ -117,31 +130,41 @@ class Retention:
         """Remove a policy; what has an end by it keeps that (`NotFound`)."""
         expiry.check_policy(event_type=event_type, importance=importance, action="delete")
         place = validate.namespace_of(namespace, self.namespace)
-        async with self._db.transaction() as conn:
+        async with audited(self._db) as conn:
             removed = await policy_store.remove_policy(
                 conn, namespace=place, event_type=event_type or "", importance=importance or ""
             )
-        if not removed:
-            raise NotFound(f"There is no such policy in namespace {place!r}.")
+            if not removed:
+                raise NotFound(f"There is no such policy in namespace {place!r}.")
+            note(
+                conn,
+                "memory.policy_remove",
+                "namespace",
+                Private(place),
+                event_type=_private(event_type),
+                importance=importance,
+            )
 
     async def hold(self, episode_id: int, reason: str, *, namespace: str | None = None) -> Hold:
         """Keep an episode from decay and from the sweep (`NotFound`)."""
         validate.check_id("id", episode_id)
         validate.check_text("reason", reason, most=validate.MAX_KEY)
         place = validate.namespace_of(namespace, self.namespace)
-        async with self._db.transaction() as conn:
+        async with audited(self._db) as conn:
             held = await store.hold_episode(conn, episode_id, namespace=place, reason=reason)
-        if held is None:
-            raise NotFound(f"There is no episode {episode_id} in namespace {place!r}.")
+            if held is None:
+                raise NotFound(f"There is no episode {episode_id} in namespace {place!r}.")
+            note(conn, "memory.hold", "episode", episode_id, namespace=Private(place))
         return held
 
     async def release(self, episode_id: int, *, namespace: str | None = None) -> None:
         """End a hold (`NotFound`)."""
         validate.check_id("id", episode_id)
         place = validate.namespace_of(namespace, self.namespace)
-        async with self._db.transaction() as conn:
+        async with audited(self._db) as conn:
             if not await store.release_episode(conn, episode_id, namespace=place):
                 raise NotFound(f"Episode {episode_id} of namespace {place!r} is not held.")
+            note(conn, "memory.release", "episode", episode_id, namespace=Private(place))
 
     async def holds(self, *, limit: int = 100, namespace: str | None = None) -> builtins.list[Hold]:
         """Return what is held, by id."""
@@ -170,6 +193,10 @@ class Retention:
             if len(page) < _PAGE:
                 return applied
             after_id = page[-1][0]
+
+
+def _private(text: str | None) -> Private | None:
+    return None if text is None else Private(text)
 
 
 def _same(one: Policy, other: Policy) -> bool:

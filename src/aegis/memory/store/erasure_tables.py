@@ -76,6 +76,7 @@ _JOBS = (
 )
 _WATCHED = "What websites of others say; told of, not deleted: delete the page that says it."
 _BACKUPS = "Names, sizes and verdicts of backups; no row of the database is in it."
+_AUDIT = "Who changed what: ids and keyed digests, no contents; without a row the chain breaks."
 _ALERTS = "What containers, servers and backups did; no memory goes into them."
 _ACCESS = "Names of logins and whose rows they see; `aegis security tenant remove` takes one away."
 _OTHERS = "Written by other programs, which have to erase it themselves; told of, not deleted."
@@ -96,6 +97,10 @@ OUTSIDE: dict[str, str] = {
     "api_quota_ledger": _KEYS,
     "api_tiers": _KEYS,
     "api_usage_events": _CALLS,
+    "audit_head": _AUDIT,
+    "audit_log": _AUDIT,
+    "audit_seals": _AUDIT,
+    "audit_verifications": _AUDIT,
     "backup_drills": _BACKUPS,
     "backups": _BACKUPS,
     "billing_accounts": _BILLS,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from aegis.ops.backup.destinations.place import Destination
     from aegis.ops.backup.models import Entry
 
-__all__ = ["drop_copy", "pull", "push"]
+__all__ = ["drop_copy", "pull", "push", "stamp_of"]
 
 _ATTEMPTS = 3
 
@@ -243,3 +243,9 @@ def drop_copy(catalogue: Catalogue, entry: Entry, place: Destination) -> Entry |
         catalogue.remove(changed, keep_entry=False)
         return None
     return changed
+
+
+def stamp_of(name: str) -> str:
+    """Return the part of a backup's name that tells when it was made."""
+    parts = name.split("_")
+    return next((part for part in reversed(parts) if part.endswith("Z")), name)

@@ -18,12 +18,13 @@ from aegis.db.server import owner_endpoint
 from aegis.errors import AegisError, Conflict, InvalidInput
 from aegis.ops.backup.catalogue import Catalogue
 from aegis.ops.backup.conditions import Condition, conditions
-from aegis.ops.backup.copying import pull, push
+from aegis.ops.backup.copying import pull, push, stamp_of
 from aegis.ops.backup.creating import Wish, create
 from aegis.ops.backup.crypto import KeyRing
 from aegis.ops.backup.destinations import open_destination
 from aegis.ops.backup.drilling import drill
 from aegis.ops.backup.mirror import mirror
+from aegis.ops.backup.noting import note_files, noted_prune, noter_of
 from aegis.ops.backup.proving import verify_full
 from aegis.ops.backup.pruning import Pruned, plan_prune, prune
 from aegis.ops.backup.reading import verify_fast
@@ -31,6 +32,8 @@ from aegis.ops.backup.rekeying import rekey
 from aegis.ops.backup.threads import in_thread
 from aegis.ops.restore.models import Plan, Restored, Wanted
 from aegis.ops.restore.running import Job, open_entry, open_file, prepare, run
+from aegis.security.audit.recording import make_note
+from aegis.security.audit.restoring import accept_restored
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Sequence
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 
     from aegis.config import Settings
     from aegis.ops.backup.models import Drill, Entry, State
+    from aegis.security.audit.recording import Note
 
 __all__ = ["BEFORE_UPGRADE", "Backups"]
 
@@ -97,9 +101,8 @@ class Backups:
         """Return what about the backups is as it should be, and what is an alarm."""
 
         def look(_: threading.Event) -> Sequence[Condition]:
-            return conditions(
-                self.catalogue.entries(), self.catalogue.drills(), self.settings, datetime.now(UTC)
-            )
+            entries, drills = self.catalogue.entries(), self.catalogue.drills()
+            return conditions(entries, drills, self.settings, datetime.now(UTC))
 
         return await in_thread(look)
 
@@ -189,6 +192,8 @@ class Backups:
         def work(_: threading.Event) -> Entry:
             entry = self.catalogue.change(self.catalogue.get(name).name, change)
             self._mirror(None)
+            action = "backup.release" if reason is None else "backup.hold"
+            self._note(make_note(action, "backup", entry.name))
             return entry
 
         return await in_thread(work)
@@ -206,12 +211,12 @@ class Backups:
         """
 
         def work(_: threading.Event) -> Sequence[Pruned]:
-            if self.settings.backup_destination is None:
-                done = prune(self.catalogue, self.settings, None)
-            else:
-                prune(self.catalogue, self.settings, None)
+            done = prune(self.catalogue, self.settings, None)
+            self._note(*noted_prune(done))
+            if self.settings.backup_destination is not None:
                 with open_destination(self.settings) as place:
                     done = prune(self.catalogue, self.settings, place)
+                self._note(*noted_prune(done))
             self._mirror(None)
             return done
 
@@ -306,7 +311,7 @@ class Backups:
                 names = place.names()
                 wanted = name
                 if name == "latest":
-                    wanted = max(names, key=_stamp) if names else name
+                    wanted = max(names, key=stamp_of) if names else name
                 return pull(fresh, wanted, place, stop=stop, tell=self._tell)
 
             yield fresh, fetch
@@ -320,7 +325,13 @@ class Backups:
             ConfigError: a backup's key is not among ours; nothing was changed of it.
         """
 
-        return await in_thread(lambda _: rekey(self.catalogue, self.keys))
+        def work(_: threading.Event) -> int:
+            count = rekey(self.catalogue, self.keys)
+            if count:
+                self._note(make_note("backup.rekey", "backup", None, backups=count))
+            return count
+
+        return await in_thread(work)
 
     async def plan_restore(self, source: str | Path, wanted: Wanted) -> Plan:
         """Return what a restore of a backup, or of a file of pg_dump, would do; changes nothing.
@@ -346,9 +357,10 @@ class Backups:
 
         def work(stop: threading.Event) -> Restored:
             with self._restoring(source, wanted) as job:
-                done = run(job, stop=stop, tell=self._tell)
+                done = run(job, stop=stop, tell=self._tell, filled=noter_of(job, self.settings))
             if job.plan.mode == "in_place":
                 self._mirror(None)
+                accept_restored(self._address(), self.settings)
             return done
 
         return await in_thread(work)
@@ -363,6 +375,9 @@ class Backups:
         entry = self.catalogue.get(source)
         with self.catalogue.in_use(entry), open_entry(entry, self.keys) as opened:
             yield prepare(dsn, opened, wanted)
+
+    def _note(self, *notes: Note) -> None:
+        note_files(self._address, self.settings, *notes)
 
     def _mirror(self, dsn: str | None) -> None:
         """Let the tables follow; a database that is down does not make a backup less good."""
@@ -383,9 +398,3 @@ class Backups:
         from aegis.db import embedded
 
         return embedded.find_dsn(self.settings)
-
-
-def _stamp(name: str) -> str:
-    """Return the part of a backup's name that tells when it was made."""
-    parts = name.split("_")
-    return next((part for part in reversed(parts) if part.endswith("Z")), name)

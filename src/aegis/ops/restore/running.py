@@ -126,8 +126,11 @@ def run(
     *,
     stop: threading.Event | None = None,
     tell: Callable[[str, int, int], None] | None = None,
+    filled: Callable[[str], None] | None = None,
 ) -> Restored:
-    """Do what was planned.
+    """Do what was planned; `filled` is called with the address of what was restored, to note it.
+
+    A database of its own is noted in before it has its name, the live one as soon as it is changed.
 
     Raises:
         Conflict: `restore_refused`, the plan has problems; `restore_running`.
@@ -138,7 +141,10 @@ def run(
             f"Nothing was restored: {'; '.join(job.plan.problems)}.", code="restore_refused"
         )
     if job.plan.mode == "tables_in_place":
-        return _into_live(job, stop)
+        done = _into_live(job, stop)
+        if filled is not None:
+            filled(make_conninfo(job.dsn, dbname=job.plan.database))
+        return done
     with server.maintenance(job.dsn) as conn, server.alone(conn):
         server.drop_leftovers(conn)
         temporary = f"aegis_restoring_{secrets.token_hex(6)}"
@@ -147,6 +153,8 @@ def run(
         server.create_database(conn, temporary, properties)
         try:
             detail, verified = _fill(job, make_conninfo(job.dsn, dbname=temporary), stop, tell)
+            if filled is not None:
+                filled(make_conninfo(job.dsn, dbname=temporary))
             text = f"Restored by Aegis from {Path(job.source.name).name}"
             with job.timed("switch"):
                 _name(job, conn, temporary, list(properties.get("settings") or []), text)

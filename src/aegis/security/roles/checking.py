@@ -17,8 +17,8 @@ from aegis.security.roles.wanted import (
     wanted_defaults,
     wanted_rules,
 )
-from aegis.security.store import roles as store
-from aegis.security.store import server
+from aegis.security.roles.store import roles as store
+from aegis.security.roles.store import server
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -15,13 +15,13 @@ from aegis.security.roles.wanted import (
     wanted_rights,
     wanted_rules,
 )
-from aegis.security.store import role_steps as steps
+from aegis.security.roles.store import role_steps as steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from aegis.security.roles.models import Kind, Right, Role, RoleState, State
-    from aegis.security.store.role_steps import Act
+    from aegis.security.roles.store.role_steps import Act
 
 __all__ = ["differing_rules", "excess", "lack", "plan", "role_is"]
 

@@ -13,8 +13,8 @@ from aegis.security.roles import passwords
 from aegis.security.roles.description import ROLES, names
 from aegis.security.roles.models import Applied
 from aegis.security.roles.planning import plan
-from aegis.security.store import role_steps
-from aegis.security.store import roles as store
+from aegis.security.roles.store import role_steps
+from aegis.security.roles.store import roles as store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from aegis.config import Settings
     from aegis.db import Connection
     from aegis.security.roles.models import Kind, State, Step
-    from aegis.security.store.role_steps import Act
+    from aegis.security.roles.store.role_steps import Act
 
 __all__ = ["Roles", "address_of_admin"]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from aegis.ops.health.checks import (
     access,
     activity,
+    audit,
     backups,
     bloat,
     configuration,
@@ -35,4 +36,5 @@ CATALOG: tuple[Check, ...] = (
     *upkeep.CHECKS,
     *configuration.CHECKS,
     *access.CHECKS,
+    *audit.CHECKS,
 )

@@ -1,0 +1,63 @@
+"""SQL of the audit log."""
+
+from aegis.security.audit.store.appending import (
+    SyncConnection,
+    append,
+    append_now,
+    has_log,
+    lock_head,
+    lock_head_now,
+)
+from aegis.security.audit.store.reading import (
+    begin_snapshot,
+    count_through,
+    delete_through,
+    find_row,
+    first_row,
+    get_head,
+    insert_seal,
+    last_row_before,
+    list_rows,
+    list_seals,
+    lock_seals,
+    newest_row,
+    now,
+    stream_rows,
+)
+from aegis.security.audit.store.server import (
+    guards,
+    insert_verification,
+    last_complete,
+    last_verification,
+    pgaudit,
+    settings,
+)
+
+__all__ = [
+    "SyncConnection",
+    "append",
+    "append_now",
+    "begin_snapshot",
+    "count_through",
+    "delete_through",
+    "find_row",
+    "first_row",
+    "get_head",
+    "guards",
+    "has_log",
+    "insert_seal",
+    "insert_verification",
+    "last_complete",
+    "last_row_before",
+    "last_verification",
+    "list_rows",
+    "list_seals",
+    "lock_head",
+    "lock_head_now",
+    "lock_seals",
+    "newest_row",
+    "now",
+    "pgaudit",
+    "settings",
+    "stream_rows",
+]
