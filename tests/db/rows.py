@@ -193,6 +193,8 @@ INSERT INTO metric_rules (name, kind, metric, value) VALUES ('hot', 'threshold',
 UPDATE metric_watch SET owner = 'me', done_until = '2026-06-01';
 INSERT INTO metric_watch_states (container_name, state)
 VALUES ('web', decode('0001', 'hex'));
+INSERT INTO encrypted_columns (table_name, column_name, state, key_id, older_keys)
+VALUES ('billing_accounts', 'address', 'decrypting', '0123abcd', '{89abcdef}');
 """
 
 #: Its events are of the last 440 days; older revisions have no partitions.

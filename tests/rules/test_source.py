@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
 #: Where SQL may stand. Elsewhere a driver is not even imported.
-SQL_PLACES = re.compile(r"^(db/|ops/|[a-z]+/store(\.py|/))")
+SQL_PLACES = re.compile(r"^(db/|ops/|[a-z]+/([a-z]+/)?store(\.py|/))")
 #: May decide about a transaction: the pool itself, and what runs outside any.
 COMMIT_PLACES = re.compile(r"^(db/|ops/)")
 BANNED_NAMES = {"utils", "common", "helpers", "manager", "base", "data", "misc", "util"}

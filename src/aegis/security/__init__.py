@@ -1,0 +1,1 @@
+"""What keeps the database's doors shut, one package a subject."""
