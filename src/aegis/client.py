@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from aegis.ops.maintenance import Maintenance
     from aegis.ops.stats import Stats
     from aegis.research.service import Research
+    from aegis.security.columns import Encryption
     from aegis.sessions.service import Sessions
     from aegis.usage import Usage
     from aegis.worker.functions import Functions
@@ -54,7 +55,7 @@ else:
 class Aegis:
     """An open client: an agent's `memory`, `sessions`, `workflows`, `research` and `intel`, the
     `metrics` of its containers; an API's `keys`, `usage` and `billing`; and the database's own
-    `health`, `maintenance`, `backups` and `alerts`. `db` is the pool beneath.
+    `health`, `maintenance`, `backups`, `alerts` and `encryption`. `db` is the pool beneath.
     """
 
     def __init__(
@@ -187,6 +188,13 @@ class Aegis:
         alerts = Alerts(self.db, self.settings)
         alerts.on_mark("metrics", marked)
         return alerts
+
+    @lazy
+    def encryption(self) -> Encryption:
+        """Columns that are encrypted."""
+        from aegis.security.columns import Encryption
+
+        return Encryption(self.db, self.settings)
 
     @lazy
     def telemetry(self) -> Telemetry:

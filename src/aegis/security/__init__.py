@@ -1,1 +1,4 @@
-"""What keeps the database's doors shut, one package a subject."""
+"""What keeps the database from those who should not: the audit log, roles, encrypted columns.
+
+The parts do not know one another; each is imported by itself.
+"""

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aegis.errors import Conflict, Unavailable
 from aegis.security.columns.catalogue import CATALOGUE, find_column, with_copies
-from aegis.security.columns.models import ColumnPlan, ColumnStatus
+from aegis.security.columns.planning import chosen_for, plan_of, refuse_look_alikes, status_of
+from aegis.security.columns.store import rewriting, values
 from aegis.security.columns.store import state as store
-from aegis.security.columns.store import values
 from aegis.security.columns.store.values import Held
 from aegis.security.columns.values import Columns, reveal_value, seal_value
 from aegis.security.columns.verifying import verify_column
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from aegis.config import Settings
     from aegis.db import Connection, Database
     from aegis.security.columns.catalogue import Sealable
-    from aegis.security.columns.models import EncryptedColumn, Verified
+    from aegis.security.columns.models import ColumnPlan, ColumnStatus, EncryptedColumn, Verified
 
 __all__ = ["Encryption"]
 
@@ -50,7 +50,7 @@ class Encryption:
         async with self._db.transaction() as conn:
             known = {column.name: column for column in await store.list_columns(conn)}
         here = self.keys.ring().ids
-        return [_status(entry, known.get(entry.name), here) for entry in CATALOGUE]
+        return [status_of(entry, known.get(entry.name), here) for entry in CATALOGUE]
 
     async def plan(
         self, action: str, names: Sequence[str] = (), *, all_columns: bool = False
@@ -64,7 +64,7 @@ class Encryption:
             if action == "rotate":
                 chosen = [find_column(name) for name in known]
             else:
-                chosen = self._chosen(action, names, known, all_columns)
+                chosen = chosen_for(action, names, known, all_columns)
             plans: list[ColumnPlan] = []
             for entry in chosen:
                 column = known.get(entry.name)
@@ -72,8 +72,8 @@ class Encryption:
                     conn, entry, key_id=column.key_id if column else _NOTHING
                 )
                 if action == "enable":
-                    _refuse_look_alikes(entry, column, forms.sealed)
-                plans.append(_plan(action, entry, column, forms.clear, forms.sealed))
+                    refuse_look_alikes(entry, column, forms.sealed)
+                plans.append(plan_of(action, entry, column, forms.clear, forms.sealed))
             return plans
 
     async def enable(
@@ -125,7 +125,7 @@ class Encryption:
                 known = {column.name: column for column in await store.list_columns(conn)}
             chosen = [
                 entry
-                for entry in self._chosen("disable", names, known, all_columns)
+                for entry in chosen_for("disable", names, known, all_columns)
                 if entry.name in known
             ]
             ring = self.keys.ring()
@@ -223,35 +223,24 @@ class Encryption:
             found.append(one)
         return found
 
-    def _chosen(
-        self,
-        action: str,
-        names: Sequence[str],
-        known: dict[str, EncryptedColumn],
-        all_columns: bool,
-    ) -> list[Sealable]:
-        if all_columns:
-            return [*CATALOGUE] if action == "enable" else [find_column(name) for name in known]
-        if action == "enable":
-            return [*with_copies(names)]
-        chosen = {name: find_column(name) for name in names}
-        for entry in CATALOGUE:
-            stays = entry.name in known and entry.name not in chosen
-            for copy in entry.copies if stays else ():
-                if copy in chosen and known[entry.name].writes_sealed:
-                    raise Conflict(
-                        f"{copy} holds copies of {entry.name}, which is encrypted; decrypt that "
-                        "one, too.",
-                        code="column_has_original",
-                    )
-        return [*chosen.values()]
+    async def rewrite(self) -> Sequence[str]:
+        """Write the tables of encrypted columns anew, and the planner's samples of them.
+
+        What was clear before goes from their files; each table is locked meanwhile. The log keeps
+        it until it is recycled. Returns what the user may not rewrite.
+        """
+        async with self._alone():
+            async with self._db.transaction() as conn:
+                tables = {column.table_name for column in await store.list_columns(conn)}
+            async with self._db.connection() as conn:
+                return await rewriting.rewrite_tables(conn, sorted(tables))
 
     async def _refuse_look_alikes_of(self, entry: Sealable) -> None:
         async with self._db.transaction() as conn:
             known = {column.name: column for column in await store.list_columns(conn)}
             if entry.name not in known:
                 forms = await values.count_forms(conn, entry, key_id=_NOTHING)
-                _refuse_look_alikes(entry, None, forms.sealed)
+                refuse_look_alikes(entry, None, forms.sealed)
 
     async def _work(
         self, chosen: Sequence[Sealable], on_progress: Callable[[str, int], object] | None
@@ -354,49 +343,3 @@ class Encryption:
             finally:
                 if not conn.closed:
                     await store.let_go_of_work(conn)
-
-
-def _refuse_look_alikes(entry: Sealable, column: EncryptedColumn | None, sealed: int) -> None:
-    """Refuse to take values for encrypted ones that nobody encrypted."""
-    if column is None and sealed:
-        raise Conflict(
-            f"{sealed} value(s) of {entry.name} begin with 'aegis:v1:' though it is not encrypted. "
-            "Either they came with rows of an encrypted database, then bring its row of "
-            "encrypted_columns, too, or somebody typed them, then change them.",
-            code="column_looks_encrypted",
-        )
-
-
-def _status(entry: Sealable, column: EncryptedColumn | None, here: Sequence[str]) -> ColumnStatus:
-    keys = () if column is None else (column.key_id, *column.older_keys)
-    return ColumnStatus(
-        column=entry.name,
-        state=column.state if column else None,
-        searchable=entry.hash_column is not None,
-        copies=entry.copies,
-        key_id=column.key_id if column else None,
-        older_keys=column.older_keys if column else (),
-        missing_keys=[key for key in keys if key not in here],
-        verified_at=column.verified_at if column else None,
-        clear_values=column.clear_values if column else None,
-        damaged_values=column.damaged_values if column else None,
-    )
-
-
-def _plan(
-    action: str, entry: Sealable, column: EncryptedColumn | None, clear: int, sealed: int
-) -> ColumnPlan:
-    what, count = {
-        "enable": ("encrypt", clear),
-        "disable": ("decrypt", sealed),
-        "rotate": ("rotate", clear + sealed),
-    }[action]
-    if action == "disable" and column is None:
-        what, count = "none", 0
-    return ColumnPlan(
-        column=entry.name,
-        state=column.state if column else None,
-        action=what,  # pyright: ignore[reportArgumentType]
-        values=count,
-        key_id=column.key_id if column else None,
-    )
