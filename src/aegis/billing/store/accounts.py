@@ -128,7 +128,9 @@ async def find_by_email(
             WHERE %(clear)s::text IS NOT NULL
               AND NOT starts_with(a.email, 'aegis:v1:')
               -- As `normalised` of encrypted columns has it: ASCII letters alone become small.
-              AND lower(normalize(btrim(a.email, E' \\t\\r\\n'), NFC) COLLATE "C") = %(clear)s
+              AND normalize(
+                  lower(normalize(btrim(a.email, E' \\t\\r\\n'), NFC) COLLATE "C"), NFC
+              ) = %(clear)s
         )
         SELECT """
         + _ACCOUNT

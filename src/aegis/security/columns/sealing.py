@@ -62,7 +62,9 @@ def key_id(key: bytes) -> str:
 
 def normalised(text: str) -> str:
     """Return the text that two equal values have in common."""
-    return unicodedata.normalize("NFC", text.strip(_BLANKS)).translate(_SMALL)
+    small = unicodedata.normalize("NFC", text.strip(_BLANKS)).translate(_SMALL)
+    # Once more: some small letters have composed forms that capital ones have not.
+    return unicodedata.normalize("NFC", small)
 
 
 class Ring:

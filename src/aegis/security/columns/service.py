@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from aegis.db import Connection, Database
     from aegis.security.columns.catalogue import Sealable
     from aegis.security.columns.models import ColumnPlan, ColumnStatus, EncryptedColumn, Verified
+    from aegis.security.columns.sealing import Ring
 
 __all__ = ["Encryption"]
 
@@ -91,17 +92,17 @@ class Encryption:
         """
         chosen = with_copies(names)
         async with self._alone():
-            ring = self.keys.ensure()
+            async with self._db.transaction() as conn:
+                known = await store.list_columns(conn)
+            # A ring that is lost is not replaced by a new one.
+            ring = self._require_keys(known) if known else self.keys.ensure()
             # The package is there, before anything depends on it.
             ring.seal(ring.ids[-1], chosen[0].name, "", "")
             for entry in chosen:
                 await self._refuse_look_alikes_of(entry)
 
             async def begin(conn: Connection) -> None:
-                known = await store.list_columns(conn)
                 key = known[0].key_id if known else ring.ids[-1]
-                if key not in ring.ids:
-                    raise ring.missing(key)
                 for entry in chosen:
                     await store.begin(conn, entry.table, entry.column, key)
 
@@ -128,11 +129,7 @@ class Encryption:
                 for entry in chosen_for("disable", names, known, all_columns)
                 if entry.name in known
             ]
-            ring = self.keys.ring()
-            for entry in chosen:
-                for key in (known[entry.name].key_id, *known[entry.name].older_keys):
-                    if key not in ring.ids:
-                        raise ring.missing(key)
+            self._require_keys([known[entry.name] for entry in chosen])
 
             async def begin(conn: Connection) -> None:
                 for entry in chosen:
@@ -160,10 +157,7 @@ class Encryption:
                     "encrypt enable` begins.",
                     code="nothing_encrypted",
                 )
-            ring = self.keys.ring()
-            for key in {key for c in known for key in (c.key_id, *c.older_keys)}:
-                if key not in ring.ids:
-                    raise ring.missing(key)
+            ring = self._require_keys(known)
             if not any(column.older_keys for column in known):
                 newest = ring.ids[-1]
                 if all(column.key_id == newest for column in known):
@@ -207,9 +201,14 @@ class Encryption:
     async def verify(
         self, *, on_progress: Callable[[str, int], object] | None = None
     ) -> Sequence[Verified]:
-        """Decrypt every value and return what that has shown; what is damaged is no error here."""
+        """Decrypt every value and return what that has shown; what is damaged is no error here.
+
+        Raises:
+            ConfigError: `column_key_missing`, `extra_missing`.
+        """
         async with self._db.transaction() as conn:
             known = await store.list_columns(conn)
+        self._require_keys(known)
         found: list[Verified] = []
         for column in known:
             one = await verify_column(
@@ -234,6 +233,15 @@ class Encryption:
                 tables = {column.table_name for column in await store.list_columns(conn)}
             async with self._db.connection() as conn:
                 return await rewriting.rewrite_tables(conn, sorted(tables))
+
+    def _require_keys(self, columns: Sequence[EncryptedColumn]) -> Ring:
+        """Return the ring, which has every key of these columns (`ConfigError`)."""
+        ring = self.keys.ring()
+        for column in columns:
+            for key in (column.key_id, *column.older_keys):
+                if key not in ring.ids:
+                    raise ring.missing(key)
+        return ring
 
     async def _refuse_look_alikes_of(self, entry: Sealable) -> None:
         async with self._db.transaction() as conn:
