@@ -310,9 +310,10 @@ async def ask_aegis(dsn: str) -> str:
         page = await client.memory.list(limit=3)
         await client.memory.recall("what was decided", k=3, count=False)
         keys = await client.keys.list()
+        columns = await client.encryption.probe()
     return (
         f"Aegis answers: {count} episodes of {settings.namespace}, {len(page)} listed, "
-        f"{len(keys)} keys"
+        f"{len(keys)} keys{columns}"
     )
 
 

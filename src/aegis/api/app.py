@@ -29,6 +29,7 @@ from aegis.api import (
     models,
     research,
     retention,
+    security,
     sessions,
     usage,
     workflows,
@@ -107,6 +108,7 @@ def create_routes() -> FastAPI:
         backups.router,
         maintenance.router,
         alerts.router,
+        security.router,
         memory.router,
         health.router,
     ):

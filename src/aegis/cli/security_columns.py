@@ -208,6 +208,35 @@ def retire(
 
 
 @app.add
+def hash_(
+    column: Annotated[str, Argument(metavar="TABLE.COLUMN", help="As `list` shows it.")],
+    show_key: Annotated[
+        bool, Option("--key", help="The key for aegis_column_hash(text, key) in SQL instead.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Read a text from standard input, and show what the column's hash is for it."""
+    import sys
+
+    from aegis.cli.render import line, show_json
+
+    if show_key:
+        key_id, secret = with_client(lambda client: client.encryption.hash_key(column))
+        if as_json:
+            show_json({"key_id": key_id, "key": secret.hex()})
+        else:
+            line(f"{key_id} \\x{secret.hex()}")
+        return
+    text = sys.stdin.read().strip()
+    hashes = with_client(lambda client: client.encryption.hashes(column, text))
+    if as_json:
+        show_json({"hashes": hashes})
+    else:
+        for value in hashes:
+            line(value)
+
+
+@app.add
 def key() -> None:
     """Print a new key for AEGIS_COLUMN_KEYS; without that setting a file is kept for you."""
     from aegis.cli.render import line

@@ -7,6 +7,6 @@ file, in the log and in backups until those are rewritten.
 """
 
 from aegis.security.columns.service import Encryption
-from aegis.security.columns.values import Columns
+from aegis.security.columns.values import Columns, sealed_tables
 
-__all__ = ["Columns", "Encryption"]
+__all__ = ["Columns", "Encryption", "sealed_tables"]

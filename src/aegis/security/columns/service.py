@@ -10,7 +10,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from aegis.errors import Conflict, Unavailable
+from aegis.errors import ConfigError, Conflict, InvalidInput, Unavailable
 from aegis.security.columns.catalogue import CATALOGUE, find_column, with_copies
 from aegis.security.columns.planning import chosen_for, plan_of, refuse_look_alikes, status_of
 from aegis.security.columns.store import rewriting, values
@@ -222,6 +222,56 @@ class Encryption:
             found.append(one)
         return found
 
+    async def probe(self) -> str:
+        """Decrypt a value of each encrypted column, and return the end of a sentence about it.
+
+        Keys that are not here are told of; empty where no column is encrypted.
+
+        Raises:
+            OpsError: `column_damaged`.
+        """
+        async with self._db.transaction() as conn:
+            known = await store.list_columns(conn)
+            if not known:
+                return ""
+            try:
+                for column in known:
+                    entry = find_column(column.name)
+                    for row in await values.page(conn, entry, after=None, limit=1):
+                        reveal_value(entry, self.keys, str(row.key), row.value)
+                self._require_keys(known)
+            except ConfigError as error:
+                return f"; {len(known)} columns are encrypted, and not to be read here: {error}"
+        return f"; {len(known)} columns are encrypted, and their keys are here"
+
+    async def hashes(self, column: str, text: str) -> Sequence[str]:
+        """Return what the hash column may hold for a text, newest key first.
+
+        Raises:
+            InvalidInput: `column_not_encryptable`, or nobody searches the column.
+            ConfigError: `column_key_missing`.
+        """
+        entry = _searchable(column)
+        async with self._db.transaction() as conn:
+            _, hashes = await self._columns.search(conn, entry, text)
+        return hashes
+
+    async def hash_key(self, column: str) -> tuple[str, bytes]:
+        """Return the newest key's id and the key of a column's hashes, for `aegis_column_hash`.
+
+        It finds equal values, and decrypts none; whoever has it can guess at them.
+
+        Raises:
+            InvalidInput, ConfigError: as `hashes`; Conflict: the column is not encrypted.
+        """
+        entry = _searchable(column)
+        async with self._db.transaction() as conn:
+            known = {c.name: c for c in await store.list_columns(conn)}
+        if entry.name not in known:
+            raise Conflict(f"{entry.name} is not encrypted.", code="nothing_encrypted")
+        key = known[entry.name].key_id
+        return key, self.keys.ring().hash_key(key, entry.name)
+
     async def rewrite(self) -> Sequence[str]:
         """Write the tables of encrypted columns anew, and the planner's samples of them.
 
@@ -351,3 +401,10 @@ class Encryption:
             finally:
                 if not conn.closed:
                     await store.let_go_of_work(conn)
+
+
+def _searchable(column: str) -> Sealable:
+    entry = find_column(column)
+    if entry.hash_column is None:
+        raise InvalidInput(f"{column} has no hash: nobody searches it by equality.")
+    return entry

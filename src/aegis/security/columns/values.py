@@ -7,9 +7,10 @@ same transaction. What the database says of a column counts, not a setting: two 
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from aegis.errors import InvalidInput
+from aegis.errors import ConfigError, InvalidInput, OpsError
 from aegis.security.columns.catalogue import columns_of
 from aegis.security.columns.keys import ColumnKeys
 from aegis.security.columns.sealing import is_sealed, normalised, refuse_mark
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from aegis.security.columns.catalogue import Sealable
     from aegis.security.columns.sealing import Ring
 
-__all__ = ["Columns", "reveal_value", "seal_value"]
+__all__ = ["Columns", "reveal_value", "seal_value", "sealed_tables"]
 
 Row = TypeVar("Row")
 
@@ -48,6 +49,18 @@ class Columns:
             if clear is not value:
                 changed[entry.column] = clear
         return dataclasses.replace(row, **changed) if changed else row  # pyright: ignore[reportUnknownVariableType, reportArgumentType, reportCallIssue]
+
+    def reveal_json(self, table: str, document: str) -> str | None:
+        """Return a row as JSON with every value in clear; None where one cannot be read."""
+        row: Any = json.loads(document)
+        try:
+            for entry in columns_of(table):
+                row[entry.column] = reveal_value(
+                    entry, self.keys, str(row[entry.key]), row[entry.column]
+                )
+        except (ConfigError, OpsError):
+            return None
+        return json.dumps(row, ensure_ascii=False)
 
     def reveal_all(self, table: str, rows: Iterable[Row]) -> list[Row]:
         """Return rows with every value in clear: all of them, or an error."""
@@ -115,6 +128,11 @@ class Columns:
                 if column.state == "encrypted":
                     clear = None
         return clear, hashes
+
+
+async def sealed_tables(conn: Connection) -> frozenset[str]:
+    """Return the tables in which a column is encrypted, or was and is not all decrypted."""
+    return frozenset(column.table_name for column in await store.list_columns(conn))
 
 
 def seal_value(entry: Sealable, ring: Ring, key_id: str, row: str, value: Any) -> Any:

@@ -71,6 +71,8 @@ COMMENTS = {
     "COLUMN encrypted_columns.damaged_values": "Values that did not decrypt then.",
     "COLUMN billing_accounts.email_hash": "Keyed hash of an encrypted e-mail address, by which it "
     "is found; NULL where the address is clear.",
+    "FUNCTION aegis_column_hash(TEXT, BYTEA)": "The keyed hash that an encrypted value is found "
+    "by, without the id of the key; the key is the one that `aegis security encrypt hash` prints.",
     "FUNCTION aegis_sealed_column()": "Refuse clear text where a column is encrypted, and what "
     "looks encrypted where it is not.",
 }
@@ -116,7 +118,10 @@ def upgrade() -> None:
     op.execute(PUT_BACK)
     op.execute("ALTER TABLE billing_accounts ADD COLUMN email_hash TEXT")
     op.execute("CREATE INDEX idx_billing_accounts_email_hash ON billing_accounts (email_hash)")
-    op.execute((SQL / f"{revision}_aegis_sealed_column.sql").read_text(encoding="utf-8"))
+    for function in ("aegis_sealed_column", "aegis_column_hash"):
+        text = (SQL / f"{revision}_{function}.sql").read_text(encoding="utf-8")
+        # What a colon begins would be a parameter.
+        op.execute(text.replace(":", "\\:"))
     for table, columns in SEALABLE.items():
         for column, fields in columns.items():
             arguments = ", ".join(f"'{name}'" for name in (column, *fields))
@@ -136,5 +141,6 @@ def downgrade() -> None:
         for column in columns:
             op.execute(f"DROP TRIGGER tr_{table}_{column}_sealed ON {table}")
     op.execute("DROP FUNCTION aegis_sealed_column")
+    op.execute("DROP FUNCTION aegis_column_hash")
     op.execute("ALTER TABLE billing_accounts DROP COLUMN email_hash")
     op.execute("DROP TABLE encrypted_columns")

@@ -9,6 +9,7 @@ from aegis.ops.health.checks import (
     activity,
     backups,
     bloat,
+    columns,
     configuration,
     figures,
     indexes,
@@ -35,4 +36,5 @@ CATALOG: tuple[Check, ...] = (
     *upkeep.CHECKS,
     *configuration.CHECKS,
     *access.CHECKS,
+    *columns.CHECKS,
 )
