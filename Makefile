@@ -13,13 +13,15 @@ UV := $(shell command -v uv 2>/dev/null)
 # Where the root of `make test-debian` stands; building it takes root and minutes.
 DEBIAN_ROOT ?= /var/tmp/aegis-debian
 
-.PHONY: help install up test debian-root test-debian check bench docs format lock clean
+.PHONY: help install up test debian-root test-debian check audit sbom bench docs format lock clean
 
 help:
 	@echo "make up       install what is needed and serve Aegis"
 	@echo "make test     the whole test suite, on real PostgreSQL"
 	@echo "make test-debian  what needs Debian's server, extensions and S3 store (root, debootstrap)"
-	@echo "make check    format, lint, types, imports, docs"
+	@echo "make check    format, lint, types, imports, docs, dependencies"
+	@echo "make audit    every installed file hashed, licences, known vulnerabilities"
+	@echo "make sbom     bills of materials (CycloneDX) in build/"
 	@echo "make bench    the benchmarks (DATA=folder of labelled conversations)"
 
 $(VENV)/.installed: requirements.lock pyproject.toml
@@ -61,7 +63,15 @@ check: install
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/pyright
 	$(VENV)/bin/lint-imports
+	$(PY) -m tools.dependencies
 	$(PY) -m pytest tests/rules
+
+# Asks OSV about versions; without an answer it says "could not check", and fails with STRICT=1.
+audit: install
+	$(PY) -m tools.dependencies --full --audit $(if $(STRICT),--strict)
+
+sbom: install
+	$(PY) -m tools.bill
 
 docs: install
 	$(PY) -m tools.reference

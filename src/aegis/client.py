@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from aegis.ops.stats import Stats
     from aegis.research.service import Research
     from aegis.security.audit.service import AuditLog
+    from aegis.security.columns import Encryption
     from aegis.security.service import Security
     from aegis.sessions.service import Sessions
     from aegis.usage import Usage
@@ -56,8 +57,8 @@ else:
 class Aegis:
     """An open client: an agent's `memory`, `sessions`, `workflows`, `research` and `intel`, the
     `metrics` of its containers; an API's `keys`, `usage` and `billing`; and the database's own
-    `health`, `maintenance`, `backups`, `alerts`, `security` and `audit_log`. `db` is the pool
-    beneath.
+    `health`, `maintenance`, `backups`, `alerts`, `security`, `audit_log` and `encryption`. `db` is
+    the pool beneath.
     """
 
     def __init__(
@@ -206,6 +207,13 @@ class Aegis:
         return AuditLog(self.db, self.settings)
 
     @lazy
+    def encryption(self) -> Encryption:
+        """Columns that are encrypted."""
+        from aegis.security.columns import Encryption
+
+        return Encryption(self.db, self.settings)
+
+    @lazy
     def telemetry(self) -> Telemetry:
         """Measuring containers, and watching what is measured."""
         from aegis.metrics.telemetry import Telemetry
@@ -319,9 +327,10 @@ async def ask_aegis(dsn: str) -> str:
         page = await client.memory.list(limit=3)
         await client.memory.recall("what was decided", k=3, count=False)
         keys = await client.keys.list()
+        columns = await client.encryption.probe()
     return (
         f"Aegis answers: {count} episodes of {settings.namespace}, {len(page)} listed, "
-        f"{len(keys)} keys"
+        f"{len(keys)} keys{columns}"
     )
 
 

@@ -96,3 +96,9 @@ class OpsSettings(WorkSettings):
         "Days that single events of sessions are kept; sessions themselves stay. 0 for ever.",
         default=180,
     )
+    column_keys: str | None = setting(
+        "Keys that encrypt columns (`aegis security encrypt key` makes one), newest last, set off "
+        "by commas; the file `column-keys` in `data_dir` otherwise.",
+        secret=True,
+        default=None,
+    )

@@ -7,15 +7,17 @@ worthless, so it belongs into the backup, and not beside the dump of the databas
 from __future__ import annotations
 
 import hmac
-import os
 import re
 import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from aegis.errors import ConfigError
+from aegis.keyring import KeyFile
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aegis.config import Settings
 
 __all__ = ["HASH_SCHEME", "Secret", "Vault", "parse_secrets"]
@@ -67,8 +69,9 @@ class Vault:
     def __init__(self, settings: Settings) -> None:
         self._given = settings.key_secret
         self._path = settings.data_dir / "key-secret"
+        self._file = KeyFile(self._path)
         self._read: tuple[Secret, ...] = ()
-        self._stamp: tuple[int, int] | None = None
+        self._text: str | None = None
 
     def secrets(self) -> tuple[Secret, ...]:
         """Return the secrets there are, oldest first; none where none was made yet.
@@ -81,25 +84,19 @@ class Vault:
                 self._read = parse_secrets(self._given, source="AEGIS_KEY_SECRET")
             return self._read
         try:
-            found = os.stat(self._path)  # noqa: PTH116 (asked before every call)
-        except (FileNotFoundError, NotADirectoryError):
-            return ()
-        except OSError as error:
+            text = self._file.read()
+        except (OSError, UnicodeError) as error:
             raise self._unreadable(error) from error
-        stamp = (found.st_mtime_ns, found.st_ino)
-        if stamp != self._stamp:
-            try:
-                text = self._path.read_text(encoding="ascii")
-            except (OSError, UnicodeError) as error:
-                raise self._unreadable(error) from error
-            self._read, self._stamp = parse_secrets(text, source=str(self._path)), stamp
+        if text is not self._text:
+            self._read = parse_secrets(text, source=str(self._path)) if text is not None else ()
+            self._text = text
         return self._read
 
     def ensure(self) -> tuple[Secret, ...]:
         """Return the secrets, one made now if there is none; two processes agree on one."""
         found = self.secrets()
         if not found:
-            self._write([], only_if_missing=True)
+            self._write(self._file.create)
             found = self.secrets()
         if not found:
             raise ConfigError(f"{self._path} was deleted while it was made. Try again.")
@@ -116,44 +113,18 @@ class Vault:
                 "AEGIS_KEY_SECRET holds the secrets: append a new one to it, after a comma.",
                 code="key_secret_given",
             )
-        # Two that add at once: the later one wins, and nothing is hashed with the other's yet.
-        self._write([s.value.decode() for s in self.secrets()], only_if_missing=False)
+        self._write(self._file.append)
         return self.secrets()
 
-    def _write(self, older: list[str], *, only_if_missing: bool) -> None:
-        fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    def _write(self, how: Callable[[str], None]) -> None:
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            try:
-                with os.fdopen(handle, "w", encoding="ascii") as file:
-                    file.write("\n".join([*older, secrets.token_hex(32)]) + "\n")
-                    file.flush()
-                    os.fsync(file.fileno())
-                if only_if_missing:
-                    # Linking fails where the name exists: the first of two wins, whole.
-                    os.link(fresh, self._path)
-                else:
-                    fresh.replace(self._path)
-            except FileExistsError:
-                pass
-            finally:
-                fresh.unlink(missing_ok=True)
-            self._sync_folder()
-        except OSError as error:
+            how(secrets.token_hex(32))
+        except (OSError, UnicodeError) as error:
             raise ConfigError(
                 f"The secret of keys {self._path} cannot be written: {error}. Make the folder "
                 "writable, set AEGIS_DATA_DIR, or set AEGIS_KEY_SECRET.",
                 code="data_dir_not_writable",
             ) from error
-
-    def _sync_folder(self) -> None:
-        # A key that was handed out must not outlive its secret in a crash.
-        handle = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
     def _unreadable(self, error: Exception) -> ConfigError:
         return ConfigError(

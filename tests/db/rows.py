@@ -207,6 +207,8 @@ SELECT 1, 1, sha256('a'), 1, '2026-05-01', '2026-05-01', '2026-06-01', 's', sha2
 INSERT INTO audit_verifications (complete, from_seq, through_seq, row_count, problem_count,
                                  warning_count, elapsed_ms)
 VALUES (true, 2, 2, 1, 0, 0, 1.5);
+INSERT INTO encrypted_columns (table_name, column_name, state, key_id, older_keys)
+VALUES ('billing_accounts', 'address', 'decrypting', '0123abcd', '{89abcdef}');
 """
 
 #: Its events are of the last 440 days; older revisions have no partitions.

@@ -42,6 +42,7 @@ OTHER_TOOLS = {
     "intel_acknowledge",
     "backup_status",
     "doctor",
+    "encrypted_columns",
     "maintenance_plan",
     *(f"job_{what}" for what in ("enqueue", "list", "get", "cancel", "retry")),
     *(

@@ -18,6 +18,7 @@ from aegis.memory.store import registry
 from aegis.metrics import models as metric_models
 from aegis.ops.backup import models as backups
 from aegis.research import models as research
+from aegis.security.columns import models as column_models
 from aegis.sessions import models as sessions
 from aegis.worker import models as worker_models
 from aegis.workflows import execution as executions
@@ -101,6 +102,8 @@ async def test_importance_equals_the_enum(conn: Connection) -> None:
         ("backups", "verified_level", backups.Level),
         ("backup_drills", "verdict", backups.Verdict),
         ("alert_rules", "least_severity", alert_models.Severity),
+        ("encrypted_columns", "state", column_models.ColumnState),
+        ("encrypted_columns", "state", column_models.ColumnState),
         ("alerts", "state", alert_models.AlertState),
         ("alerts", "severity", alert_models.Severity),
         ("alerts", "condition_state", alert_models.ConditionState),

@@ -16,8 +16,8 @@ from aegis.errors import ConfigError, InvalidInput, OpsError
 from aegis.security.roles import passwords
 from aegis.security.roles.after import regrant_after_upgrade
 from aegis.security.roles.service import Roles
-from aegis.security.service import Security
 from aegis.security.roles.store import role_steps
+from aegis.security.service import Security
 from tests.serving import CALL, environment
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from fastapi.responses import Response
 from aegis.api import billing_answers as answers
 from aegis.api.billing_bodies import (
     AccountChanges,
+    AccountSearch,
     CreditBody,
     EndBody,
     PlanBody,
@@ -58,6 +59,22 @@ async def subscribe(billing: BillingOf, body: SubscriptionBody) -> Any:
 async def end_subscription(billing: BillingOf, subscription_id: int, body: EndBody) -> Any:
     """End a subscription."""
     return answer(await billing.end_subscription(subscription_id, **body.given()))
+
+
+@router.get("/accounts", response_model=answers.AccountPage)
+async def list_accounts(billing: BillingOf, limit: int = 50, cursor: str | None = None) -> Any:
+    """List customers as invoices name them."""
+    offset = after_offset(cursor)
+    rows = await billing.accounts(limit=limit, offset=offset)
+    return answer({"items": rows, "next_cursor": next_offset([*rows], limit, offset)})
+
+
+@router.post("/accounts/find", response_model=answers.AccountPage)
+async def find_accounts(billing: BillingOf, body: AccountSearch) -> Any:
+    """Find customers by an e-mail address, which is in the body and so in no log of requests."""
+    offset = after_offset(body.cursor)
+    rows = await billing.accounts(email=body.email, limit=body.limit, offset=offset)
+    return answer({"items": rows, "next_cursor": next_offset([*rows], body.limit, offset)})
 
 
 @router.get("/accounts/{customer_id}", response_model=answers.AccountWithBalance)

@@ -18,6 +18,7 @@ from aegis.billing.models import (
 
 __all__ = [
     "Account",
+    "AccountPage",
     "AccountWithBalance",
     "Entry",
     "EntryPage",
@@ -85,6 +86,13 @@ class Account(_Answer):
     stripe_customer_id: str | None
     stripe_linked_at: datetime | None
     created_at: datetime
+
+
+class AccountPage(_Answer):
+    """A page of customers."""
+
+    items: list[Account]
+    next_cursor: str | None
 
 
 class AccountWithBalance(_Answer):

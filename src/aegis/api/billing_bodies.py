@@ -10,6 +10,7 @@ from aegis.billing.models import PRORATIONS, STRIPE_MODES
 
 __all__ = [
     "AccountChanges",
+    "AccountSearch",
     "CreditBody",
     "EndBody",
     "PlanBody",
@@ -59,6 +60,14 @@ class AccountChanges(_Body):
     address: str | None = None
     stripe_mode: str = Field("none", json_schema_extra={"enum": list(STRIPE_MODES)})
     stripe_customer_id: str | None = None
+
+
+class AccountSearch(_Body):
+    """What customers are found by."""
+
+    email: str
+    limit: int = 50
+    cursor: str | None = None
 
 
 class RunBody(_Body):

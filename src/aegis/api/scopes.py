@@ -17,7 +17,7 @@ OPERATOR: Final = Verification(valid=True, code="VALID", customer_id="operator",
 #: Only `*` grants it.
 _OPERATOR_ONLY: Final = "operator"
 #: POSTs that ask, and change nothing.
-_QUESTIONS: Final = ("/recall", "/context", "/advise")
+_QUESTIONS: Final = ("/recall", "/context", "/advise", "/accounts/find")
 #: Beginning of the path, scope of reading, scope of anything else; the first that fits counts.
 _AREAS: Final[Sequence[tuple[str, str, str]]] = (
     ("/v1/keys/verify", "keys:verify", "keys:verify"),

@@ -12,11 +12,12 @@ from aegis.billing.store import accounts
 from aegis.billing.store import invoices as store
 from aegis.errors import Conflict
 from aegis.security.audit.recording import audited, note
+from aegis.security.columns import Columns
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from aegis.billing.models import Invoice
+    from aegis.billing.models import Account, Invoice
     from aegis.config import Settings
     from aegis.db import Connection, Database
     from aegis.security.audit.actions import ActionId
@@ -42,6 +43,7 @@ class Invoices:
 
     def __init__(self, db: Database, settings: Settings) -> None:
         self._db = db
+        self._columns = Columns(settings)
         self._due_days = settings.invoice_due_days
         self._seller = settings.invoice_from
 
@@ -49,7 +51,7 @@ class Invoices:
         """Return an invoice with its lines (`NotFound`)."""
         invoice_id = validate.check_number("invoice", invoice_id)
         async with self._db.transaction() as conn:
-            return await _whole(conn, invoice_id)
+            return await self._whole(conn, invoice_id)
 
     async def list(
         self,
@@ -68,7 +70,7 @@ class Invoices:
         validate.check_page(limit, offset)
         period = None if month is None else read_month(month)
         async with self._db.transaction() as conn:
-            return await store.list_invoices(
+            rows = await store.list_invoices(
                 conn,
                 customer_id=customer_id,
                 period=period,
@@ -76,6 +78,7 @@ class Invoices:
                 limit=limit,
                 offset=offset,
             )
+        return self._columns.reveal_all("billing_invoices", rows)
 
     async def finalize(self, invoice_id: int) -> Invoice:
         """Give a draft its number and the day it is due.
@@ -92,7 +95,7 @@ class Invoices:
             if found.state != "draft":
                 raise Conflict(f"Invoice {invoice_id} is {found.state}; only a draft is finalized.")
             await self._finalize(conn, [found])
-            invoice = await _whole(conn, invoice_id)
+            invoice = await self._whole(conn, invoice_id)
             note(
                 conn,
                 "billing.invoice_finalize",
@@ -162,7 +165,7 @@ class Invoices:
                     code="invoice_at_stripe",
                 )
             await move(conn, found, "void")
-            return await _whole(conn, invoice_id)
+            return await self._whole(conn, invoice_id)
 
     def html(self, invoice: Invoice) -> str:
         """Return an invoice, with its lines, as a page of HTML."""
@@ -178,10 +181,24 @@ class Invoices:
 
     async def _finalize(self, conn: Connection, drafts: Sequence[Invoice]) -> int:
         now = datetime.now(UTC)
+        found = await accounts.list_accounts(
+            conn, customers=[draft.customer_id for draft in drafts], limit=None, offset=0
+        )
+        named = {a.customer_id: a for a in self._columns.reveal_all("billing_accounts", found)}
+        sealed = await self._columns.seal(
+            conn, "billing_invoices", [_names(draft, named) for draft in drafts]
+        )
         return await store.finalize(
             conn,
-            [draft.customer_id for draft in drafts],
-            [draft.id for draft in drafts],
+            [
+                store.NamedDraft(
+                    id=draft.id,
+                    customer_id=draft.customer_id,
+                    name=values["customer_name"],
+                    address=values["customer_address"],
+                )
+                for draft, values in zip(drafts, sealed, strict=True)
+            ],
             due_on=(now + timedelta(days=self._due_days)).date(),
             now=now,
         )
@@ -191,7 +208,12 @@ class Invoices:
         async with audited(self._db) as conn:
             found = await _locked(conn, invoice_id)
             await move(conn, found, state)
-            return await _whole(conn, invoice_id)
+            return await self._whole(conn, invoice_id)
+
+    async def _whole(self, conn: Connection, invoice_id: int) -> Invoice:
+        found = await store.get_invoice(conn, invoice_id)
+        found = self._columns.reveal("billing_invoices", found)
+        return replace(found, lines=await store.list_lines(conn, invoice_id))
 
 
 async def move(conn: Connection, invoice: Invoice, state: str) -> None:
@@ -221,6 +243,7 @@ async def _locked(conn: Connection, invoice_id: int) -> Invoice:
     return await store.lock_invoice(conn, invoice_id)
 
 
-async def _whole(conn: Connection, invoice_id: int) -> Invoice:
-    found = await store.get_invoice(conn, invoice_id)
-    return replace(found, lines=await store.list_lines(conn, invoice_id))
+def _names(draft: Invoice, named: Mapping[str, Account]) -> tuple[int, dict[str, str | None]]:
+    """Return what is written on a draft: the account's name and address, as they are now."""
+    account = named[draft.customer_id]
+    return draft.id, {"customer_name": account.name, "customer_address": account.address}

@@ -19,6 +19,8 @@ from aegis.billing.stripe.service import Stripe
 from aegis.billing.terms import ZERO, read_terms, written
 from aegis.errors import Conflict, InvalidInput, NotFound
 from aegis.security.audit.recording import audited, note
+from aegis.security.columns import Columns
+from aegis.security.columns.catalogue import find_column
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,6 +40,7 @@ class Billing:
     def __init__(self, db: Database, settings: Settings) -> None:
         self._db = db
         self._credits = Credits(db)
+        self._columns = Columns(settings)
         self.invoices = Invoices(db, settings)
         self.stripe = Stripe(db, settings)
 
@@ -187,7 +190,34 @@ class Billing:
         """Return a customer as invoices name them (`NotFound`)."""
         validate.check_customer(customer_id)
         async with self._db.transaction() as conn:
-            return await accounts.get_account(conn, customer_id)
+            found = await accounts.get_account(conn, customer_id)
+        return self._columns.reveal("billing_accounts", found)
+
+    async def accounts(
+        self, *, email: str | None = None, limit: int = 50, offset: int = 0
+    ) -> Sequence[Account]:
+        """Return customers, or those with an e-mail address, by customer.
+
+        Addresses are the same but for blanks at their ends, the case of ASCII letters, and how
+        Unicode composes them; an encrypted address is found by its keyed hash.
+
+        Raises:
+            InvalidInput: a value cannot be accepted.
+            ConfigError, OpsError: an encrypted value cannot be read.
+        """
+        if email is not None:
+            validate.check_text("email", email, most=254)
+        validate.check_page(limit, offset)
+        async with self._db.transaction() as conn:
+            if email is None:
+                rows = await accounts.list_accounts(conn, limit=limit, offset=offset)
+            else:
+                entry = find_column("billing_accounts.email")
+                clear, hashes = await self._columns.search(conn, entry, email)
+                rows = await accounts.find_by_email(
+                    conn, clear=clear, hashes=hashes, limit=limit, offset=offset
+                )
+        return self._columns.reveal_all("billing_accounts", rows)
 
     async def set_account(self, customer_id: str, /, **changes: Any) -> Account:
         """Set `name`, `email`, `address`, `stripe_mode` or `stripe_customer_id` of a customer.
@@ -200,10 +230,11 @@ class Billing:
         checked = validate.account_changes(changes)
         async with audited(self._db) as conn:
             await accounts.lock_accounts(conn, [customer_id])
-            account = await accounts.update_account(conn, customer_id, checked)
+            (values,) = await self._columns.seal(conn, "billing_accounts", [(customer_id, checked)])
+            account = await accounts.update_account(conn, customer_id, values)
             # Names and addresses of people: which fields, and no more.
             note(conn, "billing.account_set", "customer", customer_id, fields=sorted(checked))
-            return account
+        return self._columns.reveal("billing_accounts", account)
 
     async def preview(self, customer_id: str, month: Any = None) -> Preview:
         """Return what a month, this one otherwise, costs a customer as things stand.

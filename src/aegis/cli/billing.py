@@ -251,6 +251,22 @@ def account(
         pairs([*shown.items()])
 
 
+@app.add
+def accounts(
+    email: Annotated[str | None, Option(help="Only those with this e-mail address.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    as_json: AsJson = False,
+) -> None:
+    """List customers as invoices name them."""
+    from aegis.cli.billing_render import show_accounts
+
+    show_page(
+        lambda a, offset: a.billing.accounts(email=email, limit=limit, offset=offset),
+        show_accounts, limit, cursor, as_json,
+    )  # fmt: skip
+
+
 app.add_later("takeback", "aegis.cli.billing:take_back")
 app.add_later("invoice", "aegis.cli.invoices:app")
 app.add_later("plans", "aegis.cli.plans:app")

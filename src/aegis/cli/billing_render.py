@@ -7,6 +7,7 @@ from typing import Any
 from aegis.cli.render import line, note, pairs, style, table, when
 
 __all__ = [
+    "show_accounts",
     "show_entries",
     "show_invoice",
     "show_invoices",
@@ -17,6 +18,25 @@ __all__ = [
     "show_run",
     "show_subscriptions",
 ]
+
+
+def show_accounts(page: Any) -> None:
+    """Write customers."""
+    table(
+        ["customer", "name", "email", "stripe"],
+        [
+            [
+                account["customer_id"],
+                account["name"] or "",
+                account["email"] or "",
+                account["stripe_mode"],
+            ]
+            for account in page["items"]
+        ],
+        wide="name",
+        empty="No customer fits.",
+    )
+    _more(page)
 
 
 def show_plans(page: Any) -> None:

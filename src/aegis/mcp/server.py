@@ -29,6 +29,7 @@ from aegis.mcp.resources import add_resources
 from aegis.mcp.retention import retention_tools
 from aegis.mcp.security import security_tools
 from aegis.mcp.security_audit import audit_log_tools
+from aegis.mcp.security_columns import column_tools
 from aegis.mcp.sessions import session_tools
 from aegis.mcp.usage import usage_tools
 from aegis.mcp.workflows import workflow_tools
@@ -105,6 +106,7 @@ def create_server(
             *([] if workflows is None else workflow_tools(workflows)),
             # Handed over whole: research is loaded when it is first asked for.
             *([] if client is None else research_tools(client)),
+            *([] if client is None else column_tools(client)),
             *([] if jobs is None or schedules is None else job_tools(jobs, schedules)),
             *([] if intel is None else intel_tools(intel)),
             *([] if backups is None else backup_tools(backups)),

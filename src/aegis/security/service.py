@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from aegis.db.database import Database
 from aegis.security.roles.checking import check
 from aegis.security.roles.service import Roles, address_of_admin
-from aegis.security.roles.tenants import Tenants
 from aegis.security.roles.store.server import database_of
+from aegis.security.roles.tenants import Tenants
 
 if TYPE_CHECKING:
     from aegis.config import Settings

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "end_subscription",
+    "find_by_email",
     "find_overlap",
     "get_account",
     "get_subscription",
@@ -40,6 +41,7 @@ _SUBSCRIPTION: Final = (
 _SETTABLE: Final[dict[str, LiteralString]] = {
     "name": "text",
     "email": "text",
+    "email_hash": "text",
     "address": "text",
     "stripe_mode": "text",
     "stripe_customer_id": "text",
@@ -82,8 +84,10 @@ async def get_account(conn: Connection, customer_id: str) -> Account:
     )
 
 
-async def list_accounts(conn: Connection, *, limit: int, offset: int) -> list[Account]:
-    """Return a page of accounts by name of the customer."""
+async def list_accounts(
+    conn: Connection, *, customers: Sequence[str] | None = None, limit: int | None, offset: int
+) -> list[Account]:
+    """Return a page of accounts, of some customers or of all, by customer."""
     return await fetch_all(
         conn,
         Account,
@@ -91,10 +95,51 @@ async def list_accounts(conn: Connection, *, limit: int, offset: int) -> list[Ac
         + _ACCOUNT
         + """
         FROM billing_accounts a
+        WHERE %(customers)s::text[] IS NULL
+           OR a.customer_id = ANY (%(customers)s)
         ORDER BY a.customer_id
         LIMIT %(limit)s OFFSET %(offset)s
         """,
-        {"limit": limit, "offset": offset},
+        {
+            "customers": None if customers is None else [*customers],
+            "limit": limit,
+            "offset": offset,
+        },
+    )
+
+
+async def find_by_email(
+    conn: Connection, *, clear: str | None, hashes: Sequence[str], limit: int, offset: int
+) -> list[Account]:
+    """Return a page of accounts with an e-mail address, by customer.
+
+    `hashes` are its keyed hashes; `clear` is its normalised form where addresses may be in clear,
+    which reads every account.
+    """
+    return await fetch_all(
+        conn,
+        Account,
+        "WITH a AS ( SELECT "
+        + _ACCOUNT
+        + " FROM billing_accounts a WHERE a.email_hash = ANY (%(hashes)s) UNION SELECT "
+        + _ACCOUNT
+        + """
+            FROM billing_accounts a
+            WHERE %(clear)s::text IS NOT NULL
+              AND NOT starts_with(a.email, 'aegis:v1:')
+              -- As `normalised` of encrypted columns has it: ASCII letters alone become small.
+              AND normalize(
+                  lower(normalize(btrim(a.email, E' \\t\\r\\n'), NFC) COLLATE "C"), NFC
+              ) = %(clear)s
+        )
+        SELECT """
+        + _ACCOUNT
+        + """
+        FROM a
+        ORDER BY a.customer_id
+        LIMIT %(limit)s OFFSET %(offset)s
+        """,
+        {"clear": clear, "hashes": [*hashes], "limit": limit, "offset": offset},
     )
 
 

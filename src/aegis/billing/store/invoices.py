@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from aegis.db import Connection
 
 __all__ = [
+    "NamedDraft",
     "NewInvoice",
     "NewLine",
     "finalize",
@@ -54,6 +55,16 @@ class NewInvoice:
     customer_id: str
     total_usd: Decimal
     lines: Sequence[NewLine]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedDraft:
+    """A draft with the name and address to write on it, as they are to be stored."""
+
+    id: int
+    customer_id: str
+    name: str | None
+    address: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,8 +217,7 @@ async def list_lines(conn: Connection, invoice_id: int) -> list[InvoiceLine]:
 
 async def finalize(
     conn: Connection,
-    customers: Sequence[str],
-    drafts: Sequence[int],
+    drafts: Sequence[NamedDraft],
     *,
     due_on: date,
     now: datetime,
@@ -221,13 +231,14 @@ async def finalize(
         conn,
         """
         WITH drafts AS MATERIALIZED (
-            SELECT i.id, i.customer_id
-            FROM billing_invoices i
-            WHERE i.id = ANY (%(ids)s)
-              AND i.customer_id = ANY (%(customers)s)
-              AND i.state = 'draft'
+            SELECT i.id, i.customer_id, n.name, n.address
+            FROM unnest(
+                %(ids)s::bigint[], %(customers)s::text[], %(names)s::text[], %(addresses)s::text[]
+            ) AS n (id, customer_id, name, address)
+            JOIN billing_invoices i ON i.id = n.id AND i.customer_id = n.customer_id
+            WHERE i.state = 'draft'
             ORDER BY i.id
-            FOR NO KEY UPDATE
+            FOR NO KEY UPDATE OF i
         ),
         -- The counter is locked last: it is what everybody waits for.
         counter AS (
@@ -243,11 +254,10 @@ async def finalize(
                 d.id,
                 c.last - count(*) OVER () + row_number() OVER (ORDER BY d.customer_id, d.id)
                     AS number,
-                a.name,
-                a.address
+                d.name,
+                d.address
             FROM drafts d
             CROSS JOIN counter c
-            JOIN billing_accounts a ON a.customer_id = d.customer_id
         )
         UPDATE billing_invoices AS i
         SET state = CASE WHEN i.total_usd = 0 THEN 'paid' ELSE 'final' END,
@@ -261,8 +271,10 @@ async def finalize(
         WHERE i.id = n.id
         """,
         {
-            "ids": [*drafts],
-            "customers": [*customers],
+            "ids": [draft.id for draft in drafts],
+            "customers": [draft.customer_id for draft in drafts],
+            "names": [draft.name for draft in drafts],
+            "addresses": [draft.address for draft in drafts],
             "year": now.year,
             "due_on": due_on,
             "now": now,

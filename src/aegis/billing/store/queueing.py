@@ -2,41 +2,76 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from aegis.db import execute
+from psycopg.types.json import Jsonb
+
+from aegis.db import execute, fetch_all
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import date
 
     from aegis.db import Connection
 
-__all__ = ["queue_customers", "queue_invoices", "queue_meters"]
+__all__ = [
+    "NewCustomer",
+    "list_new_customers",
+    "queue_customers",
+    "queue_invoices",
+    "queue_meters",
+]
 
 
-async def queue_customers(conn: Connection) -> int:
-    """Add customers that are billed through Stripe and are not known there."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewCustomer:
+    """A customer whom Stripe does not know, as stored."""
+
+    customer_id: str
+    name: str | None
+    email: str | None
+
+
+async def list_new_customers(conn: Connection) -> list[NewCustomer]:
+    """Return customers that are billed through Stripe and neither known nor queued there."""
+    return await fetch_all(
+        conn,
+        NewCustomer,
+        """
+        SELECT a.customer_id, a.name, a.email
+        FROM billing_accounts a
+        WHERE a.stripe_mode <> 'none'
+          AND a.stripe_customer_id IS NULL
+          AND NOT EXISTS (
+              SELECT FROM billing_stripe_outbox o
+              WHERE o.subject = 'customer:' || a.customer_id
+          )
+        ORDER BY a.customer_id
+        """,
+    )
+
+
+async def queue_customers(
+    conn: Connection, customers: Sequence[str], payloads: Sequence[Mapping[str, Any]]
+) -> int:
+    """Add customers with what Stripe is to be told of each."""
     return await execute(
         conn,
         """
         INSERT INTO billing_stripe_outbox (kind, customer_id, subject, payload, idempotency_key)
         SELECT
             'customer',
-            a.customer_id,
-            'customer:' || a.customer_id,
-            jsonb_strip_nulls(jsonb_build_object(
-                'name', coalesce(a.name, a.customer_id),
-                'email', a.email,
-                'metadata', jsonb_build_object('aegis_customer_id', a.customer_id)
-            )),
+            c.customer_id,
+            'customer:' || c.customer_id,
+            c.payload,
             'aegis-' || gen_random_uuid()
-        FROM billing_accounts a
-        WHERE a.stripe_mode <> 'none'
-          AND a.stripe_customer_id IS NULL
-        ORDER BY a.customer_id
+        FROM unnest(%(customers)s::text[], %(payloads)s::jsonb[])
+            WITH ORDINALITY AS c (customer_id, payload, number)
+        ORDER BY c.number
         ON CONFLICT (subject) DO NOTHING
         """,
+        {"customers": [*customers], "payloads": [Jsonb(payload) for payload in payloads]},
     )
 
 

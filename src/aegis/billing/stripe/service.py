@@ -19,12 +19,14 @@ from aegis.billing.stripe.signature import check_signature
 from aegis.errors import AegisError, ConfigError
 from aegis.security.audit.actor import Actor, acting_as
 from aegis.security.audit.recording import audited, note
+from aegis.security.columns import Columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from aegis.billing.models import OutboxRow
     from aegis.billing.store.outbox import Counts
+    from aegis.billing.store.queueing import NewCustomer
     from aegis.billing.stripe.calls import Calls
     from aegis.billing.stripe.events import Happened
     from aegis.config import Settings
@@ -49,6 +51,7 @@ class Stripe:
     def __init__(self, db: Database, settings: Settings) -> None:
         self._db = db
         self._settings = settings
+        self._columns = Columns(settings)
         self._calls: Calls | None = None
         #: Seconds that a call may take.
         self.timeout_s = _TIMEOUT_S
@@ -98,7 +101,7 @@ class Stripe:
         today = datetime.now(UTC).date()
         meters = read_meters(self._settings.stripe_meters)
         async with self._db.transaction() as conn:
-            queued = await queueing.queue_customers(conn)
+            queued = await self._queue_customers(conn)
             queued += await queueing.queue_invoices(conn)
             if meters:
                 queued += await queueing.queue_meters(
@@ -120,7 +123,8 @@ class Stripe:
         validate.check_page(limit, offset)
         states = OUTBOX_STATES if state is None else (state,)
         async with self._db.transaction() as conn:
-            return await outbox.list_rows(conn, states=states, limit=limit, offset=offset)
+            rows = await outbox.list_rows(conn, states=states, limit=limit, offset=offset)
+        return self._columns.reveal_all("billing_stripe_outbox", rows)
 
     async def retry(self, row_id: int | None = None) -> int:
         """Let what Stripe refused be tried again, one row or all, and return how many."""
@@ -183,10 +187,25 @@ class Stripe:
             )
         return self._calls
 
+    async def _queue_customers(self, conn: Connection) -> int:
+        """Add customers that Stripe does not know; names and addresses are stored encrypted."""
+        new = self._columns.reveal_all("billing_accounts", await queueing.list_new_customers(conn))
+        if not new:
+            return 0
+        sealed = await self._columns.seal(
+            conn,
+            "billing_stripe_outbox",
+            [(f"customer:{one.customer_id}", {"payload": _told_of(one)}) for one in new],
+        )
+        return await queueing.queue_customers(
+            conn, [one.customer_id for one in new], [values["payload"] for values in sealed]
+        )
+
     async def _send(self, calls: Calls, row: OutboxRow) -> str:
         async with self._db.transaction() as conn:
             place = await outbox.get_place(conn, row)
         try:
+            row = self._columns.reveal("billing_stripe_outbox", row)
             outcome = await asyncio.to_thread(calls.make, row, place, now=datetime.now(UTC))
         except AegisError as error:
             async with self._db.transaction() as conn:
@@ -201,17 +220,36 @@ class Stripe:
             if outcome.state == "sent":
                 await outbox.record_sent(conn, row, outcome.stripe_id)
                 return "sent"
-            extra = {"subject": row.subject, "why": outcome.error, "attempts": row.attempts}
+            why = _without_names(outcome.error or "", row)
+            extra = {"subject": row.subject, "why": why, "attempts": row.attempts}
             _log.warning("billing.stripe_refused", extra=extra)
             await outbox.record_failure(
                 conn,
                 row,
                 state="failed" if outcome.state == "failed" else "pending",
-                error=outcome.error or "",
+                error=why,
                 pause_s=max(pause_s(row.attempts), outcome.retry_after_s or 0.0),
                 spent=outcome.spent,
             )
         return outcome.state
+
+
+def _told_of(customer: NewCustomer) -> dict[str, Any]:
+    email = {} if customer.email is None else {"email": customer.email}
+    return {
+        "name": customer.name or customer.customer_id,
+        **email,
+        "metadata": {"aegis_customer_id": customer.customer_id},
+    }
+
+
+def _without_names(text: str, row: OutboxRow) -> str:
+    """Return what Stripe said without the name and address that it repeats: it is kept, logged."""
+    for field in ("name", "email"):
+        told = row.payload.get(field)
+        if isinstance(told, str) and len(told) > 2 and told != row.customer_id:
+            text = text.replace(told, "…")
+    return text
 
 
 def read_meters(text: str | None) -> Mapping[str, str]:

@@ -84,11 +84,13 @@ billing_accounts = Table(
     Column("stripe_customer_id", Text),
     Column("stripe_linked_at", TIMESTAMPTZ),
     timestamp_now("created_at", nullable=False),
+    Column("email_hash", Text),
     PrimaryKeyConstraint("customer_id", name="billing_accounts_pkey"),
     UniqueConstraint("stripe_customer_id", name="uq_billing_accounts_stripe_customer_id"),
     CheckConstraint(
         "stripe_mode IN ('none', 'invoices', 'meters')", name="ck_billing_accounts_stripe_mode"
     ),
+    Index("idx_billing_accounts_email_hash", "email_hash"),
 )
 
 billing_subscriptions = Table(

@@ -14,6 +14,7 @@ from aegis.memory.retention import archive_file
 from aegis.memory.store import archives
 from aegis.memory.store import erasures as store
 from aegis.memory.store.erasure_tables import MEMORY_TABLES
+from aegis.security.columns import Columns, sealed_tables
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -74,9 +75,15 @@ async def find_rows(
 
 
 async def count_tables(db: Database, subject: Subject, *, namespace: str | None) -> dict[str, int]:
-    """Return how many rows of each table of the schema speak of the subject; none are left out."""
+    """Return how many rows of each table of the schema speak of the subject; none are left out.
+
+    Rows of a table with encrypted columns are all decrypted and read. How many of them cannot be
+    is told as `table.unreadable`.
+    """
     async with db.transaction() as conn:
         tables = await store.list_tables(conn)
+        sealed = await sealed_tables(conn)
+    columns = Columns(db.settings)
     counts: dict[str, int] = {}
     for table, has_namespace in tables.items():
         if namespace is not None and not has_namespace:
@@ -89,13 +96,16 @@ async def count_tables(db: Database, subject: Subject, *, namespace: str | None)
                     conn,
                     table,
                     window,
-                    patterns=subject.patterns(),
+                    patterns=["%"] if table in sealed else subject.patterns(),
                     namespace=namespace,
                     key=None,
                 )
-            rows = sum(subject.is_in_json(document) for _, document in found)
-            if rows:
-                counts[table] = counts.get(table, 0) + rows
+            for _, document in found:
+                clear = columns.reveal_json(table, document) if table in sealed else document
+                if clear is None:
+                    counts[f"{table}.unreadable"] = counts.get(f"{table}.unreadable", 0) + 1
+                elif subject.is_in_json(clear):
+                    counts[table] = counts.get(table, 0) + 1
     return counts
 
 

@@ -77,6 +77,7 @@ _JOBS = (
 _WATCHED = "What websites of others say; told of, not deleted: delete the page that says it."
 _BACKUPS = "Names, sizes and verdicts of backups; no row of the database is in it."
 _AUDIT = "Who changed what: ids and keyed digests, no contents; without a row the chain breaks."
+_KEPT_SHUT = "Which columns are encrypted and by which key's id; no row of them is in it."
 _ALERTS = "What containers, servers and backups did; no memory goes into them."
 _ACCESS = "Names of logins and whose rows they see; `aegis security tenant remove` takes one away."
 _OTHERS = "Written by other programs, which have to erase it themselves; told of, not deleted."
@@ -124,6 +125,7 @@ OUTSIDE: dict[str, str] = {
     "container_metrics_1h": _FIGURES,
     "container_metrics_1m": _FIGURES,
     "deep_briefing_jobs": _RESEARCH,
+    "encrypted_columns": _KEPT_SHUT,
     "health_queries": _UPKEEP,
     "health_relations": _UPKEEP,
     "health_snapshots": _UPKEEP,

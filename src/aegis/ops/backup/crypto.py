@@ -13,14 +13,15 @@ wrapped anew, files stay as they are.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
+from aegis import keyring
 from aegis.errors import ConfigError, OpsError
+from aegis.keyring import new_key, read_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,22 +46,13 @@ class KeyRing:
         Raises:
             ConfigError: one is no such key.
         """
-        keys: list[bytes] = []
-        for number, part in enumerate((text or "").split(","), 1):
-            if not part.strip():
-                continue
-            try:
-                key = base64.b64decode(part.strip(), validate=True)
-            except (binascii.Error, ValueError):
-                key = b""
-            if len(key) != 32:
-                raise ConfigError(
-                    f"Key {number} of AEGIS_BACKUP_KEYS is not 32 bytes in base64; "
-                    "`aegis backup key` makes one.",
-                    code="backup_key_invalid",
-                )
-            keys.append(key)
-        return cls(keys=tuple(keys))
+        keys = read_keys(
+            (text or "").split(","),
+            source="AEGIS_BACKUP_KEYS",
+            command="aegis backup key",
+            code="backup_key_invalid",
+        )
+        return cls(keys=keys)
 
     def wrap(self, data_key: bytes, name: str) -> dict[str, str]:
         """Return the data key of the backup `name`, encrypted by the newest key.
@@ -105,14 +97,9 @@ class KeyRing:
             ) from error
 
 
-def new_key() -> str:
-    """Return a new key as AEGIS_BACKUP_KEYS takes it."""
-    return base64.b64encode(secrets.token_bytes(32)).decode()
-
-
 def key_id(key: bytes) -> str:
     """Return the public name of a key: eight characters that tell nothing of it."""
-    return hmac.new(key, b"aegis backup key id", hashlib.sha256).hexdigest()[:8]
+    return keyring.key_id(key, b"aegis backup key id")
 
 
 def file_key(data_key: bytes, name: str) -> bytes:
@@ -182,11 +169,4 @@ def _read_full(source: IO[bytes], size: int = CHUNK) -> bytes:
 
 
 def _aead(key: bytes) -> Any:
-    try:
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-    except ImportError:
-        raise ConfigError(
-            "Encrypted backups need the package `cryptography`: install `aegis-core[backup]`.",
-            code="extra_missing",
-        ) from None
-    return AESGCM(key)
+    return keyring.aead(key, what="Encrypted backups", extra="backup")

@@ -11,14 +11,14 @@ from aegis.ops.health.service import Health
 from aegis.security.roles.description import ROLES, names, unclassified_tables
 from aegis.security.roles.models import PUBLIC, CheckReport, Found
 from aegis.security.roles.planning import differing_rules, excess, lack, role_is
+from aegis.security.roles.store import roles as store
+from aegis.security.roles.store import server
 from aegis.security.roles.wanted import (
     known_functions,
     known_relations,
     wanted_defaults,
     wanted_rules,
 )
-from aegis.security.roles.store import roles as store
-from aegis.security.roles.store import server
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from aegis.security.roles.description import ROLES, names
 from aegis.security.roles.models import PUBLIC, Default
+from aegis.security.roles.store import role_steps as steps
 from aegis.security.roles.wanted import (
     known_functions,
     known_relations,
@@ -15,7 +16,6 @@ from aegis.security.roles.wanted import (
     wanted_rights,
     wanted_rules,
 )
-from aegis.security.roles.store import role_steps as steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

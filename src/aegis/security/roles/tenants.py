@@ -17,10 +17,10 @@ from aegis.errors import Conflict, InvalidInput, NotFound, OpsError
 from aegis.security.roles import passwords
 from aegis.security.roles.description import ROLES, names
 from aegis.security.roles.planning import differing_rules
-from aegis.security.roles.wanted import wanted_rules
 from aegis.security.roles.store import roles as store
 from aegis.security.roles.store import tenants as tenant_store
 from aegis.security.roles.store.role_steps import settings_of
+from aegis.security.roles.wanted import wanted_rules
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence

@@ -10,6 +10,7 @@ from aegis.ops.health.checks import (
     audit,
     backups,
     bloat,
+    columns,
     configuration,
     figures,
     indexes,
@@ -37,4 +38,5 @@ CATALOG: tuple[Check, ...] = (
     *configuration.CHECKS,
     *access.CHECKS,
     *audit.CHECKS,
+    *columns.CHECKS,
 )

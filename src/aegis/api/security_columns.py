@@ -1,0 +1,49 @@
+"""`/v1/security/columns`: which columns are encrypted; changing that is the command line's."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict
+
+from aegis.api.state import ClientOf, answer
+from aegis.security.columns.models import ColumnState
+
+__all__ = ["router"]
+
+router = APIRouter()
+
+
+class EncryptableColumn(BaseModel):
+    """A column that may be encrypted; `state` is null where it is clear."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    column: str
+    state: ColumnState | None
+    searchable: bool
+    copies: list[str]
+    key_id: str | None
+    older_keys: list[str]
+    missing_keys: list[str]
+    verified_at: datetime | None
+    clear_values: int | None
+    damaged_values: int | None
+
+
+class EncryptableColumns(BaseModel):
+    """Columns that may be encrypted, and the ids of the keys that are here."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    keys: list[str]
+    items: list[EncryptableColumn]
+
+
+@router.get("/columns", response_model=EncryptableColumns)
+async def list_columns(client: ClientOf) -> Any:
+    """List columns that may be encrypted, which are, and whether their keys are here."""
+    items = await client.encryption.list()
+    return answer({"keys": client.encryption.keys.ring().ids, "items": items})

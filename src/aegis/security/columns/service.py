@@ -1,0 +1,410 @@
+"""Encryption of columns for the operator: what is encrypted, and bringing it about.
+
+Work is done a page at a time, each in its own short transaction, and in no order that matters: a
+value says itself what it is. So what was cut off is gone on with by the same command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from aegis.errors import ConfigError, Conflict, InvalidInput, Unavailable
+from aegis.security.columns.catalogue import CATALOGUE, find_column, with_copies
+from aegis.security.columns.planning import chosen_for, plan_of, refuse_look_alikes, status_of
+from aegis.security.columns.store import rewriting, values
+from aegis.security.columns.store import state as store
+from aegis.security.columns.store.values import Held
+from aegis.security.columns.values import Columns, reveal_value, seal_value
+from aegis.security.columns.verifying import verify_column
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+
+    from aegis.config import Settings
+    from aegis.db import Connection, Database
+    from aegis.security.columns.catalogue import Sealable
+    from aegis.security.columns.models import ColumnPlan, ColumnStatus, EncryptedColumn, Verified
+    from aegis.security.columns.sealing import Ring
+
+__all__ = ["Encryption"]
+
+_PAGE: Final = 500
+#: How often a lock that is not to be had is waited for again.
+_TRIES: Final = 60
+_NOTHING: Final = "00000000"
+
+
+class Encryption:
+    """Encryption of the columns of one database."""
+
+    def __init__(self, db: Database, settings: Settings) -> None:
+        self._db = db
+        self._columns = Columns(settings)
+        self.keys = self._columns.keys
+        #: Rows in one transaction.
+        self.page = _PAGE
+
+    async def list(self) -> Sequence[ColumnStatus]:
+        """Return every column that may be encrypted, and whether it is (`ConfigError`)."""
+        async with self._db.transaction() as conn:
+            known = {column.name: column for column in await store.list_columns(conn)}
+        here = self.keys.ring().ids
+        return [status_of(entry, known.get(entry.name), here) for entry in CATALOGUE]
+
+    async def plan(
+        self, action: str, names: Sequence[str] = (), *, all_columns: bool = False
+    ) -> Sequence[ColumnPlan]:
+        """Return what `enable`, `disable` or `rotate` would do; nothing is changed (`AegisError`).
+
+        It counts every value, which reads the tables once.
+        """
+        async with self._db.transaction() as conn:
+            known = {column.name: column for column in await store.list_columns(conn)}
+            if action == "rotate":
+                chosen = [find_column(name) for name in known]
+            else:
+                chosen = chosen_for(action, names, known, all_columns)
+            plans: list[ColumnPlan] = []
+            for entry in chosen:
+                column = known.get(entry.name)
+                forms = await values.count_forms(
+                    conn, entry, key_id=column.key_id if column else _NOTHING
+                )
+                if action == "enable":
+                    refuse_look_alikes(entry, column, forms.sealed)
+                plans.append(plan_of(action, entry, column, forms.clear, forms.sealed))
+            return plans
+
+    async def enable(
+        self, *names: str, on_progress: Callable[[str, int], object] | None = None
+    ) -> int:
+        """Encrypt columns, and those that hold copies of them; return how many values were.
+
+        From the moment that it begins, what is written is encrypted; clear values are still read.
+        Cut off, it goes on when it is called again.
+
+        Raises:
+            InvalidInput: `column_not_encryptable`.
+            ConfigError: `column_key_missing`, `extra_missing`; the keys cannot be written.
+            Conflict: `columns_busy`, `column_looks_encrypted`.
+        """
+        chosen = with_copies(names)
+        async with self._alone():
+            async with self._db.transaction() as conn:
+                known = await store.list_columns(conn)
+            # A ring that is lost is not replaced by a new one.
+            ring = self._require_keys(known) if known else self.keys.ensure()
+            # The package is there, before anything depends on it.
+            ring.seal(ring.ids[-1], chosen[0].name, "", "")
+            for entry in chosen:
+                await self._refuse_look_alikes_of(entry)
+
+            async def begin(conn: Connection) -> None:
+                key = known[0].key_id if known else ring.ids[-1]
+                for entry in chosen:
+                    await store.begin(conn, entry.table, entry.column, key)
+
+            await self._with_state_locked(begin)
+            return await self._work(chosen, on_progress)
+
+    async def disable(
+        self,
+        *names: str,
+        all_columns: bool = False,
+        on_progress: Callable[[str, int], object] | None = None,
+    ) -> int:
+        """Decrypt columns and return how many values were; from the beginning, writes are clear.
+
+        Raises:
+            InvalidInput, ConfigError: `column_not_encryptable`, `column_key_missing`.
+            Conflict: `columns_busy`; `column_has_original`: it holds copies of one that stays.
+        """
+        async with self._alone():
+            async with self._db.transaction() as conn:
+                known = {column.name: column for column in await store.list_columns(conn)}
+            chosen = [
+                entry
+                for entry in chosen_for("disable", names, known, all_columns)
+                if entry.name in known
+            ]
+            self._require_keys([known[entry.name] for entry in chosen])
+
+            async def begin(conn: Connection) -> None:
+                for entry in chosen:
+                    await store.set_state(conn, entry.table, entry.column, "decrypting")
+
+            await self._with_state_locked(begin)
+            return await self._work(chosen, on_progress)
+
+    async def rotate(self, *, on_progress: Callable[[str, int], object] | None = None) -> int:
+        """Encrypt every value by a new key, and return how many were.
+
+        The file gets a new key first; of the setting the newest is taken. Cut off, it goes on with
+        the same key. The old key stays in the ring: backups from before need it (`retire`).
+
+        Raises:
+            ConfigError: `column_keys_given`, `column_key_missing`.
+            Conflict: `columns_busy`, `nothing_encrypted`.
+        """
+        async with self._alone():
+            async with self._db.transaction() as conn:
+                known = await store.list_columns(conn)
+            if not known:
+                raise Conflict(
+                    "No column is encrypted, so there is nothing to rotate; `aegis security "
+                    "encrypt enable` begins.",
+                    code="nothing_encrypted",
+                )
+            ring = self._require_keys(known)
+            if not any(column.older_keys for column in known):
+                newest = ring.ids[-1]
+                if all(column.key_id == newest for column in known):
+                    newest = self.keys.add()
+
+                async def begin(conn: Connection) -> None:
+                    await store.set_key(conn, newest)
+
+                await self._with_state_locked(begin)
+            return await self._work([find_column(c.name) for c in known], on_progress)
+
+    async def retire(self, key: str) -> None:
+        """Take a key that no value uses out of the file.
+
+        Raises:
+            Conflict: `column_key_in_use`.
+            ConfigError: `column_keys_given`, `column_key_missing`.
+        """
+        async with self._alone():
+            ring = self.keys.ring()
+            if key not in ring.ids:
+                raise ring.missing(key)
+            async with self._db.transaction() as conn:
+                using = [
+                    column.name
+                    for column in await store.list_columns(conn)
+                    if key in (column.key_id, *column.older_keys)
+                ]
+                for entry in CATALOGUE:
+                    # The newest key is asked for by what it is not.
+                    forms = await values.count_forms(conn, entry, key_id=key)
+                    if forms.sealed > forms.other_key:
+                        using.append(entry.name)
+            if using:
+                raise Conflict(
+                    f"The key {key} is used by {', '.join(sorted(set(using)))}; rotate first.",
+                    code="column_key_in_use",
+                )
+            self.keys.remove(key)
+
+    async def verify(
+        self, *, on_progress: Callable[[str, int], object] | None = None
+    ) -> Sequence[Verified]:
+        """Decrypt every value and return what that has shown; what is damaged is no error here.
+
+        Raises:
+            ConfigError: `column_key_missing`, `extra_missing`.
+        """
+        async with self._db.transaction() as conn:
+            known = await store.list_columns(conn)
+        self._require_keys(known)
+        found: list[Verified] = []
+        for column in known:
+            one = await verify_column(
+                self._db, self.keys, column, page=self.page, on_progress=on_progress
+            )
+            async with self._db.transaction() as conn:
+                await store.note_verified(
+                    conn, column.table_name, column.column_name,
+                    clear=one.clear, damaged=one.damaged,
+                )  # fmt: skip
+            found.append(one)
+        return found
+
+    async def probe(self) -> str:
+        """Decrypt a value of each encrypted column, and return the end of a sentence about it.
+
+        Keys that are not here are told of; empty where no column is encrypted.
+
+        Raises:
+            OpsError: `column_damaged`.
+        """
+        async with self._db.transaction() as conn:
+            known = await store.list_columns(conn)
+            if not known:
+                return ""
+            try:
+                for column in known:
+                    entry = find_column(column.name)
+                    for row in await values.page(conn, entry, after=None, limit=1):
+                        reveal_value(entry, self.keys, str(row.key), row.value)
+                self._require_keys(known)
+            except ConfigError as error:
+                return f"; {len(known)} columns are encrypted, and not to be read here: {error}"
+        return f"; {len(known)} columns are encrypted, and their keys are here"
+
+    async def hashes(self, column: str, text: str) -> Sequence[str]:
+        """Return what the hash column may hold for a text, newest key first.
+
+        Raises:
+            InvalidInput: `column_not_encryptable`, or nobody searches the column.
+            ConfigError: `column_key_missing`.
+        """
+        entry = _searchable(column)
+        async with self._db.transaction() as conn:
+            _, hashes = await self._columns.search(conn, entry, text)
+        return hashes
+
+    async def hash_key(self, column: str) -> tuple[str, bytes]:
+        """Return the newest key's id and the key of a column's hashes, for `aegis_column_hash`.
+
+        It finds equal values, and decrypts none; whoever has it can guess at them.
+
+        Raises:
+            InvalidInput, ConfigError: as `hashes`; Conflict: the column is not encrypted.
+        """
+        entry = _searchable(column)
+        async with self._db.transaction() as conn:
+            known = {c.name: c for c in await store.list_columns(conn)}
+        if entry.name not in known:
+            raise Conflict(f"{entry.name} is not encrypted.", code="nothing_encrypted")
+        key = known[entry.name].key_id
+        return key, self.keys.ring().hash_key(key, entry.name)
+
+    async def rewrite(self) -> Sequence[str]:
+        """Write the tables of encrypted columns anew, and the planner's samples of them.
+
+        What was clear before goes from their files; each table is locked meanwhile. The log keeps
+        it until it is recycled. Returns what the user may not rewrite.
+        """
+        async with self._alone():
+            async with self._db.transaction() as conn:
+                tables = {column.table_name for column in await store.list_columns(conn)}
+            async with self._db.connection() as conn:
+                return await rewriting.rewrite_tables(conn, sorted(tables))
+
+    def _require_keys(self, columns: Sequence[EncryptedColumn]) -> Ring:
+        """Return the ring, which has every key of these columns (`ConfigError`)."""
+        ring = self.keys.ring()
+        for column in columns:
+            for key in (column.key_id, *column.older_keys):
+                if key not in ring.ids:
+                    raise ring.missing(key)
+        return ring
+
+    async def _refuse_look_alikes_of(self, entry: Sealable) -> None:
+        async with self._db.transaction() as conn:
+            known = {column.name: column for column in await store.list_columns(conn)}
+            if entry.name not in known:
+                forms = await values.count_forms(conn, entry, key_id=_NOTHING)
+                refuse_look_alikes(entry, None, forms.sealed)
+
+    async def _work(
+        self, chosen: Sequence[Sealable], on_progress: Callable[[str, int], object] | None
+    ) -> int:
+        """Bring every value of the columns to what their state says."""
+        done = 0
+        for entry in chosen:
+            changed, after = 0, None
+            while True:
+                last = after
+                rows = await self._patiently(lambda e=entry, a=last: self._change_page(e, a))
+                if not rows:
+                    break
+                changed += len(rows)
+                after = rows[-1].key
+                if on_progress is not None:
+                    on_progress(entry.name, changed)
+            done += changed
+            await self._end(entry)
+        return done
+
+    async def _change_page(self, entry: Sealable, after: Any) -> list[Held]:
+        async with self._db.transaction() as conn:
+            column = await self._state_of(conn, entry)
+            if column is None:
+                return []
+            key = column.key_id if column.writes_sealed else None
+            rows = await values.page_to_change(
+                conn, entry, key_id=key, after=after, limit=self.page
+            )
+            if rows:
+                await values.replace_values(
+                    conn, entry, [self._changed(entry, key, r) for r in rows]
+                )
+            return rows
+
+    def _changed(self, entry: Sealable, key: str | None, row: Held) -> Held:
+        clear = reveal_value(entry, self.keys, str(row.key), row.value)
+        if key is None:
+            return Held(key=row.key, value=clear, hash=None)
+        return Held(
+            key=row.key,
+            value=seal_value(entry, self.keys.ring(), key, str(row.key), clear),
+            hash=None if entry.hash_column is None else self._columns.hash_of(entry, key, clear),
+        )
+
+    async def _end(self, entry: Sealable) -> None:
+        """Note that a column is done, where it is: nobody can have written otherwise."""
+
+        async def end(conn: Connection) -> None:
+            column = await self._state_of(conn, entry)
+            if column is None:
+                return
+            forms = await values.count_forms(conn, entry, key_id=column.key_id)
+            if not column.writes_sealed:
+                if not forms.sealed:
+                    await store.forget(conn, entry.table, entry.column)
+                return
+            if not forms.clear:
+                await store.finish(conn, entry.table, entry.column)
+            if not forms.other_key:
+                await store.retire_older(conn, entry.table, entry.column)
+
+        await self._with_state_locked(end)
+
+    async def _state_of(self, conn: Connection, entry: Sealable) -> EncryptedColumn | None:
+        await store.hold_state(conn)
+        columns = await store.list_columns(conn, entry.table)
+        return next((c for c in columns if c.column_name == entry.column), None)
+
+    async def _with_state_locked(self, change: Callable[[Connection], Awaitable[None]]) -> None:
+        async def once() -> None:
+            async with self._db.transaction() as conn:
+                await store.lock_state(conn)
+                await change(conn)
+
+        await self._patiently(once)
+
+    async def _patiently(self, once: Callable[[], Awaitable[Any]]) -> Any:
+        """Call again what could not get a lock; others go before, every time."""
+        for left in reversed(range(_TRIES)):
+            try:
+                return await once()
+            except Unavailable as error:
+                if error.code != "db_lock_timeout" or not left:
+                    raise
+                await asyncio.sleep(0.2)
+        raise AssertionError("unreachable")
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncGenerator[None]:
+        async with self._db.connection() as conn:
+            if not await store.hold_work(conn):
+                raise Conflict(
+                    "Another process is encrypting or decrypting columns; wait until it is done.",
+                    code="columns_busy",
+                )
+            try:
+                yield
+            finally:
+                if not conn.closed:
+                    await store.let_go_of_work(conn)
+
+
+def _searchable(column: str) -> Sealable:
+    entry = find_column(column)
+    if entry.hash_column is None:
+        raise InvalidInput(f"{column} has no hash: nobody searches it by equality.")
+    return entry

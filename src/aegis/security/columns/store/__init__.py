@@ -1,0 +1,1 @@
+"""SQL of encrypted columns: which they are, and their values."""
