@@ -253,6 +253,10 @@ class Keys:
         self._verifier.look_again()
         return await self.secrets()
 
+    async def close(self) -> None:
+        """Write what is still to be written of the keys' last use."""
+        await self._verifier.close()
+
     async def _change(self, key_id: str, changes: Mapping[str, Any]) -> ApiKey:
         key_id = validate.check_id(key_id)
         async with self._db.transaction() as conn:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
 from aegis.errors import ConfigError
 from aegis.keys.secret import parse_secrets
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Vault"]
 
+_LATELY_S: Final = 1.0
+
 
 class Vault:
     """The secrets of one process; a file that another process changes is read again."""
@@ -28,6 +31,18 @@ class Vault:
         self._path = settings.data_dir / "key-secret"
         self._read: tuple[Secret, ...] = ()
         self._stamp: tuple[int, int] | None = None
+        self._looked_at = 0.0
+
+    def secrets_of_late(self) -> tuple[Secret, ...]:
+        """Return the secrets as they were at most a second ago: for what is asked at every call.
+
+        A key that is not known by these may be by `secrets`.
+        """
+        if self._read and (
+            self._given is not None or time.monotonic() - self._looked_at < _LATELY_S
+        ):
+            return self._read
+        return self.secrets()
 
     def secrets(self) -> tuple[Secret, ...]:
         """Return the secrets there are, oldest first; none where none was made yet.
@@ -39,8 +54,9 @@ class Vault:
             if not self._read:
                 self._read = parse_secrets(self._given, source="AEGIS_KEY_SECRET")
             return self._read
+        self._looked_at = time.monotonic()
         try:
-            found = os.stat(self._path)  # noqa: PTH116 (asked before every call)
+            found = self._path.stat()
         except (FileNotFoundError, NotADirectoryError):
             return ()
         except OSError as error:

@@ -29,13 +29,22 @@ _COLUMNS: Final = """
     k.rate_limit,
     k.monthly_quota,
     k.limits,
+    k.namespaces,
     coalesce(k.rate_limit, t.rate_limit) AS effective_rate_limit,
     coalesce(k.monthly_quota, t.monthly_quota) AS effective_monthly_quota,
     k.enabled IS TRUE AND k.revoked_at IS NULL AS enabled,
     k.expires_at,
     k.revoked_at,
     k.created_at,
-    k.last_used_at,
+    -- The row follows the meter, a while behind.
+    coalesce(
+        (
+            SELECT greatest(k.last_used_at, to_timestamp(nullif(m.rate_at, 0) / 1000000.0))
+            FROM api_key_meters m
+            WHERE m.api_key_id = k.id
+        ),
+        k.last_used_at
+    ) AS last_used_at,
     (
         SELECT max(o.valid_until)
         FROM api_key_old_hashes o
