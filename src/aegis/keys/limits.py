@@ -3,7 +3,7 @@
 A limit of n units in w microseconds is a bucket that holds n * w: a unit adds w, and every
 microsecond takes n away. That is the generic cell rate algorithm (ITU-T I.371) with the
 theoretical arrival time kept as a distance from now; in whole numbers no rounding admits or
-refuses a call too many. `aegis_drained` and `aegis_verify_keys` in the database do the counting; a
+refuses a call too many. `aegis_drained` and `aegis_verify_calls` in the database do the counting; a
 test holds `drained` and `fits` against them.
 """
 

@@ -74,9 +74,13 @@ class Verifier:
         self._vault = vault
         self._waiting: list[_Call] = []
         self._running: set[asyncio.Task[None]] = set()
+        #: Statements under way, and the keys that they are about.
+        self._busy = 0
+        self._in_flight: set[str] = set()
         self._refused: dict[Any, tuple[float, float, Verification]] = {}
         self._needs: secret_store.SecretNeeds | None = None
         self._looked_at = 0.0
+        self._looking: asyncio.Task[None] | None = None
         self._warned_at = 0.0
         #: Keys whose time of last use is to be written.
         self._used: set[str] = set()
@@ -161,6 +165,20 @@ class Verifier:
         return tuple(old_form_hashes_of(key, self._vault.secrets()))
 
     async def _look(self) -> None:
+        """Find out which secrets are needed; callers at once share the question."""
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look_once())
+            self._looking.add_done_callback(self._looked)
+        # One caller that gives up does not end it for the others.
+        await asyncio.shield(self._looking)
+
+    def _looked(self, task: asyncio.Task[None]) -> None:
+        self._looking = None
+        if not task.cancelled():
+            # Whoever asked was told; if nobody is left, nobody has to be.
+            task.exception()
+
+    async def _look_once(self) -> None:
         self._looked_at = time.monotonic()
         async with self._deadline(), self._db.transaction() as conn:
             needs = await secret_store.read_needs(conn)
@@ -196,7 +214,8 @@ class Verifier:
     async def _ask(self, question: Question, cost: int) -> Verification:
         call = _Call(question, cost, asyncio.get_running_loop().create_future())
         self._waiting.append(call)
-        self._start()
+        if question.hashes[0] not in self._in_flight:
+            self._start()
         return await call.answer
 
     def _start(self) -> None:
@@ -213,20 +232,46 @@ class Verifier:
         if error is not None:
             # Nobody expected it; its callers were told, and others still wait.
             _log.error("keys.unexpected", exc_info=error)
-        self._start()
+        if any(call.question.hashes[0] not in self._in_flight for call in self._waiting):
+            self._start()
 
     def _take(self) -> list[_Call]:
-        batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
+        """Return this statement's share of what waits: each key's calls are in one of them."""
+        share = -(-len(self._waiting) // max(_STATEMENTS - self._busy, 1))
+        batch: list[_Call] = []
+        left: list[_Call] = []
+        mine: set[str] = set()
+        for call in self._waiting:
+            key = call.question.hashes[0]
+            if len(batch) < _BATCH and (
+                key in mine or (len(batch) < share and key not in self._in_flight)
+            ):
+                mine.add(key)
+                batch.append(call)
+            else:
+                left.append(call)
+        self._waiting = left
+        if batch:
+            self._busy += 1
+            self._in_flight |= mine
         return batch
 
+    def _done(self, batch: Sequence[_Call]) -> None:
+        if batch:
+            self._busy -= 1
+            self._in_flight.difference_update(call.question.hashes[0] for call in batch)
+
     async def _work(self) -> None:
-        while self._waiting:
-            batch = self._take()
+        while batch := self._take():
             try:
                 async with self._deadline() as deadline, self._db.connection() as conn:
                     left = _STATEMENTS_A_LOAN
                     while batch:
                         await self._decide(conn, batch)
+                        self._done(batch)
+                        batch = []
+                        # Those who were answered may have the next question at once.
+                        await asyncio.sleep(0)
                         left -= 1
                         batch = self._take() if left else []
                         deadline.renew()
@@ -238,6 +283,7 @@ class Verifier:
             finally:
                 # Whatever else ended it: nobody waits for ever.
                 _fail(batch, Unavailable("The verification was cut off.", code="keys_cut_off"))
+                self._done(batch)
 
     async def _decide_singly(self, batch: Sequence[_Call]) -> None:
         for call in batch:
