@@ -221,9 +221,7 @@ async def test_month_in_the_future_goes_on(keys: Keys, db: Database) -> None:
     assert (balance.used, balance.remaining) == (2, 0)
 
 
-async def test_last_use_is_seen_at_once_and_written_once_a_minute(
-    keys: Keys, db: Database
-) -> None:
+async def test_last_use_is_seen_at_once_and_written_once_a_minute(keys: Keys, db: Database) -> None:
     async def written() -> datetime | None:
         [(at,)] = await rows(db, "SELECT last_used_at FROM api_keys")
         return at

@@ -67,9 +67,7 @@ def answers(found: Answer, question: Question, costs: Sequence[int]) -> list[Ver
         known["namespaces"] = [Binding(**cast("Any", one)) for one in found.namespaces]
     if found.levels is None:
         return [Verification(valid=False, code=code, **known) for code in codes]
-    return [
-        _counted(found, known, place, code, costs[place]) for place, code in enumerate(codes)
-    ]
+    return [_counted(found, known, place, code, costs[place]) for place, code in enumerate(codes)]
 
 
 def aged(answer: Verification, seconds: float) -> Verification:

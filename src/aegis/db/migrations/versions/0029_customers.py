@@ -101,7 +101,7 @@ FUNCTIONS = ("aegis_key_of_hashes", "aegis_open_customer_period", "aegis_verify_
 
 TABLE_COMMENTS = {
     "api_customers": (
-        "Limits that all keys of a customer share, and what was used of them. Locked by their calls."
+        "What all keys of a customer may use, and what was used of it. Locked by their calls."
     ),
     "api_customer_limits": "What a customer's keys have used together of limits that calls named.",
     "api_customer_ledger": (
