@@ -36,27 +36,28 @@ BODIES: dict[str, dict[str, Any]] = {
     "PATCH /v1/memory/decisions/{decision_id}": {"reasoning": "changed"},
     "POST /v1/memory/decisions/{decision_id}/outcome": {"outcome": "success"},
     "PUT /v1/memory/holds/{episode_id}": {"reason": "r"},
-    "POST /v1/memory/graph/relations": {"source": "entity:a", "target": "entity:b"},
-    "POST /v1/memory/graph/relations/end": {"source": "entity:a", "target": "entity:b"},
-    "POST /v1/memory/graph/merges": {"kept": "entity:a", "merged": "entity:b"},
+    "POST /v1/memory/graph/relations": {"source": "person:Ann", "target": "person:Bob"},
+    "POST /v1/memory/graph/relations/end": {"source": "person:Ann", "target": "person:Bob"},
+    "POST /v1/memory/graph/merges": {"kept": "person:Ann", "merged": "person:Bob"},
     "POST /v1/research": {"query": "secret", "provider": "local"},
 }  # fmt: skip
 PARAMETERS: dict[str, dict[str, str]] = {
-    "GET /v1/memory/graph/neighbours": {"node": "entity:a"},
-    "GET /v1/memory/graph/path": {"source": "entity:a", "target": "entity:b"},
-    "GET /v1/memory/graph/draw": {"node": "entity:a"},
+    "GET /v1/memory/graph/neighbours": {"node": "person:Ann"},
+    "GET /v1/memory/graph/path": {"source": "person:Ann", "target": "person:Bob"},
+    "GET /v1/memory/graph/draw": {"node": "person:Ann"},
 }
 IDS = {
     "session_id": "s1", "job_id": "3f0e8a52-9c1d-4a57-8a36-0d5b7c1c2e11",
 }  # fmt: skip
 
+DESCRIBED: dict[str, Any] = create_routes().openapi()
+
 
 def described() -> dict[str, dict[str, Any]]:
     """Return every route, as OpenAPI has it."""
-    paths = create_routes().openapi()["paths"]
     return {
         f"{method.upper()} {path}": operation
-        for path, operations in paths.items()
+        for path, operations in DESCRIBED["paths"].items()
         for method, operation in operations.items()
         if method in METHODS
     }
@@ -92,8 +93,7 @@ def namespace_is_in_body(route: str) -> bool:
     content = ROUTES[route].get("requestBody", {}).get("content", {})
     schema = content.get("application/json", {}).get("schema", {})
     name = schema.get("$ref", "").rsplit("/", 1)[-1]
-    schemas = create_routes().openapi()["components"]["schemas"]
-    properties = schemas.get(name, {}).get("properties", {})
+    properties = DESCRIBED["components"]["schemas"].get(name, {}).get("properties", {})
     return "namespace" in properties or "episodes" in properties
 
 
@@ -125,22 +125,21 @@ async def key_of(client: Aegis, namespaces: Any, scopes: tuple[str, ...] = ("*",
 
 async def fill(client: Aegis, namespace: str) -> None:
     """Put one of everything into a namespace."""
-    from aegis.memory import NewDecision, NewFact
-
     memory = client.memory
     await memory.record(
         event_type="note", summary=f"secret of {namespace}", namespace=namespace, session_id="s1"
     )
     await memory.facts.record(
-        NewFact(concept=f"secret {namespace}", content="something", namespace=namespace)
+        concept=f"secret {namespace}", content="something", namespace=namespace
     )
     await memory.decisions.record(
-        NewDecision(
-            task_context=f"secret of {namespace}", alternatives=["a"], chosen_option="a",
-            reasoning="r", namespace=namespace,
-        )
-    )  # fmt: skip
-    await memory.graph.relate("entity:a", "entity:b", namespace=namespace)
+        task_context=f"secret of {namespace}",
+        alternatives=["a"],
+        chosen_option="a",
+        reasoning="r",
+        namespace=namespace,
+    )
+    await memory.graph.relate("person:Ann", "person:Bob", namespace=namespace)
 
 
 @pytest.fixture

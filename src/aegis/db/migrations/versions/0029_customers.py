@@ -214,6 +214,8 @@ def upgrade() -> None:
         op.execute(statement)
     for function in FUNCTIONS:
         op.execute((SQL / f"{revision}_{function}.sql").read_text(encoding="utf-8"))
+    # Adds the buckets that there are, and not every one up to the slowest.
+    op.execute((SQL / f"{revision}_aegis_add_histograms.sql").read_text(encoding="utf-8"))
     for table, comment in TABLE_COMMENTS.items():
         _comment(f"TABLE {table}", comment)
     for table, columns in COLUMN_COMMENTS.items():
@@ -233,6 +235,8 @@ def downgrade() -> None:
         op.execute(f"DROP TABLE {table}")
     op.execute("ALTER TABLE api_keys DROP COLUMN namespaces")
     op.execute((SQL / "0014_aegis_verify_keys.sql").read_text(encoding="utf-8"))
+    former = (SQL / "0015_aegis_add_histograms.sql").read_text(encoding="utf-8")
+    op.execute(former.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION"))
     _comment(
         "FUNCTION aegis_verify_keys(jsonb, boolean)",
         "Decide about calls and count those that are admitted; one answer a group of calls.",
