@@ -253,6 +253,7 @@ class Connecting:
                 next_embedder=open_next_embedder(self.settings),
             )
             stack.push_async_callback(client.aclose)
+            stack.push_async_callback(client.keys.close)
             stack.push_async_callback(client.memory.models.flush)
             stack.push_async_callback(client.memory.usage.flush)
             self._async_stack = stack.pop_all()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +25,7 @@ __all__ = ["HASH_SCHEME", "Secret", "Vault", "parse_secrets"]
 
 HASH_SCHEME: Final = "hmac-sha256"
 _MIN_SECRET_CHARS: Final = 32
+_LATELY_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,18 @@ class Vault:
         self._file = KeyFile(self._path)
         self._read: tuple[Secret, ...] = ()
         self._text: str | None = None
+        self._looked_at = 0.0
+
+    def secrets_of_late(self) -> tuple[Secret, ...]:
+        """Return the secrets as they were at most a second ago: for what is asked at every call.
+
+        A key that is not known by these may be by `secrets`.
+        """
+        if self._read and (
+            self._given is not None or time.monotonic() - self._looked_at < _LATELY_S
+        ):
+            return self._read
+        return self.secrets()
 
     def secrets(self) -> tuple[Secret, ...]:
         """Return the secrets there are, oldest first; none where none was made yet.
@@ -83,6 +97,7 @@ class Vault:
             if not self._read:
                 self._read = parse_secrets(self._given, source="AEGIS_KEY_SECRET")
             return self._read
+        self._looked_at = time.monotonic()
         try:
             text = self._file.read()
         except (OSError, UnicodeError) as error:

@@ -54,6 +54,14 @@ VALUES ('3f0e8a52-9c1d-4a57-8a36-0d5b7c1c2e11', 'tokens', 1, 2, 60000000);
 INSERT INTO api_key_old_hashes (key_hash, api_key_id, valid_until)
 VALUES ('hmac-sha256:a:0', '3f0e8a52-9c1d-4a57-8a36-0d5b7c1c2e12', '2026-06-01 00:00:00+00');
 INSERT INTO api_key_secrets (id) VALUES ('a');
+INSERT INTO api_customers (customer_id, rate_limit, monthly_quota, limits, period, granted, used)
+VALUES ('c', 100, 10, '{"t": {"limit": 5, "window_s": 60}}', '2026-01-01', 12, 3);
+INSERT INTO api_customer_limits (customer_id, name, counted_at, backlog, window_us)
+VALUES ('c', 't', 1, 2, 3000000);
+INSERT INTO api_customer_ledger (customer_id, period, kind, amount, note)
+VALUES ('c', '2026-01-01', 'grant', 10, NULL), ('c', '2026-01-01', 'topup', 2, 'why');
+UPDATE api_keys SET namespaces = '[{"namespace": "n", "write": false}]'
+WHERE id = (SELECT min(id::text)::uuid FROM api_keys);
 INSERT INTO api_quota_ledger (api_key_id, period, kind, amount)
 VALUES ('3f0e8a52-9c1d-4a57-8a36-0d5b7c1c2e11', '2026-06-01', 'grant', 5),
        ('3f0e8a52-9c1d-4a57-8a36-0d5b7c1c2e11', '2026-06-01', 'overage', 2);

@@ -31,6 +31,7 @@ def test_headers_are_those_of_the_draft() -> None:
         "X-RateLimit-Limit": "60",
         "X-RateLimit-Remaining": "12",
         "X-RateLimit-Reset": "1007",
+        "X-RateLimit-Resource": "burst",
     }
 
 

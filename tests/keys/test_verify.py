@@ -221,17 +221,82 @@ async def test_month_in_the_future_goes_on(keys: Keys, db: Database) -> None:
     assert (balance.used, balance.remaining) == (2, 0)
 
 
-async def test_last_use_is_written_once_a_minute(keys: Keys, db: Database) -> None:
+async def test_last_use_is_seen_at_once_and_written_once_a_minute(keys: Keys, db: Database) -> None:
+    async def written() -> datetime | None:
+        [(at,)] = await rows(db, "SELECT last_used_at FROM api_keys")
+        return at
+
     issued = await keys.issue("acme")
-    await keys.verify(issued.key)
-    first = (await keys.get(issued.record.id)).last_used_at
-    await keys.verify(issued.key)
-    assert (await keys.get(issued.record.id)).last_used_at == first
-    await rows(db, "UPDATE api_keys SET last_used_at = now() - interval '61 s'")
+    assert issued.record.last_used_at is None
     await keys.verify(issued.key)
     used = (await keys.get(issued.record.id)).last_used_at
     assert used is not None
     assert datetime.now(UTC) - used < timedelta(seconds=30)
+    assert await written() is None
+    await keys.close()
+    first = await written()
+    assert first == used
+    # A minute has not passed: the row stays, whoever writes.
+    await keys.verify(issued.key)
+    keys._verifier._used.add(issued.record.id)
+    await keys.close()
+    assert await written() == first
+    await rows(db, "UPDATE api_keys SET last_used_at = now() - interval '61 s'")
+    await keys.verify(issued.key)
+    await keys.close()
+    assert await written() == (await keys.get(issued.record.id)).last_used_at
+
+
+async def test_last_use_goes_forwards_alone_and_waits_for_nobody(keys: Keys, db: Database) -> None:
+    issued = await keys.issue("acme")
+    other = await keys.issue("acme")
+    await keys.verify(issued.key)
+    await keys.verify(other.key)
+    await rows(db, "UPDATE api_keys SET last_used_at = now() + interval '1 h' WHERE id = %s",
+               issued.record.id)  # fmt: skip
+    keys._verifier._used.add(issued.record.id)
+    async with db.transaction() as conn:
+        await conn.execute("SELECT FROM api_keys WHERE id = %s FOR UPDATE", (issued.record.id,))
+        await keys.close()
+    ahead = (await keys.get(issued.record.id)).last_used_at
+    assert ahead is not None
+    assert ahead > datetime.now(UTC) + timedelta(minutes=30)
+    [(at,)] = await rows(db, "SELECT last_used_at FROM api_keys WHERE id = %s", other.record.id)
+    assert at is not None
+
+
+async def test_call_that_takes_nothing_is_a_use_once_a_minute(keys: Keys, db: Database) -> None:
+    issued = await keys.issue("acme", tier="enterprise")
+    await keys.verify(issued.key, cost=0)
+    first = (await keys.get(issued.record.id)).last_used_at
+    await keys.verify(issued.key, cost=0)
+    assert first is not None
+    assert (await keys.get(issued.record.id)).last_used_at == first
+    await rows(db, "UPDATE api_key_meters SET rate_at = rate_at - 61000000")
+    await keys.verify(issued.key, cost=0)
+    later = (await keys.get(issued.record.id)).last_used_at
+    assert later is not None
+    assert later >= first
+
+
+async def test_key_that_another_program_inserted_gets_its_meter(keys: Keys, db: Database) -> None:
+    issued = [await keys.issue("acme", tier="enterprise", rate_limit=2) for _ in range(3)]
+    await rows(db, "DELETE FROM api_key_meters WHERE api_key_id = %s", issued[1].record.id)
+    found = await asyncio.gather(*(keys.verify(i.key) for i in issued for _ in range(3)))
+    for first in range(0, 9, 3):
+        codes = sorted(f.code for f in found[first : first + 3])
+        assert codes == ["RATE_LIMITED", "VALID", "VALID"]
+
+
+async def test_two_questions_about_one_key_in_one_statement_count_together(keys: Keys) -> None:
+    issued = await keys.issue("acme", scopes=["a", "b"], rate_limit=3, monthly_quota=100)
+    found = await asyncio.gather(
+        *(keys.verify(issued.key, scope=scope) for scope in ("a", "b", "c", "a", "b"))
+    )
+    codes = [f.code for f in found]
+    assert codes.count("FORBIDDEN") == 1
+    assert codes.count("VALID") == 3
+    assert (await keys.quota.balance(issued.record.id)).used == 3
 
 
 @pytest.mark.parametrize(
@@ -259,7 +324,7 @@ async def test_question_that_makes_no_sense_is_refused(
 async def test_commit_waits_for_the_disk_where_quota_is_spent_and_only_there(
     keys: Keys, db: Database
 ) -> None:
-    from aegis.keys.store.verification import verify_keys
+    from aegis.keys.store.verification import verify_calls
 
     billed, free = await keys.issue("a"), await keys.issue("b", tier="enterprise")
     (secret,) = keys._vault.secrets()
@@ -273,10 +338,16 @@ async def test_commit_waits_for_the_disk_where_quota_is_spent_and_only_there(
             (free.key, 1, True, "off"),
         ):
             request = f'[{{"number": 0, "hashes": ["{secret.hash(key)}"], "costs": [{cost}]}}]'
-            await verify_keys(conn, request, lazily=lazily)
+            await verify_calls(conn, request, lazily=lazily)
             row = await (await conn.execute("SHOW synchronous_commit")).fetchone()
             assert row == (expected,)
     assert (await rows(db, "SHOW synchronous_commit"))[0][0] == before
+
+
+async def settled(keys: Keys) -> None:
+    """Let statements end that may still answer, on a connection that they have."""
+    while keys._verifier._running:
+        await asyncio.wait(keys._verifier._running)
 
 
 class Down:
@@ -294,12 +365,14 @@ async def test_database_down_refuses_calls_unless_told_otherwise(
     closed = Keys(db, settings)
     issued = await closed.issue("acme")
     assert await code(closed, issued.key) == "VALID"
+    await settled(closed)
     closed._verifier._db = cast("Database", Down())
     with pytest.raises(Unavailable, match="does not answer"):
         await closed.verify(issued.key)
 
     opened = Keys(db, replace(settings, keys_when_down="open"))
     assert await code(opened, issued.key) == "VALID"
+    await settled(opened)
     opened._verifier._db = cast("Database", Down())
     with caplog.at_level(logging.WARNING, logger="aegis.keys"):
         found = await opened.verify(issued.key)
@@ -328,14 +401,15 @@ async def test_answer_that_nobody_expected_leaves_no_caller_waiting(
     from aegis.keys.store import verification
 
     issued = await keys.issue("acme", tier="enterprise")
-    real, calls = verification.verify_keys, 0
+    real, calls = verification.verify_calls, 0
 
     async def broken_once(*arguments: Any, **named: Any) -> Any:
         nonlocal calls
         calls += 1
-        return [(7, "{}")] if calls == 1 else await real(*arguments, **named)
+        found = await real(*arguments, **named)
+        return [found[0]._replace(number=7)] if calls == 1 else found
 
-    monkeypatch.setattr(verification, "verify_keys", broken_once)
+    monkeypatch.setattr(verification, "verify_calls", broken_once)
     async with asyncio.timeout(20):
         found = await asyncio.gather(
             *(keys.verify(issued.key) for _ in range(600)), return_exceptions=True

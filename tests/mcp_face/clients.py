@@ -49,9 +49,11 @@ async def over_stdio(data_dir: Path, dsn: str, mode: Any) -> AsyncGenerator[Clie
 
 
 @asynccontextmanager
-async def over_http(data_dir: Path, dsn: str, mode: Any) -> AsyncGenerator[Client]:
+async def over_http(
+    data_dir: Path, dsn: str, mode: Any, key: str | None = None
+) -> AsyncGenerator[Client]:
     with serving(data_dir, database_url=dsn, embedder="none") as served:
-        headers = {"Authorization": f"Bearer {served.token}"}
+        headers = {"Authorization": f"Bearer {key or served.token}"}
         async with httpx2.AsyncClient(headers=headers, timeout=30) as http:
             transport = streamable_http_client(f"{served.url}/mcp", http_client=http)
             async with Client(transport, mode=mode) as client:

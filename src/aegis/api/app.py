@@ -34,6 +34,7 @@ from aegis.api import (
     usage,
     workflows,
 )
+from aegis.api.bound import Bound
 from aegis.api.errors import Outermost, install
 from aegis.api.guard import Guard
 
@@ -62,7 +63,7 @@ def create_app(
     app = create_routes()
     app.state.client = client
     return Guard(
-        Outermost(app, mounts or {}),
+        Bound(Outermost(app, mounts or {})),
         token=token,
         names=names,
         keys=client.keys,

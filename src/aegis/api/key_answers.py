@@ -7,11 +7,16 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from aegis.keys.models import Code, Environment, LedgerKind, TierName
+from aegis.keys.models import Code, CustomerLedgerKind, Environment, LedgerKind, TierName
 
 __all__ = [
     "ApiKey",
     "Balance",
+    "Binding",
+    "Customer",
+    "CustomerEntry",
+    "CustomerLedgerPage",
+    "CustomerPage",
     "IssuedKey",
     "KeyPage",
     "LedgerEntry",
@@ -28,6 +33,13 @@ class _Answer(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class Binding(_Answer):
+    """A namespace of memory that a key is bound to."""
+
+    namespace: str
+    write: bool
+
+
 class ApiKey(_Answer):
     """A key, without the key itself."""
 
@@ -41,6 +53,7 @@ class ApiKey(_Answer):
     rate_limit: int | None
     monthly_quota: int | None
     limits: dict[str, Any] | None
+    namespaces: list[Binding] | None
     effective_rate_limit: int
     effective_monthly_quota: int | None
     enabled: bool
@@ -75,6 +88,7 @@ class LimitState(_Answer):
     reset_s: float
     retry_after_s: float | None
     exceeded: bool
+    shared: bool
 
 
 class QuotaState(_Answer):
@@ -86,6 +100,7 @@ class QuotaState(_Answer):
     overage: int
     resets_at: datetime
     reset_s: float
+    exceeded: bool
 
 
 class Verification(_Answer):
@@ -102,6 +117,8 @@ class Verification(_Answer):
     expires_at: datetime | None
     limits: list[LimitState]
     quota: QuotaState | None
+    customer_quota: QuotaState | None
+    namespaces: list[Binding] | None
     retry_after_s: float | None
     checked: bool
 
@@ -132,6 +149,46 @@ class LedgerPage(_Answer):
     """A page of a key's ledger, newest first."""
 
     items: list[LedgerEntry]
+    next_cursor: str | None
+
+
+class Customer(_Answer):
+    """What all keys of a customer share."""
+
+    customer_id: str
+    rate_limit: int | None
+    monthly_quota: int | None
+    limits: dict[str, Any] | None
+    keys: int
+    period: date
+    granted: int | None
+    used: int
+    remaining: int | None
+    updated_at: datetime | None
+
+
+class CustomerPage(_Answer):
+    """A page of customers, by name."""
+
+    items: list[Customer]
+    next_cursor: str | None
+
+
+class CustomerEntry(_Answer):
+    """One entry of a customer's ledger."""
+
+    id: int
+    period: date
+    kind: CustomerLedgerKind
+    amount: int
+    note: str | None
+    created_at: datetime
+
+
+class CustomerLedgerPage(_Answer):
+    """A page of a customer's ledger, newest first."""
+
+    items: list[CustomerEntry]
     next_cursor: str | None
 
 

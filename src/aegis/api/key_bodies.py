@@ -10,6 +10,8 @@ from aegis.api.schemas import OptionalTime
 from aegis.keys.models import ENVIRONMENTS, TIERS
 
 __all__ = [
+    "BindingBody",
+    "CustomerChanges",
     "ExpiryBody",
     "GrantBody",
     "IssueBody",
@@ -36,6 +38,7 @@ class LimitBody(_Body):
     limit: int = Field(description="Units in the window.")
     window_s: int = Field(description="Seconds.")
     cost: int | None = Field(None, description="Units of this call; its cost if left out.")
+    shared: bool = Field(False, description="Of all keys of the customer together.")
 
 
 class VerifyBody(_Body):
@@ -45,6 +48,13 @@ class VerifyBody(_Body):
     scope: str | None = Field(None, description="What the call needs, such as reports:read.")
     cost: int = Field(1, description="What it takes of the rate limit and the quota.")
     limits: list[LimitBody] = Field(default=[], description="Further limits: all or nothing.")
+
+
+class BindingBody(_Body):
+    """A namespace of memory that a key is bound to."""
+
+    namespace: str
+    write: bool = Field(True, description="Whether the key may change what is there.")
 
 
 class IssueBody(_Body):
@@ -58,7 +68,14 @@ class IssueBody(_Body):
     rate_limit: int | None = Field(None, description="Calls a minute; the tier's if left out.")
     monthly_quota: int | None = Field(None, description="Calls a month; the tier's if left out.")
     limits: dict[str, Any] | None = None
+    namespaces: list[BindingBody] | None = Field(
+        None, description="Bound to these, the default one first; to none if left out."
+    )
     expires_at: OptionalTime = None
+
+    def given(self) -> dict[str, Any]:
+        """Return the fields that the caller named."""
+        return _with_namespaces(super().given())
 
 
 class KeyChanges(_Body):
@@ -69,6 +86,21 @@ class KeyChanges(_Body):
     scopes: list[str] = []
     rate_limit: int | None = None
     monthly_quota: int | None = None
+    limits: dict[str, Any] | None = None
+    namespaces: list[BindingBody] | None = Field(
+        None, description="All of them, the default one first; null lets the key into any."
+    )
+
+    def given(self) -> dict[str, Any]:
+        """Return the fields that the caller named."""
+        return _with_namespaces(super().given())
+
+
+class CustomerChanges(_Body):
+    """Limits that all keys of a customer share, to change; null takes one away."""
+
+    rate_limit: int | None = Field(None, description="Calls a minute.")
+    monthly_quota: int | None = Field(None, description="Calls a month; never exceeded.")
     limits: dict[str, Any] | None = None
 
 
@@ -99,3 +131,11 @@ class TierChanges(_Body):
     price_usd: str = "0"
     overage_allowed: bool = False
     rollover_limit: int = 0
+
+
+def _with_namespaces(given: dict[str, Any]) -> dict[str, Any]:
+    if given.get("namespaces") is not None:
+        given["namespaces"] = [
+            {"namespace": one.namespace, "write": one.write} for one in given["namespaces"]
+        ]
+    return given

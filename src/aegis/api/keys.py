@@ -8,6 +8,7 @@ from fastapi import APIRouter
 
 from aegis.api import key_answers as answers
 from aegis.api.key_bodies import (
+    CustomerChanges,
     ExpiryBody,
     GrantBody,
     IssueBody,
@@ -65,6 +66,42 @@ async def list_tiers(keys: KeysOf) -> Any:
 async def set_tier(keys: KeysOf, name: str, body: TierChanges) -> Any:
     """Change what a tier allows or costs; keys without limits of their own follow."""
     return answer(await keys.tiers.set(name, **body.given()))
+
+
+@router.get("/customers", response_model=answers.CustomerPage)
+async def list_customers(keys: KeysOf, limit: int = 50, cursor: str | None = None) -> Any:
+    """List customers whose keys share limits, by name."""
+    offset = after_offset(cursor)
+    rows = await keys.customers.list(limit=limit, offset=offset)
+    return answer({"items": rows, "next_cursor": next_offset([*rows], limit, offset)})
+
+
+@router.get("/customers/{customer_id}", response_model=answers.Customer)
+async def get_customer(keys: KeysOf, customer_id: str) -> Any:
+    """Return what a customer's keys share."""
+    return answer(await keys.customers.get(customer_id))
+
+
+@router.patch("/customers/{customer_id}", response_model=answers.Customer)
+async def set_customer(keys: KeysOf, customer_id: str, body: CustomerChanges) -> Any:
+    """Set limits that all keys of a customer share; a new quota holds for this month too."""
+    return answer(await keys.customers.set(customer_id, **body.given()))
+
+
+@router.post("/customers/{customer_id}/grants", status_code=201, response_model=answers.Customer)
+async def grant_customer(keys: KeysOf, customer_id: str, body: GrantBody) -> Any:
+    """Top this month's shared quota up."""
+    return answer(await keys.customers.grant(customer_id, **body.given()), 201)
+
+
+@router.get("/customers/{customer_id}/ledger", response_model=answers.CustomerLedgerPage)
+async def list_customer_ledger(
+    keys: KeysOf, customer_id: str, limit: int = 50, cursor: str | None = None
+) -> Any:
+    """List the entries of a customer's ledger, newest first."""
+    offset = after_offset(cursor)
+    rows = await keys.customers.ledger(customer_id, limit=limit, offset=offset)
+    return answer({"items": rows, "next_cursor": next_offset([*rows], limit, offset)})
 
 
 @router.get("/{key_id}", response_model=answers.ApiKey)

@@ -11,6 +11,8 @@ from aegis.errors import LimitExceeded, PermissionDenied, Unauthenticated
 
 __all__ = [
     "VERDICT_STATUS",
+    "show_customer",
+    "show_customers",
     "show_key",
     "show_keys",
     "show_ledger",
@@ -66,6 +68,7 @@ def show_key(found: dict[str, Any]) -> None:
             ("tier", found["tier"]),
             ("state", _state(found)),
             ("scopes", found["scopes"]),
+            ("namespaces", _namespaces(found["namespaces"])),
             ("rate limit", _own(found, "rate_limit", "a minute")),
             ("quota", _own(found, "monthly_quota", "a month")),
             ("this month", _balance(quota)),
@@ -88,6 +91,7 @@ def show_verification(found: dict[str, Any]) -> None:
             ("tier", found["tier"]),
             *((f"{x['name']}", _limit(x)) for x in found["limits"]),
             ("month", _month(found["quota"])),
+            ("customer's month", _month(found["customer_quota"])),
         ]
     )
     if found["retry_after_s"] is not None:
@@ -109,9 +113,45 @@ def show_ledger(page: dict[str, Any]) -> None:
             for e in page["items"]
         ],
         wide="note",
-        empty="The key has used no quota yet.",
+        empty="No quota was used yet.",
     )
     _more(page)
+
+
+def show_customers(page: dict[str, Any]) -> None:
+    """Write a page of customers."""
+    table(
+        ["customer", "keys", "calls a minute", "calls a month", "left"],
+        [
+            [
+                clip(c["customer_id"], 40),
+                f"{c['keys']:,}",
+                _any(c["rate_limit"]),
+                _any(c["monthly_quota"]),
+                "" if c["remaining"] is None else f"{c['remaining']:,}",
+            ]
+            for c in page["items"]
+        ],
+        wide="customer",
+        empty="No customer's keys share limits.",
+    )
+    _more(page)
+
+
+def show_customer(found: dict[str, Any]) -> None:
+    """Write what a customer's keys share."""
+    used = f"{found['used']:,} used of {_any(found['granted'])}"
+    pairs(
+        [
+            ("customer", found["customer_id"]),
+            ("keys", f"{found['keys']:,}"),
+            ("rate limit", f"{_any(found['rate_limit'])} a minute"),
+            ("quota", f"{_any(found['monthly_quota'])} a month"),
+            ("this month", None if found["granted"] is None else used),
+            ("shared limits", found["limits"]),
+            ("changed", when(found["updated_at"]) or None),
+        ]
+    )
 
 
 def show_tiers(tiers: list[dict[str, Any]]) -> None:
@@ -158,10 +198,19 @@ def _state(key: dict[str, Any]) -> str:
     return "enabled" if key["enabled"] else "disabled"
 
 
+def _any(number: int | None) -> str:
+    return "any number" if number is None else f"{number:,}"
+
+
+def _namespaces(bound: list[dict[str, Any]] | None) -> list[str] | None:
+    if bound is None:
+        return None
+    return [b["namespace"] if b["write"] else f"{b['namespace']} (reading)" for b in bound]
+
+
 def _own(found: dict[str, Any], field: str, unit: str) -> str:
     holds = found[f"effective_{field}"]
-    text = "any number" if holds is None else f"{holds:,}"
-    return f"{text} {unit} ({'of the tier' if found[field] is None else 'its own'})"
+    return f"{_any(holds)} {unit} ({'of the tier' if found[field] is None else 'its own'})"
 
 
 def _balance(quota: dict[str, Any]) -> str | None:

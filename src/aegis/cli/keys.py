@@ -26,6 +26,13 @@ OwnLimits = Annotated[
     str | None,
     Option(help='Own limits, JSON: {"tokens": {"limit": 1000, "window_s": 60}}; @FILE reads one.'),
 ]
+Namespaces = Annotated[
+    list[str] | None,
+    Option("--namespace", help="Bind it to a namespace of memory; repeatable, default first."),
+]
+ReadNamespaces = Annotated[
+    list[str] | None, Option("--read-namespace", help="The same, for reading alone.")
+]
 
 
 @app.add
@@ -40,6 +47,8 @@ def issue(
         int | None, Option(help="Calls a month; the tier's otherwise.")
     ] = None,
     limits: OwnLimits = None,
+    namespaces: Namespaces = None,
+    read_namespaces: ReadNamespaces = None,
     expires: Annotated[
         str | None, Option(help="When it ends, such as 2027-01-01T00:00:00+00:00.")
     ] = None,
@@ -52,6 +61,7 @@ def issue(
         rate_limit=rate_limit,
         monthly_quota=monthly_quota,
         limits=json_object("limits", limits),
+        namespaces=_bindings(namespaces, read_namespaces),
         expires_at=maybe_time("expires", expires),
     )
     issued = with_client(
@@ -148,6 +158,23 @@ def update(
 
 
 @app.add
+def bind(
+    key_id: KeyId,
+    namespaces: Namespaces = None,
+    read_namespaces: ReadNamespaces = None,
+    anywhere: Annotated[bool, Option(help="Let it into any namespace again.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bind a key to namespaces of memory, the default one first; those not named are closed."""
+    from aegis.errors import InvalidInput
+
+    bindings = _bindings(namespaces, read_namespaces)
+    if anywhere == (bindings is not None):
+        raise InvalidInput("Name the namespaces with --namespace, or give --anywhere.")
+    _changed(lambda a: a.keys.bind(key_id, bindings), "Bound" if bindings else "Freed", as_json)
+
+
+@app.add
 def disable(key_id: KeyId, as_json: AsJson = False) -> None:
     """Switch a key off until it is enabled."""
     _changed(lambda a: a.keys.disable(key_id), "Disabled", as_json)
@@ -197,7 +224,11 @@ def verify(
     scope: Annotated[str | None, Option(help="What the call needs.")] = None,
     cost: Annotated[int, Option(help="What it takes; 0 only looks.")] = 1,
     limits: Annotated[
-        str | None, Option(help='Further limits, JSON: [{"name": "t", "limit": 5, "window_s": 1}].')
+        str | None,
+        Option(
+            help='Further limits, JSON: [{"name": "t", "limit": 5, "window_s": 1}]; '
+            '"shared": true counts all keys of the customer.'
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -275,6 +306,7 @@ def secrets(
 
 
 app.add_later("tiers", "aegis.cli.tiers:app")
+app.add_later("customers", "aegis.cli.customers:app")
 
 
 def _changed(work: Callable[[Aegis], Awaitable[ApiKey]], done: str, as_json: bool) -> None:
@@ -295,6 +327,14 @@ def _show_issued(issued: IssuedKey, as_json: bool) -> None:
         return
     note(f"Key {issued.record.id} of {issued.record.customer_id}. It is shown only now:")
     line(issued.key)
+
+
+def _bindings(
+    namespaces: list[str] | None, read_namespaces: list[str] | None
+) -> list[dict[str, Any]] | None:
+    bound = [{"namespace": name, "write": True} for name in namespaces or ()]
+    bound += [{"namespace": name, "write": False} for name in read_namespaces or ()]
+    return bound or None
 
 
 def _number_or(name: str, text: str, word: str) -> int | None:

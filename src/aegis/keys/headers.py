@@ -2,7 +2,8 @@
 
 `RateLimit-Policy` and `RateLimit` as draft-ietf-httpapi-ratelimit-headers-11 has them; beside them
 the `X-RateLimit-*` that older clients read, about the limit that is nearest to its end
-(`X-RateLimit-Reset` in seconds since 1970, as GitHub has it). Problems are RFC 9457.
+(`X-RateLimit-Resource` names it, `X-RateLimit-Reset` is in seconds since 1970, as GitHub has
+them). Problems are RFC 9457.
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from aegis.keys.models import CUSTOMER_MONTH, MONTH
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aegis.errors import AegisError
-    from aegis.keys.models import Verification
+    from aegis.keys.models import QuotaState, Verification
 
 __all__ = ["Refusal", "limit_headers", "refuse", "refuse_error", "refuse_nameless"]
 
 #: https://www.iana.org/assignments/http-problem-types
 QUOTA_EXCEEDED: Final = "https://iana.org/assignments/http-problem-types#quota-exceeded"
-_MONTH: Final = "month"
 _MEDIA_TYPE: Final = "application/problem+json"
 _TITLES: Final = {
     401: "Unauthorized",
@@ -66,6 +68,7 @@ def limit_headers(found: Verification, *, now_s: float) -> list[tuple[str, str]]
         ("X-RateLimit-Limit", str(nearest.quota)),
         ("X-RateLimit-Remaining", str(nearest.remaining)),
         ("X-RateLimit-Reset", str(math.ceil(now_s) + nearest.wait_s)),
+        ("X-RateLimit-Resource", nearest.name),
     ]
     if found.retry_after_s is not None:
         headers.append(("Retry-After", str(max(1, math.ceil(found.retry_after_s)))))
@@ -88,10 +91,11 @@ def refuse(found: Verification, *, scope: str | None, now_s: float) -> Refusal:
             return _problem(
                 429,
                 "quota_exceeded",
-                f"The key's quota of this month is used up; it is renewed at {_renewal(found)}.",
+                f"{_whose(found)} quota of this month is used up; it is renewed at "
+                f"{_renewal(found)}.",
                 kind=QUOTA_EXCEEDED,
                 headers=headers,
-                members={"violated-policies": [_MONTH]},
+                members={"violated-policies": [p.name for p in _policies(found) if p.exceeded]},
             )
         case "RATE_LIMITED":
             names = [state.name for state in found.limits if state.exceeded]
@@ -147,24 +151,31 @@ def _policies(found: Verification) -> list[_Policy]:
         )
         for state in found.limits
     ]
-    quota = found.quota
-    if quota is not None:
-        days = (quota.resets_at.date() - quota.period).days
-        policies.append(
-            _Policy(
-                _MONTH,
-                quota.limit,
-                days * 86_400,
-                max(quota.remaining, 0),
-                math.ceil(quota.reset_s),
-                found.code == "QUOTA_EXCEEDED",
-            )
-        )
+    for name, quota in ((MONTH, found.quota), (CUSTOMER_MONTH, found.customer_quota)):
+        if quota is not None:
+            policies.append(_month(name, quota))
     return policies
 
 
+def _month(name: str, quota: QuotaState) -> _Policy:
+    return _Policy(
+        name,
+        quota.limit,
+        (quota.resets_at.date() - quota.period).days * 86_400,
+        max(quota.remaining, 0),
+        math.ceil(quota.reset_s),
+        quota.exceeded,
+    )
+
+
+def _whose(found: Verification) -> str:
+    shared = found.customer_quota
+    return "The customer's" if shared is not None and shared.exceeded else "The key's"
+
+
 def _renewal(found: Verification) -> str:
-    return found.quota.resets_at.strftime("%Y-%m-%dT%H:%M:%SZ") if found.quota else "its end"
+    quota = found.quota or found.customer_quota
+    return quota.resets_at.strftime("%Y-%m-%dT%H:%M:%SZ") if quota else "its end"
 
 
 def _rate_limited(found: Verification, names: list[str]) -> str:

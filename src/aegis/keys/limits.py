@@ -3,7 +3,7 @@
 A limit of n units in w microseconds is a bucket that holds n * w: a unit adds w, and every
 microsecond takes n away. That is the generic cell rate algorithm (ITU-T I.371) with the
 theoretical arrival time kept as a distance from now; in whole numbers no rounding admits or
-refuses a call too many. `aegis_drained` and `aegis_verify_keys` in the database do the counting; a
+refuses a call too many. `aegis_drained` and `aegis_verify_calls` in the database do the counting; a
 test holds `drained` and `fits` against them.
 """
 
@@ -29,7 +29,14 @@ def fits(backlog: int, *, cost: int, limit: int, window_us: int) -> bool:
 
 
 def state_of(
-    name: str, *, backlog: int, cost: int, limit: int, window_us: int, refused: bool
+    name: str,
+    *,
+    backlog: int,
+    cost: int,
+    limit: int,
+    window_us: int,
+    refused: bool,
+    shared: bool = False,
 ) -> LimitState:
     """Return a limit in people's units; `refused` says that the call was not admitted."""
     room = max(limit * window_us - backlog, 0)
@@ -46,4 +53,5 @@ def state_of(
         reset_s=-(-backlog // limit) / 1e6 if limit > 0 else window_us / 1e6,
         retry_after_s=retry_after_s,
         exceeded=exceeded,
+        shared=shared,
     )

@@ -12,13 +12,21 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CODES",
+    "CUSTOMER_LEDGER_KINDS",
+    "CUSTOMER_LIMIT",
+    "CUSTOMER_MONTH",
     "ENVIRONMENTS",
     "LEDGER_KINDS",
+    "MONTH",
     "RATE_LIMIT",
     "TIERS",
     "ApiKey",
     "Balance",
+    "Binding",
     "Code",
+    "Customer",
+    "CustomerEntry",
+    "CustomerLedgerKind",
     "Environment",
     "IssuedKey",
     "LedgerEntry",
@@ -39,6 +47,7 @@ Code = Literal[
     "VALID", "NOT_FOUND", "DISABLED", "EXPIRED", "FORBIDDEN", "QUOTA_EXCEEDED", "RATE_LIMITED"
 ]
 LedgerKind = Literal["grant", "rollover", "topup", "adjust", "overage", "usage", "reset"]
+CustomerLedgerKind = Literal["grant", "topup", "adjust", "usage", "reset"]
 
 ENVIRONMENTS: Final[tuple[Environment, ...]] = ("live", "test")
 TIERS: Final[tuple[TierName, ...]] = ("free", "developer", "pro", "enterprise")
@@ -48,9 +57,26 @@ CODES: Final[tuple[Code, ...]] = (
 LEDGER_KINDS: Final[tuple[LedgerKind, ...]] = (
     "grant", "rollover", "topup", "adjust", "overage", "usage", "reset"
 )  # fmt: skip
+CUSTOMER_LEDGER_KINDS: Final[tuple[CustomerLedgerKind, ...]] = (
+    "grant", "topup", "adjust", "usage", "reset"
+)  # fmt: skip
 
 #: Name of the limit that every key has: calls a minute.
 RATE_LIMIT: Final = "requests"
+#: The same of all keys of a customer together, where the customer has one.
+CUSTOMER_LIMIT: Final = "customer"
+#: What headers and problems call the quota of a key, and that of a customer.
+MONTH: Final = "month"
+CUSTOMER_MONTH: Final = "customer-month"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binding:
+    """A namespace of memory that a key is bound to."""
+
+    namespace: str
+    #: Whether the key may change what is there; otherwise it reads.
+    write: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +97,8 @@ class ApiKey:
     monthly_quota: int | None
     #: Own limits for limits that calls name: `{"tokens": {"limit": 1000, "window_s": 60}}`.
     limits: Mapping[str, Any] | None
+    #: Namespaces of memory it is bound to, the default one first; None for any.
+    namespaces: Sequence[Binding] | None
     #: What holds: its own, or the tier's. Calls a minute.
     effective_rate_limit: int
     #: Calls a calendar month; None for any number.
@@ -121,6 +149,8 @@ class Limit:
     window_s: int
     #: Units that the call takes of it; None for the cost of the call.
     cost: int | None = None
+    #: Whether all keys of the customer share it; otherwise each has its own.
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +169,8 @@ class LimitState:
     retry_after_s: float | None = None
     #: Whether this limit refused the call.
     exceeded: bool = False
+    #: Whether all keys of the customer share it.
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +187,8 @@ class QuotaState:
     resets_at: datetime
     #: Seconds until then.
     reset_s: float
+    #: Whether it refused the call.
+    exceeded: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +208,10 @@ class Verification:
     limits: Sequence[LimitState] = ()
     #: None for a key without a quota, and where the call was refused before it was looked at.
     quota: QuotaState | None = None
+    #: The quota that all keys of the customer share; None where there is none.
+    customer_quota: QuotaState | None = None
+    #: Namespaces of memory that the key is bound to, the default one first; None for any.
+    namespaces: Sequence[Binding] | None = None
     #: Seconds until the same call may be accepted; None if waiting does not help.
     retry_after_s: float | None = None
     #: False where the database was down and AEGIS_KEYS_WHEN_DOWN=open let the call pass.
@@ -201,6 +239,39 @@ class LedgerEntry:
     id: int
     period: date
     kind: LedgerKind
+    amount: int
+    note: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Customer:
+    """What all keys of a customer share: their limits, and the quota of this month."""
+
+    customer_id: str
+    #: Calls a minute, of all keys together; None for any number.
+    rate_limit: int | None
+    #: Calls a calendar month (UTC), of all keys together; None for any number. Never exceeded.
+    monthly_quota: int | None
+    #: Shared limits for limits that calls name: `{"tokens": {"limit": 1000, "window_s": 60}}`.
+    limits: Mapping[str, Any] | None
+    keys: int
+    period: date
+    #: What the month began with and got; None without a quota.
+    granted: int | None
+    used: int
+    #: None without a quota.
+    remaining: int | None
+    updated_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerEntry:
+    """One entry of a customer's ledger."""
+
+    id: int
+    period: date
+    kind: CustomerLedgerKind
     amount: int
     note: str | None
     created_at: datetime

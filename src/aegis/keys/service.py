@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from aegis.errors import Conflict, InvalidInput, NotFound
 from aegis.keys import validate
+from aegis.keys.customers import Customers
 from aegis.keys.models import IssuedKey, SecretInUse
 from aegis.keys.quota import Quota, settle
 from aegis.keys.secret import RANDOM_BYTES, make_key, prefix_of
@@ -25,16 +26,19 @@ if TYPE_CHECKING:
 
     from aegis.config import Settings
     from aegis.db import Database
-    from aegis.keys.models import ApiKey, Environment, Limit, TierName, Verification
+    from aegis.keys.models import ApiKey, Binding, Environment, Limit, TierName, Verification
     from aegis.security.audit.actions import ActionId
 
 __all__ = ["Keys"]
 
-_FIELDS = ("name", "tier", "scopes", "rate_limit", "monthly_quota", "limits")
+_FIELDS = ("name", "tier", "scopes", "rate_limit", "monthly_quota", "limits", "namespaces")
 
 
 class Keys:
-    """The keys of one database. `tiers` is what tiers allow, `quota` the ledger."""
+    """The keys of one database.
+
+    `tiers` is what tiers allow, `quota` the ledger, `customers` what a customer's keys share.
+    """
 
     def __init__(self, db: Database, settings: Settings) -> None:
         self._db = db
@@ -43,6 +47,7 @@ class Keys:
         self._verifier = Verifier(db, settings, self._vault)
         self.tiers = Tiers(db)
         self.quota = Quota(db, changed=self._verifier.forget)
+        self.customers = Customers(db, changed=self._verifier.forget)
 
     async def issue(
         self,
@@ -55,12 +60,14 @@ class Keys:
         rate_limit: int | None = None,
         monthly_quota: int | None = None,
         limits: Mapping[str, Any] | None = None,
+        namespaces: Sequence[Binding | str | Mapping[str, Any]] | None = None,
         expires_at: datetime | None = None,
     ) -> IssuedKey:
         """Make a key for a customer; the answer holds the key, which nobody sees again.
 
         `rate_limit` (calls a minute) and `monthly_quota` go before the tier's; `limits` are the
-        key's own for limits that calls name.
+        key's own for limits that calls name. `namespaces` are those of memory that it is bound to,
+        the default one first; text may be read and written.
 
         Raises:
             InvalidInput: a value cannot be accepted, such as a tier that does not exist.
@@ -76,6 +83,7 @@ class Keys:
                 "rate_limit": rate_limit,
                 "monthly_quota": monthly_quota,
                 "limits": limits,
+                "namespaces": namespaces,
             }
         )
         if expires_at is not None:
@@ -117,8 +125,8 @@ class Keys:
         """Decide about one call with `key`, and count it if it is accepted.
 
         Asked in this order: does the key exist, is it enabled, has it expired, may it do `scope`,
-        has it quota for `cost`, and is there room in its rate limit and in all of `limits`. What
-        is refused is not counted anywhere.
+        has it quota for `cost`, and its customer, and is there room in its rate limit, in its
+        customer's and in all of `limits`. What is refused is not counted anywhere.
 
         Raises:
             InvalidInput: `scope`, `cost` or `limits` cannot be accepted; a key never raises.
@@ -164,10 +172,11 @@ class Keys:
             )
 
     async def update(self, key_id: str, /, **changes: Any) -> ApiKey:
-        """Change `name`, `tier`, `scopes`, `rate_limit`, `monthly_quota` or `limits` of a key.
+        """Change `name`, `tier`, `scopes`, `limits`, `namespaces` or another field of a key.
 
-        None gives a limit back to the tier. A new quota holds for this month too, as an adjustment
-        in the ledger.
+        The others are `rate_limit` and `monthly_quota`. None gives a limit back to the tier, and
+        lets the key into any namespace. A new quota holds for this month too, as an adjustment in
+        the ledger.
 
         Raises:
             InvalidInput: a value cannot be accepted; a quota below what this month used already
@@ -183,6 +192,12 @@ class Keys:
     async def rename(self, key_id: str, name: str | None) -> ApiKey:
         """Call a key something else; None takes its name away."""
         return await self._change("keys.update", key_id, self._checked({"name": name}))
+
+    async def bind(
+        self, key_id: str, namespaces: Sequence[Binding | str | Mapping[str, Any]] | None
+    ) -> ApiKey:
+        """Bind a key to namespaces of memory, the default one first; None lets it into any."""
+        return await self._change("keys.update", key_id, self._checked({"namespaces": namespaces}))
 
     async def disable(self, key_id: str) -> ApiKey:
         """Switch a key off until `enable`."""
@@ -272,6 +287,10 @@ class Keys:
         self._verifier.look_again()
         return await self.secrets()
 
+    async def close(self) -> None:
+        """Write what is still to be written of the keys' last use."""
+        await self._verifier.close()
+
     async def _change(self, action: ActionId, key_id: str, changes: Mapping[str, Any]) -> ApiKey:
         key_id = validate.check_id(key_id)
         async with audited(self._db, self._settings) as conn:
@@ -302,6 +321,8 @@ class Keys:
             validate.check_quota(checked["monthly_quota"])
         if checked.get("limits") is not None:
             validate.check_own_limits(checked["limits"])
+        if checked.get("namespaces") is not None:
+            checked["namespaces"] = validate.check_namespaces(checked["namespaces"])
         return checked
 
 

@@ -9,7 +9,16 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from aegis.errors import InvalidInput, NotFound
-from aegis.keys.models import ENVIRONMENTS, RATE_LIMIT, TIERS, Limit
+from aegis.keys.models import (
+    CUSTOMER_LIMIT,
+    CUSTOMER_MONTH,
+    ENVIRONMENTS,
+    MONTH,
+    RATE_LIMIT,
+    TIERS,
+    Binding,
+    Limit,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +33,7 @@ __all__ = [
     "check_grace",
     "check_id",
     "check_limits",
+    "check_namespaces",
     "check_own_limits",
     "check_page",
     "check_price",
@@ -44,6 +54,7 @@ MAX_COST: Final = 1_000_000
 MAX_WINDOW_S: Final = 31 * 86_400
 MAX_LIMITS: Final = 16
 MAX_SCOPES: Final = 100
+MAX_NAMESPACES: Final = 100
 MAX_GRACE_S: Final = 90 * 86_400
 _PREVIEW: Final = 60
 _SCOPE: Final = re.compile(r"[A-Za-z0-9._-]+(:[A-Za-z0-9._-]+)*")
@@ -176,6 +187,8 @@ def check_limits(limits: Any) -> tuple[Limit, ...]:
         check_whole("window_s", limit.window_s, least=1, most=MAX_WINDOW_S)
         if limit.cost is not None:
             check_cost(limit.cost)
+        if not isinstance(limit.shared, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidInput(f"shared is {_shown(limit.shared)}; use true or false.")
     return made
 
 
@@ -187,6 +200,17 @@ def check_own_limits(limits: Any) -> None:
         )
     mapping = cast("dict[Any, Any]", limits)
     check_limits([{"name": n, **_fields(n, v, {"limit", "window_s"})} for n, v in mapping.items()])
+
+
+def check_namespaces(values: Any) -> list[dict[str, Any]]:
+    """Return namespaces to bind a key to, the default one first; texts may be read and written."""
+    if isinstance(values, str | bytes | dict) or not isinstance(values, list | tuple):
+        raise InvalidInput(f"namespaces is {_shown(values)}; it must be a list of namespaces.")
+    bound = [_binding(item) for item in cast("Sequence[Any]", values)]
+    names = [one["namespace"] for one in bound]
+    if not 1 <= len(names) <= MAX_NAMESPACES or len(set(names)) != len(names):
+        raise InvalidInput(f"namespaces names {len(names)}; use 1 to {MAX_NAMESPACES}, each once.")
+    return bound
 
 
 def check_page(limit: Any, offset: Any) -> None:
@@ -212,13 +236,26 @@ def check_price(value: Any) -> Decimal:
 def _limit(item: Any) -> Limit:
     if isinstance(item, Limit):
         return item
-    fields = _fields("limits", item, {"name", "limit", "window_s", "cost"})
+    fields = _fields("limits", item, {"name", "limit", "window_s", "cost", "shared"})
     try:
         return Limit(**fields)
     except TypeError:
         raise InvalidInput(
             f"limits holds {_shown(item)}; each needs name, limit and window_s."
         ) from None
+
+
+def _binding(item: Any) -> dict[str, Any]:
+    if isinstance(item, Binding):
+        item = {"namespace": item.namespace, "write": item.write}
+    elif isinstance(item, str):
+        item = {"namespace": item}
+    fields = _fields("namespaces", item, {"namespace", "write"})
+    check_text("namespace", fields.get("namespace"), most=200)
+    write = fields.get("write", True)
+    if not isinstance(write, bool):
+        raise InvalidInput(f"write is {_shown(write)}; use true or false.")
+    return {"namespace": fields["namespace"], "write": write}
 
 
 def _fields(name: Any, item: Any, known: set[str]) -> Mapping[str, Any]:
@@ -235,7 +272,7 @@ def _check_name(value: Any) -> None:
             f"limits names {_shown(value)}; use 1 to 50 letters, digits, dots, dashes and "
             "underscores."
         )
-    if value in (RATE_LIMIT, "month"):
+    if value in (RATE_LIMIT, MONTH, CUSTOMER_LIMIT, CUSTOMER_MONTH):
         raise InvalidInput(
             f"limits names {value!r}, which every key has already; use another name."
         )

@@ -5,6 +5,7 @@ asks the database as often as it answers, not as often as it is called. The data
 counts what it admits, in that one round trip.
 
 What was refused may be refused again from memory for a moment; nothing is ever admitted from it.
+When a key was used last is written behind: its meter says it, too.
 """
 
 from __future__ import annotations
@@ -13,24 +14,23 @@ import asyncio
 import json
 import logging
 import time
-from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from aegis.errors import AegisError, ConfigError, Unavailable
-from aegis.keys.limits import state_of
-from aegis.keys.models import QuotaState, Verification
-from aegis.keys.secret import hashes_of, is_one_of, is_well_formed, old_form_hashes_of
+from aegis.keys.answering import NOT_FOUND, Question, aged, answers, request
+from aegis.keys.models import Verification
+from aegis.keys.secret import hashes_of, is_well_formed, old_form_hashes_of
 from aegis.keys.store import secrets as secret_store
 from aegis.keys.store import verification as store
-from aegis.keys.validate import accepted_scopes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aegis.config import Settings
-    from aegis.db import Database
-    from aegis.keys.models import Code, Environment, Limit
+    from aegis.db import Connection, Database
+    from aegis.keys.models import Limit
+    from aegis.keys.secret import Secret
     from aegis.keys.vault import Vault
 
 __all__ = ["Verifier"]
@@ -38,6 +38,13 @@ __all__ = ["Verifier"]
 #: Statements under way at once: while one commits, the next one is worked on.
 _STATEMENTS: Final = 2
 _BATCH: Final = 256
+#: Statements on one connection before others may have it.
+_STATEMENTS_A_LOAN: Final = 20
+#: How often a key without a meter is asked about again once it has been made.
+_ROUNDS: Final = 3
+#: How often times of last use are written, and for how many keys at a time.
+_WRITE_S: Final = 10.0
+_WRITTEN: Final = 500
 #: How long a refusal may be repeated from memory.
 _REFUSED_S: Final = 1.0
 _REMEMBERED: Final = 10_000
@@ -50,20 +57,12 @@ _FOR_THE_KEY: Final = ("NOT_FOUND", "DISABLED", "EXPIRED")
 _log = logging.getLogger("aegis.keys")
 
 
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """What is asked about a key; calls with the same question are counted together."""
-
-    hashes: tuple[str, ...]
-    scope: str | None
-    limits: tuple[Limit, ...]
-
-
 @dataclass(slots=True, eq=False)
 class _Call:
-    question: _Question
+    question: Question
     cost: int
     answer: asyncio.Future[Verification]
+    round: int = 1
 
 
 class Verifier:
@@ -75,10 +74,18 @@ class Verifier:
         self._vault = vault
         self._waiting: list[_Call] = []
         self._running: set[asyncio.Task[None]] = set()
+        #: Statements under way, and the keys that they are about.
+        self._busy = 0
+        self._in_flight: set[str] = set()
         self._refused: dict[Any, tuple[float, float, Verification]] = {}
         self._needs: secret_store.SecretNeeds | None = None
         self._looked_at = 0.0
+        self._looking: asyncio.Task[None] | None = None
         self._warned_at = 0.0
+        #: Keys whose time of last use is to be written.
+        self._used: set[str] = set()
+        self._written_at = time.monotonic()
+        self._writing: asyncio.Task[None] | None = None
 
     async def verify(
         self, key: str, *, scope: str | None, cost: int, limits: tuple[Limit, ...]
@@ -90,13 +97,14 @@ class Verifier:
             ConfigError: keys were hashed with a secret that this process does not have.
         """
         if not key.isprintable() or not 0 < len(key) <= _MAX_KEY_CHARS:
-            return _NOT_FOUND
+            return NOT_FOUND
         try:
-            hashes = await self._hashes(key)
-            if not hashes:
-                return _NOT_FOUND
-            question = _Question(hashes, scope, limits)
-            return self._recall(question, cost) or await self._ask(question, cost)
+            secrets = self._vault.secrets_of_late()
+            found = await self._verify(key, secrets, scope, cost, limits)
+            if found.code == "NOT_FOUND" and (fresh := self._vault.secrets()) != secrets:
+                # Another process made a secret a moment ago, and the key with it.
+                found = await self._verify(key, fresh, scope, cost, limits)
+            return found
         except Unavailable as error:
             if self._settings.keys_when_down == "closed":
                 raise
@@ -113,18 +121,40 @@ class Verifier:
         """Forget which secrets the database needs: a key was issued here."""
         self._needs = None
 
-    async def _hashes(self, key: str) -> tuple[str, ...]:
-        secrets = self._vault.secrets()
+    async def close(self) -> None:
+        """Write what is still to be written of the keys' last use; a failure loses nothing else."""
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+        await self._write_last_use()
+
+    async def _verify(
+        self,
+        key: str,
+        secrets: Sequence[Secret],
+        scope: str | None,
+        cost: int,
+        limits: tuple[Limit, ...],
+    ) -> Verification:
+        hashes = await self._hashes(key, secrets)
+        if not hashes:
+            return NOT_FOUND
+        question = Question(hashes, scope, limits)
+        known = self._recall(question, cost) if self._refused else None
+        return known or await self._ask(question, cost)
+
+    async def _hashes(self, key: str, secrets: Sequence[Secret]) -> tuple[str, ...]:
         if is_well_formed(key):
             if self._needs is None or not self._needs.ids:
                 await self._look()
             if self._needs and self._needs.ids and not {s.id for s in secrets} & {*self._needs.ids}:
-                raise ConfigError(
-                    "The keys of this database were hashed with a secret that is not here "
-                    f"({', '.join(self._needs.ids)}). Bring the file `key-secret` of the data "
-                    "folder where they were issued, or set AEGIS_KEY_SECRET.",
-                    code="key_secret_missing",
-                )
+                secrets = self._vault.secrets()
+                if not {s.id for s in secrets} & {*self._needs.ids}:
+                    raise ConfigError(
+                        "The keys of this database were hashed with a secret that is not here "
+                        f"({', '.join(self._needs.ids)}). Bring the file `key-secret` of the data "
+                        "folder where they were issued, or set AEGIS_KEY_SECRET.",
+                        code="key_secret_missing",
+                    )
             return tuple(hashes_of(key, secrets))
         # A slip of the pen, unless keys from before there was a form are still about.
         if self._needs is None or time.monotonic() - self._looked_at > _LOOK_S:
@@ -135,6 +165,20 @@ class Verifier:
         return tuple(old_form_hashes_of(key, self._vault.secrets()))
 
     async def _look(self) -> None:
+        """Find out which secrets are needed; callers at once share the question."""
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look_once())
+            self._looking.add_done_callback(self._looked)
+        # One caller that gives up does not end it for the others.
+        await asyncio.shield(self._looking)
+
+    def _looked(self, task: asyncio.Task[None]) -> None:
+        self._looking = None
+        if not task.cancelled():
+            # Whoever asked was told; if nobody is left, nobody has to be.
+            task.exception()
+
+    async def _look_once(self) -> None:
         self._looked_at = time.monotonic()
         async with self._deadline(), self._db.transaction() as conn:
             needs = await secret_store.read_needs(conn)
@@ -151,15 +195,15 @@ class Verifier:
         except AegisError as error:
             _log.warning("keys.not_upgraded", extra={"code": error.code, "why": error.message})
 
-    def _recall(self, question: _Question, cost: int) -> Verification | None:
+    def _recall(self, question: Question, cost: int) -> Verification | None:
         now = time.monotonic()
         for place in (question.hashes[0], (question, cost)):
             found = self._refused.get(place)
             if found is not None and now < found[1]:
-                return _aged(found[2], now - found[0])
+                return aged(found[2], now - found[0])
         return None
 
-    def _remember(self, question: _Question, cost: int, answer: Verification) -> None:
+    def _remember(self, question: Question, cost: int, answer: Verification) -> None:
         seconds = min(_REFUSED_S, answer.retry_after_s or _REFUSED_S)
         if len(self._refused) >= _REMEMBERED:
             self._refused.clear()
@@ -167,10 +211,11 @@ class Verifier:
         place = question.hashes[0] if answer.code in _FOR_THE_KEY else (question, cost)
         self._refused[place] = (now, now + seconds, answer)
 
-    async def _ask(self, question: _Question, cost: int) -> Verification:
+    async def _ask(self, question: Question, cost: int) -> Verification:
         call = _Call(question, cost, asyncio.get_running_loop().create_future())
         self._waiting.append(call)
-        self._start()
+        if question.hashes[0] not in self._in_flight:
+            self._start()
         return await call.answer
 
     def _start(self) -> None:
@@ -187,13 +232,49 @@ class Verifier:
         if error is not None:
             # Nobody expected it; its callers were told, and others still wait.
             _log.error("keys.unexpected", exc_info=error)
-        self._start()
+        if any(call.question.hashes[0] not in self._in_flight for call in self._waiting):
+            self._start()
+
+    def _take(self) -> list[_Call]:
+        """Return this statement's share of what waits: each key's calls are in one of them."""
+        share = -(-len(self._waiting) // max(_STATEMENTS - self._busy, 1))
+        batch: list[_Call] = []
+        left: list[_Call] = []
+        mine: set[str] = set()
+        for call in self._waiting:
+            key = call.question.hashes[0]
+            if len(batch) < _BATCH and (
+                key in mine or (len(batch) < share and key not in self._in_flight)
+            ):
+                mine.add(key)
+                batch.append(call)
+            else:
+                left.append(call)
+        self._waiting = left
+        if batch:
+            self._busy += 1
+            self._in_flight |= mine
+        return batch
+
+    def _done(self, batch: Sequence[_Call]) -> None:
+        if batch:
+            self._busy -= 1
+            self._in_flight.difference_update(call.question.hashes[0] for call in batch)
 
     async def _work(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
+        while batch := self._take():
             try:
-                await self._decide(batch)
+                async with self._deadline() as deadline, self._db.connection() as conn:
+                    left = _STATEMENTS_A_LOAN
+                    while batch:
+                        await self._decide(conn, batch)
+                        self._done(batch)
+                        batch = []
+                        # Those who were answered may have the next question at once.
+                        await asyncio.sleep(0)
+                        left -= 1
+                        batch = self._take() if left else []
+                        deadline.renew()
             except Unavailable as error:
                 _fail(batch, error)
             except AegisError:
@@ -202,45 +283,95 @@ class Verifier:
             finally:
                 # Whatever else ended it: nobody waits for ever.
                 _fail(batch, Unavailable("The verification was cut off.", code="keys_cut_off"))
+                self._done(batch)
 
     async def _decide_singly(self, batch: Sequence[_Call]) -> None:
         for call in batch:
             try:
-                await self._decide([call])
+                async with self._deadline(), self._db.connection() as conn:
+                    await self._decide(conn, [call])
             except AegisError as error:
                 _fail([call], error)
 
-    async def _decide(self, batch: Sequence[_Call]) -> None:
-        groups: dict[_Question, list[_Call]] = {}
+    async def _decide(self, conn: Connection, batch: Sequence[_Call]) -> None:
+        groups: dict[Question, list[_Call]] = {}
         for call in batch:
             groups.setdefault(call.question, []).append(call)
         ordered = list(groups.items())
-        requests = [_request(n, question, calls) for n, (question, calls) in enumerate(ordered)]
-        async with self._deadline(), self._db.connection() as conn:
-            rows = await store.verify_keys(conn, json.dumps(requests), lazily=True)
-        for number, text in rows:
-            question, calls = ordered[number]
+        requests = [
+            request(number, question, [call.cost for call in calls])
+            for number, (question, calls) in enumerate(ordered)
+        ]
+        found = await store.verify_calls(conn, json.dumps(requests), lazily=True)
+        again = dict(enumerate(ordered))
+        for row in found:
+            if row.codes is None:
+                continue
+            question, calls = again.pop(row.number)
             for call, answer in zip(
-                calls, _answers(json.loads(text), question, calls), strict=True
+                calls, answers(row, question, [call.cost for call in calls]), strict=True
             ):
                 if not answer.valid:
                     self._remember(question, call.cost, answer)
+                elif row.unwritten and row.key_id is not None:
+                    self._used.add(row.key_id)
                 if not call.answer.done():
                     call.answer.set_result(answer)
+        if again:
+            await self._prepare(conn, list(again.values()))
+        if self._used and time.monotonic() - self._written_at > _WRITE_S:
+            self._start_writing()
+
+    async def _prepare(
+        self, conn: Connection, unanswered: Sequence[tuple[Question, list[_Call]]]
+    ) -> None:
+        """Make the meters of keys that have none, and ask about their calls again."""
+        hashes = [text for question, _ in unanswered for text in question.hashes]
+        await store.make_meters(conn, hashes)
+        for _, calls in unanswered:
+            for call in calls:
+                call.round += 1
+                if call.round > _ROUNDS:
+                    _fail([call], Unavailable("The key's meter is gone.", code="keys_unmetered"))
+                else:
+                    self._waiting.append(call)
+
+    def _start_writing(self) -> None:
+        self._written_at = time.monotonic()
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write_last_use())
+
+    async def _write_last_use(self) -> None:
+        used, self._used = sorted(self._used), set()
+        for first in range(0, len(used), _WRITTEN):
+            try:
+                async with self._deadline(), self._db.transaction() as conn:
+                    await store.write_last_use(conn, used[first : first + _WRITTEN])
+            except AegisError as error:
+                # Meters know it, and the next use says it again.
+                _log.warning(
+                    "keys.last_use_unwritten", extra={"code": error.code, "why": error.message}
+                )
+                return
 
     def _deadline(self) -> _Deadline:
         return _Deadline(self._settings.keys_timeout_s)
 
 
 class _Deadline:
-    """Seconds until the database counts as down."""
+    """Seconds until the database counts as down; each `renew` begins them again."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._timeout = asyncio.timeout(seconds)
 
-    async def __aenter__(self) -> None:
+    def renew(self) -> None:
+        """Begin again."""
+        self._timeout.reschedule(asyncio.get_running_loop().time() + self._seconds)
+
+    async def __aenter__(self) -> Self:
         await self._timeout.__aenter__()
+        return self
 
     async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
         try:
@@ -253,120 +384,7 @@ class _Deadline:
             ) from None
 
 
-_NOT_FOUND: Final = Verification(valid=False, code="NOT_FOUND")
-
-
 def _fail(batch: Sequence[_Call], error: AegisError) -> None:
     for call in batch:
         if not call.answer.done():
             call.answer.set_exception(type(error)(error.message, code=error.code))
-
-
-def _request(number: int, question: _Question, calls: Sequence[_Call]) -> dict[str, Any]:
-    request: dict[str, Any] = {
-        "number": number,
-        "hashes": question.hashes,
-        "costs": [call.cost for call in calls],
-    }
-    if question.scope is not None:
-        request["accepts"] = accepted_scopes(question.scope)
-    if question.limits:
-        request["limits"] = [
-            {"name": x.name, "limit": x.limit, "window_s": x.window_s, "cost": x.cost}
-            for x in question.limits
-        ]
-    return request
-
-
-def _answers(
-    found: dict[str, Any], question: _Question, calls: Sequence[_Call]
-) -> list[Verification]:
-    codes = cast("list[Code]", found["codes"])
-    if found["id"] is None or not is_one_of(found["hash"], question.hashes):
-        return [_NOT_FOUND] * len(codes)
-    expires_at = found["expires_at"]
-    prefix: str = found["prefix"]
-    environment: Environment = "test" if prefix.startswith("aegis_test_") else "live"
-    known: dict[str, Any] = {
-        "key_id": found["id"],
-        "customer_id": found["customer_id"],
-        "environment": environment,
-        "name": found["name"],
-        "tier": found["tier"],
-        "scopes": found["scopes"],
-        "expires_at": None if expires_at is None else datetime.fromisoformat(expires_at),
-    }
-    if "levels" not in found:
-        return [Verification(valid=False, code=code, **known) for code in codes]
-    return [
-        _counted(found, known, place, code, call.cost)
-        for place, (code, call) in enumerate(zip(codes, calls, strict=True))
-    ]
-
-
-def _counted(
-    found: dict[str, Any], known: dict[str, Any], place: int, code: Code, cost: int
-) -> Verification:
-    names: list[str] = found["names"]
-    width = len(names)
-    limits = [
-        state_of(
-            name,
-            backlog=found["levels"][place * width + i],
-            cost=cost if found["weights"][i] is None else found["weights"][i],
-            limit=found["limits"][i],
-            window_us=found["windows"][i],
-            refused=code == "RATE_LIMITED",
-        )
-        for i, name in enumerate(names)
-    ]
-    quota = _quota(found, found["rooms"][place])
-    retry_after_s = None
-    if code == "RATE_LIMITED":
-        waits = [x.retry_after_s for x in limits if x.exceeded]
-        retry_after_s = None if None in waits else max((w for w in waits if w), default=None)
-    elif code == "QUOTA_EXCEEDED" and quota is not None:
-        retry_after_s = quota.reset_s
-    return Verification(
-        valid=code == "VALID",
-        code=code,
-        limits=limits,
-        quota=quota,
-        retry_after_s=retry_after_s,
-        **known,
-    )
-
-
-def _quota(found: dict[str, Any], room: int) -> QuotaState | None:
-    if found["period"] is None:
-        return None
-    period = date.fromisoformat(found["period"])
-    first = datetime(period.year, period.month, 1, tzinfo=UTC)
-    resets_at = (first + timedelta(days=32)).replace(day=1)
-    now_s = found["at_us"] / 1e6
-    return QuotaState(
-        period=period,
-        limit=found["granted"],
-        remaining=room,
-        overage=found["overage"],
-        resets_at=resets_at,
-        reset_s=max(resets_at.timestamp() - now_s, 0.0),
-    )
-
-
-def _aged(answer: Verification, seconds: float) -> Verification:
-    """Return a refusal as it is some seconds later."""
-
-    def less(wait: float | None) -> float | None:
-        return None if wait is None else max(wait - seconds, 0.001)
-
-    if answer.retry_after_s is None:
-        return answer
-    return replace(
-        answer,
-        retry_after_s=less(answer.retry_after_s),
-        limits=[
-            replace(x, retry_after_s=less(x.retry_after_s), reset_s=max(x.reset_s - seconds, 0.0))
-            for x in answer.limits
-        ],
-    )

@@ -19,6 +19,7 @@ from aegis.mcp.tools import (
     told,
 )
 from aegis.memory.consolidation.proposal import STATES
+from aegis.memory.validate import namespace_of
 from aegis.wire.cursor import after_offset, next_after
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def _audit(memory: Memory) -> list[Tool]:
         """
         with told():
             # A namespace of its own alone: an agent is not told of those of others.
-            place = memory.namespace if namespace is None else namespace
+            place = namespace_of(namespace, memory.namespace)
             return answer(await memory.audit.run(namespace=place))
 
     return [make_tool(memory_audit, READS, "Audit the memory")]

@@ -56,9 +56,17 @@ def key_tools(keys: Keys) -> list[Tool]:
         with told():
             return answer({"items": await keys.tiers.list()})
 
+    async def key_customers(limit: Limit = 20, cursor: Cursor = None) -> CallToolResult:
+        """List customers whose API keys share limits: the limits, and what is left this month."""
+        with told():
+            offset = after_offset(cursor)
+            rows = await keys.customers.list(limit=limit, offset=offset)
+        return answer({"items": rows, "next_cursor": next_offset([*rows], limit, offset)})
+
     return [
         make_tool(key_list, READS, "List API keys"),
         make_tool(key_get, READS, "Read one API key"),
         make_tool(key_ledger, READS, "Read the ledger of an API key"),
         make_tool(key_tiers, READS, "List tiers of API keys"),
+        make_tool(key_customers, READS, "List limits that customers' keys share"),
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +12,8 @@ from mcp.server.mcpserver.tools import Tool
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field, ValidationError
 
-from aegis.errors import AegisError, InvalidInput
+from aegis.errors import AegisError, InvalidInput, PermissionDenied
+from aegis.memory.binding import bound, bounds
 from aegis.memory.models import FEEDBACK, IMPORTANCE, METRICS, MODES, ON_CONFLICT, OUTCOMES
 from aegis.memory.validate import parse_time
 from aegis.security.audit.actor import Actor, acting_as, actor
@@ -20,12 +21,14 @@ from aegis.wire.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
+    from contextlib import AbstractContextManager
     from datetime import datetime
 
 __all__ = [
     "ADDS",
     "CHANGES",
     "DELETES",
+    "OPERATORS",
     "READS",
     "UNDOES",
     "Cursor",
@@ -50,6 +53,9 @@ __all__ = [
 ]
 
 _PREVIEW = 60
+
+#: Tools with a namespace that are the operator's all the same: they ask a language model.
+OPERATORS = frozenset({"memory_graphiti_sync"})
 
 READS = ToolAnnotations(
     read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
@@ -116,13 +122,27 @@ class _Tool(Tool):
     ) -> Any:
         """Run the tool (`ToolError`)."""
         try:
-            with acting_as(_caller()):
+            with acting_as(_caller()), told(), self._bounded():
                 return await super().run(arguments, context, convert_result)
         except ToolError as error:
             if not isinstance(error.__cause__, ValidationError):
                 raise
             wrong = [self._wrong(item) for item in error.__cause__.errors()[:3]]
             raise ToolError(f"{'; '.join(wrong)}. [{InvalidInput.code}]") from error
+
+    def _bounded(self) -> AbstractContextManager[None]:
+        """Keep a bound key to its namespaces: tools that take none are not for it."""
+        now = bounds()
+        if now is None:
+            return nullcontext()
+        if "namespace" not in self.parameters["properties"] or self.name in OPERATORS:
+            raise PermissionDenied(
+                f"The key is bound to {', '.join(now.namespaces)}; {self.name} is not about one "
+                "of them.",
+                code="namespace_denied",
+            )
+        reads = self.annotations is not None and self.annotations.read_only_hint
+        return bound(replace(now, writes=not reads))
 
     def _wrong(self, item: Any) -> str:
         name = ".".join(str(part) for part in item["loc"])

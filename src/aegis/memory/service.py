@@ -140,7 +140,7 @@ class Memory(Parts):
             self._db,
             self._embedder if embed else None,
             episodes,
-            namespace=self.namespace,
+            namespace=validate.namespace_of(None, self.namespace),
             batch_size=batch_size,
             on_progress=on_progress,
         )

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from aegis.errors import InvalidInput
+from aegis.memory import binding
 from aegis.memory.models import (
     FEEDBACK,
     IMPORTANCE,
@@ -309,16 +310,17 @@ def _refuse_first(name: str, vector: Sequence[Any]) -> None:
 
 
 def check_namespace(value: Any) -> None:
-    """Accept a namespace: 1 to 200 printable characters."""
+    """Accept a namespace: 1 to 200 printable characters, one that whoever asks may work in."""
     check_text("namespace", value, most=MAX_KEY)
     if not value.isprintable() or value != value.strip():
         raise InvalidInput(f"namespace is {_short(value)}; use printable text without blank ends.")
+    binding.require(value)
 
 
 def namespace_of(given: Any, default: str) -> str:
     """Return the namespace that was given, `default` for None (`InvalidInput`)."""
     if given is None:
-        return default
+        return binding.home(default)
     check_namespace(given)
     return cast("str", given)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from aegis.errors import AegisError, InvalidInput, Unavailable
 from aegis.memory import validate
+from aegis.memory.binding import bound
 from aegis.sessions import answering, sweeping
 from aegis.sessions.events import MAX_SESSION_ID, read_record
 from aegis.sessions.models import STATUSES, SessionDetail, Swept
@@ -99,7 +100,9 @@ class Sessions:
             AegisError: the database is not there; the spool keeps everything.
         """
         try:
-            written = await drain(self._memory.database, self.spool, wait_s=_DRAIN_S)
+            # Whoever asks: hooks spooled for any namespace.
+            with bound(None):
+                written = await drain(self._memory.database, self.spool, wait_s=_DRAIN_S)
         except AegisError:
             self._down_until = time.monotonic() + _PAUSE_S
             raise

@@ -6,6 +6,7 @@ from sqlalchemy import (
     UUID,
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     Date,
     ForeignKey,
@@ -42,6 +43,10 @@ api_keys = Table(
     Column("scopes", ARRAY(Text), nullable=False, server_default=text("'{}'::text[]")),
     Column("limits", JSONB),
     Column("revoked_at", TIMESTAMPTZ),
+    Column("namespaces", JSONB),
+    CheckConstraint(
+        "jsonb_typeof(namespaces) = 'array' AND namespaces <> '[]'", name="ck_api_keys_namespaces"
+    ),
     UniqueConstraint("key_hash", name="api_keys_key_hash_key"),
     Index("idx_api_keys_customer_id", "customer_id"),
     Index("idx_api_keys_enabled", "enabled"),

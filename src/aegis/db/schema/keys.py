@@ -21,10 +21,14 @@ from sqlalchemy import (
     Text,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 from aegis.db.schema.types import TIMESTAMPTZ, bigserial_id, metadata, timestamp_now
 
 __all__ = [
+    "api_customer_ledger",
+    "api_customer_limits",
+    "api_customers",
     "api_key_limits",
     "api_key_meters",
     "api_key_old_hashes",
@@ -142,5 +146,77 @@ api_quota_ledger = Table(
         "kind",
         unique=True,
         postgresql_where=text("kind IN ('grant', 'rollover', 'overage', 'usage', 'reset')"),
+    ),
+)
+
+api_customers = Table(
+    "api_customers",
+    metadata,
+    Column("customer_id", String(100), nullable=False),
+    Column("rate_limit", Integer),
+    Column("monthly_quota", Integer),
+    Column("limits", JSONB),
+    _count("rate_at"),
+    _count("rate_backlog"),
+    Column("period", Date),
+    _count("granted"),
+    _count("used"),
+    timestamp_now("updated_at", nullable=False),
+    PrimaryKeyConstraint("customer_id", name="api_customers_pkey"),
+    CheckConstraint("rate_limit > 0 AND monthly_quota >= 0", name="ck_api_customers_amounts"),
+    CheckConstraint("used <= granted", name="ck_api_customers_balance"),
+)
+
+
+def _customer(table: str, *, cascade: bool = True) -> Column[Any]:
+    return Column(
+        "customer_id",
+        String(100),
+        ForeignKey(
+            "api_customers.customer_id",
+            name=f"{table}_customer_id_fkey",
+            ondelete="CASCADE" if cascade else None,
+        ),
+        nullable=False,
+    )
+
+
+api_customer_limits = Table(
+    "api_customer_limits",
+    metadata,
+    _customer("api_customer_limits"),
+    Column("name", Text, nullable=False),
+    Column("counted_at", BigInteger, nullable=False),
+    Column("backlog", BigInteger, nullable=False),
+    Column("window_us", BigInteger, nullable=False),
+    PrimaryKeyConstraint("customer_id", "name", name="api_customer_limits_pkey"),
+)
+
+api_customer_ledger = Table(
+    "api_customer_ledger",
+    metadata,
+    bigserial_id(),
+    _customer("api_customer_ledger", cascade=False),
+    Column("period", Date, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("note", Text),
+    timestamp_now("created_at", nullable=False),
+    CheckConstraint(
+        "kind IN ('grant', 'topup', 'adjust', 'usage', 'reset')", name="ck_api_customer_ledger_kind"
+    ),
+    CheckConstraint(
+        "CASE WHEN kind = 'adjust' THEN TRUE WHEN kind IN ('usage', 'reset') THEN amount <= 0 "
+        "ELSE amount >= 0 END",
+        name="ck_api_customer_ledger_amount",
+    ),
+    Index("idx_api_customer_ledger", "customer_id", "period", "id"),
+    Index(
+        "uq_api_customer_ledger_once",
+        "customer_id",
+        "period",
+        "kind",
+        unique=True,
+        postgresql_where=text("kind IN ('grant', 'usage', 'reset')"),
     ),
 )

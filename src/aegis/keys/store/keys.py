@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, LiteralString
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, LiteralString, cast
 
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from aegis.db import execute, fetch_all, fetch_one, fetch_value
-from aegis.keys.models import ApiKey
+from aegis.keys.models import ApiKey, Binding
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from aegis.db import Connection
@@ -29,13 +30,22 @@ _COLUMNS: Final = """
     k.rate_limit,
     k.monthly_quota,
     k.limits,
+    k.namespaces,
     coalesce(k.rate_limit, t.rate_limit) AS effective_rate_limit,
     coalesce(k.monthly_quota, t.monthly_quota) AS effective_monthly_quota,
     k.enabled IS TRUE AND k.revoked_at IS NULL AS enabled,
     k.expires_at,
     k.revoked_at,
     k.created_at,
-    k.last_used_at,
+    -- The row follows the meter, a while behind.
+    coalesce(
+        (
+            SELECT greatest(k.last_used_at, to_timestamp(nullif(m.rate_at, 0) / 1000000.0))
+            FROM api_key_meters m
+            WHERE m.api_key_id = k.id
+        ),
+        k.last_used_at
+    ) AS last_used_at,
     (
         SELECT max(o.valid_until)
         FROM api_key_old_hashes o
@@ -57,6 +67,7 @@ _SETTABLE: Final[dict[str, LiteralString]] = {
     "rate_limit": "integer",
     "monthly_quota": "integer",
     "limits": "jsonb",
+    "namespaces": "jsonb",
     "enabled": "boolean",
     "expires_at": "timestamptz",
 }
@@ -74,6 +85,7 @@ async def insert_key(
     rate_limit: int | None,
     monthly_quota: int | None,
     limits: Mapping[str, Any] | None,
+    namespaces: Sequence[Mapping[str, Any]] | None,
     expires_at: datetime | None,
 ) -> str:
     """Store a key and its meter, and return its id."""
@@ -83,11 +95,11 @@ async def insert_key(
         WITH made AS (
             INSERT INTO api_keys (
                 customer_id, key_hash, key_prefix, name, tier, scopes,
-                rate_limit, monthly_quota, limits, expires_at
+                rate_limit, monthly_quota, limits, namespaces, expires_at
             )
             VALUES (
                 %(customer_id)s, %(key_hash)s, %(key_prefix)s, %(name)s, %(tier)s, %(scopes)s,
-                %(rate_limit)s, %(monthly_quota)s, %(limits)s, %(expires_at)s
+                %(rate_limit)s, %(monthly_quota)s, %(limits)s, %(namespaces)s, %(expires_at)s
             )
             RETURNING id
         ),
@@ -107,6 +119,7 @@ async def insert_key(
             "rate_limit": rate_limit,
             "monthly_quota": monthly_quota,
             "limits": None if limits is None else Jsonb(limits),
+            "namespaces": None if namespaces is None else Jsonb(namespaces),
             "expires_at": expires_at,
         },
     )
@@ -114,13 +127,14 @@ async def insert_key(
 
 async def get_key(conn: Connection, key_id: str) -> ApiKey:
     """Return a key (`NotFound`)."""
-    return await fetch_one(
+    row = await fetch_one(
         conn,
         ApiKey,
         "SELECT " + _COLUMNS + " FROM api_keys k " + _TIER + " WHERE k.id = %(id)s",
         {"id": key_id},
         missing=f"There is no key {key_id}; `aegis keys list` shows those there are.",
     )
+    return _bound(row)
 
 
 async def list_keys(
@@ -133,7 +147,7 @@ async def list_keys(
     offset: int,
 ) -> list[ApiKey]:
     """Return a page of keys, newest first."""
-    return await fetch_all(
+    rows = await fetch_all(
         conn,
         ApiKey,
         "SELECT "
@@ -158,6 +172,7 @@ async def list_keys(
             "offset": offset,
         },
     )
+    return [_bound(row) for row in rows]
 
 
 async def update_key(conn: Connection, key_id: str, changes: Mapping[str, Any]) -> bool:
@@ -171,7 +186,8 @@ async def update_key(conn: Connection, key_id: str, changes: Mapping[str, Any]) 
     statement = sql.SQL("UPDATE api_keys SET {} WHERE id = %(id)s AND revoked_at IS NULL").format(
         sql.SQL(", ").join(assignments)
     )
-    values = {n: Jsonb(v) if isinstance(v, dict) else v for n, v in changes.items()}
+    documents = ("limits", "namespaces")
+    values = {n: Jsonb(v) if n in documents and v is not None else v for n, v in changes.items()}
     return await execute(conn, statement, {**values, "id": key_id}) == 1
 
 
@@ -233,3 +249,10 @@ async def rotate_key(
         params,
     )
     return True
+
+
+def _bound(row: ApiKey) -> ApiKey:
+    """Return a key whose namespaces are what the model says, not what JSON has."""
+    if row.namespaces is None:
+        return row
+    return replace(row, namespaces=[Binding(**cast("Any", one)) for one in row.namespaces])

@@ -1,0 +1,115 @@
+"""`aegis keys customers …`: limits that all keys of a customer share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from aegis.cli.command import App, Argument, Option
+from aegis.cli.options import AsJson, Cursor, Limit
+from aegis.cli.running import json_object, with_client
+
+__all__ = ["app"]
+
+app = App("Limits that all keys of a customer share.")
+
+CustomerId = Annotated[str, Argument(metavar="CUSTOMER", help="Whose keys they are.")]
+
+
+@app.add
+def list_(limit: Limit = 50, cursor: Cursor = None, as_json: AsJson = False) -> None:
+    """List customers whose keys share limits, by name."""
+    from aegis.cli.keyring import show_customers
+    from aegis.cli.render import show_json
+    from aegis.wire.cursor import after_offset, next_offset
+    from aegis.wire.plain import plain
+
+    offset = after_offset(cursor)
+    rows = with_client(lambda a: a.keys.customers.list(limit=limit, offset=offset))
+    page = {"items": plain(rows), "next_cursor": next_offset([*rows], limit, offset)}
+    if as_json:
+        show_json(page)
+    else:
+        show_customers(page)
+
+
+@app.add
+def show(customer_id: CustomerId, as_json: AsJson = False) -> None:
+    """Show what a customer's keys share, and what is left of it this month."""
+    _show(with_client(lambda a: a.keys.customers.get(customer_id)), as_json)
+
+
+@app.add
+def set_(
+    customer_id: CustomerId,
+    rate_limit: Annotated[
+        str | None, Option(help="Calls a minute of all keys together, or `none` for any.")
+    ] = None,
+    monthly_quota: Annotated[
+        str | None, Option(help="Calls a month of all keys together, or `none`; never exceeded.")
+    ] = None,
+    limits: Annotated[
+        str | None,
+        Option(help='Shared limits, JSON: {"tokens": {"limit": 1000, "window_s": 60}}.'),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set limits that all keys of a customer share; a new quota holds for this month too."""
+    changes: dict[str, Any] = {}
+    for field, text in (("rate_limit", rate_limit), ("monthly_quota", monthly_quota)):
+        if text is not None:
+            changes[field] = _number_or_none(field, text)
+    if limits is not None:
+        changes["limits"] = None if limits == "none" else json_object("limits", limits)
+    _show(with_client(lambda a: a.keys.customers.set(customer_id, **changes)), as_json)
+
+
+@app.add
+def grant(
+    customer_id: CustomerId,
+    amount: Annotated[int, Argument(metavar="AMOUNT", help="Calls to add to this month.")],
+    note: Annotated[str | None, Option(help="Why, for the ledger.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Top this month's shared quota up."""
+    _show(with_client(lambda a: a.keys.customers.grant(customer_id, amount, note=note)), as_json)
+
+
+@app.add
+def ledger(
+    customer_id: CustomerId, limit: Limit = 50, cursor: Cursor = None, as_json: AsJson = False
+) -> None:
+    """Show how the shared quota came about, newest first."""
+    from aegis.cli.keyring import show_ledger
+    from aegis.cli.render import show_json
+    from aegis.wire.cursor import after_offset, next_offset
+    from aegis.wire.plain import plain
+
+    offset = after_offset(cursor)
+    rows = with_client(lambda a: a.keys.customers.ledger(customer_id, limit=limit, offset=offset))
+    page = {"items": plain(rows), "next_cursor": next_offset([*rows], limit, offset)}
+    if as_json:
+        show_json(page)
+    else:
+        show_ledger(page)
+
+
+def _show(customer: Any, as_json: bool) -> None:
+    from aegis.cli.keyring import show_customer
+    from aegis.cli.render import show_json
+    from aegis.wire.plain import plain
+
+    if as_json:
+        show_json(customer)
+    else:
+        show_customer(plain(customer))
+
+
+def _number_or_none(name: str, text: str) -> int | None:
+    from aegis.errors import InvalidInput
+
+    if text == "none":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise InvalidInput(f"{name} is {text!r}; use a whole number, or none.") from None
