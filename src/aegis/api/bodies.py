@@ -146,7 +146,6 @@ def too_large(limit: int) -> Response:
         "body_too_large",
         f"The body is larger than {size}; send less at a time.",
         kind=LimitExceeded.code,
-        headers={"Connection": "close"},
     )
 
 
@@ -156,7 +155,6 @@ def _too_slow(seconds: float) -> Response:
         "body_timeout",
         f"The body did not come within {seconds:g} s; send it again, faster or in parts.",
         kind=LimitExceeded.code,
-        headers={"Connection": "close"},
     )
 
 
@@ -166,5 +164,5 @@ def _too_much() -> Response:
         "overloaded",
         "The server holds as much as it can; try again in a moment.",
         kind=Unavailable.code,
-        headers={"Retry-After": "1", "Connection": "close"},
+        headers={"Retry-After": "1"},
     )

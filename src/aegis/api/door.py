@@ -210,7 +210,6 @@ def _refuse_head(scope: Scope) -> Response | None:
             "headers_too_large",
             f"Send {_HEADERS} headers and {_HEADER_BYTES // 1024} KiB of them at most.",
             kind=LimitExceeded.code,
-            headers={"Connection": "close"},
         )
     return None
 
