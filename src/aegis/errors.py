@@ -35,6 +35,11 @@ class AegisError(Exception):
         if code is not None:
             self.code = code
 
+    @property
+    def told(self) -> str:
+        """The line for whoever asked over a face of ours."""
+        return self.public or self.message
+
 
 class InvalidInput(AegisError):
     """A value that the caller gave cannot be accepted; nothing was changed."""

@@ -97,7 +97,7 @@ def problem_of(error: AegisError, *, inside: bool = False) -> Response:
         headers["WWW-Authenticate"] = 'Bearer realm="aegis"'
     if status == 503:
         headers["Retry-After"] = "5"
-    detail = error.public or error.message
+    detail = error.told
     if status >= 500:
         _log.warning("api.failed", extra={"code": error.code, "why": error.message})
         if not inside:

@@ -12,6 +12,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from aegis.request import REQUEST_ID
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -194,7 +196,7 @@ def _problem(
     members: dict[str, Any] | None = None,
 ) -> Refusal:
     names = {401: "unauthenticated", 403: "permission_denied", 503: "unavailable"}
-    document = {
+    document: dict[str, Any] = {
         "type": kind or f"urn:aegis:error:{names.get(status, code)}",
         "title": _TITLES[status],
         "status": status,
@@ -202,6 +204,9 @@ def _problem(
         "code": code,
         **(members or {}),
     }
+    request_id = REQUEST_ID.get()
+    if request_id is not None:
+        document["request_id"] = request_id
     body = json.dumps(document, ensure_ascii=False).encode()
     return Refusal(
         status=status,
