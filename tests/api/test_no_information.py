@@ -200,7 +200,7 @@ async def test_schema_that_does_not_fit_is_said_without_naming_its_tables(
     http: httpx2.AsyncClient, db: Database
 ) -> None:
     async with db.transaction() as conn:
-        await conn.execute("ALTER TABLE semantic_memory RENAME COLUMN fact TO other_name")
+        await conn.execute("ALTER TABLE semantic_memory RENAME TO other_name")
     answer = await http.get("/v1/memory/facts")
     assert answer.status_code == 503
     assert answer.json()["code"] == "schema_mismatch"

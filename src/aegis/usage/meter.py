@@ -94,7 +94,9 @@ async def write_events(
     for attempt in range(1, _TRIES + 1):
         try:
             await partitions.require({month_of(event.created_at) for event in events})
-            async with db.transaction() as conn:
+            # One statement is a transaction by itself: BEGIN and COMMIT would be two more round
+            # trips that the call waits for.
+            async with db.connection() as conn:
                 return await store.insert_events(conn, events)
         except Unavailable:
             # A lost connection, a deadlock with another program: the ids make a second try safe.
