@@ -195,6 +195,7 @@ def _ask_mcp(plain: Plain) -> None:
         text=True,
     ) as process:
         assert process.stdin is not None and process.stdout is not None
+        answer: dict[str, Any] = {}
         for line in lines:
             process.stdin.write(json.dumps(line) + "\n")
             process.stdin.flush()

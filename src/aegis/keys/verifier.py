@@ -13,6 +13,7 @@ import asyncio
 import json
 import logging
 import time
+from contextvars import Context
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -175,7 +176,8 @@ class Verifier:
 
     def _start(self) -> None:
         if self._waiting and len(self._running) < _STATEMENTS:
-            task = asyncio.create_task(self._work())
+            # Of no call alone: it decides those of many.
+            task = asyncio.create_task(self._work(), context=Context())
             self._running.add(task)
             task.add_done_callback(self._ended)
 

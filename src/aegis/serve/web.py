@@ -49,17 +49,15 @@ class Web(uvicorn.Server):
             made: Any = config.http_protocol_class
             return made(config, self.server_state, self.lifespan.state)
 
-        timing = (
-            {}
-            if config.ssl is None
-            else {
-                "ssl_handshake_timeout": self._handshake_s,
-                "ssl_shutdown_timeout": _TLS_END_S,
-            }
-        )
+        tls = config.ssl is not None
         self.servers = [
             await loop.create_server(
-                connection, sock=sock, ssl=config.ssl, backlog=config.backlog, **timing
+                connection,
+                sock=sock,
+                ssl=config.ssl,
+                backlog=config.backlog,
+                ssl_handshake_timeout=self._handshake_s if tls else None,
+                ssl_shutdown_timeout=_TLS_END_S if tls else None,
             )
             for sock in sockets or ()
         ]
@@ -105,6 +103,6 @@ def web_server(
         timeout_graceful_shutdown=GRACE_S,
         # A request must not inherit the context of the one before it on its connection.
         reset_contextvars=True,
-        ssl_context_factory=None if context is None else lambda *_: context,
+        ssl_context_factory=None if context is None else lambda config, default: context,
     )
     return Web(config, door, handshake_s=settings.http_header_timeout_s)

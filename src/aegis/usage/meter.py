@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextvars import Context
 from typing import TYPE_CHECKING, Final
 
 from aegis.errors import AegisError, Unavailable
@@ -46,7 +47,8 @@ class Meter:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((event, done))
         if self._task is None:
-            self._task = asyncio.create_task(self._work())
+            # Of no request alone: it writes the events of many.
+            self._task = asyncio.create_task(self._work(), context=Context())
         await done
 
     async def _work(self) -> None:
