@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -23,6 +23,7 @@ from aegis.request import new_request_id
 
 if TYPE_CHECKING:
     from uvicorn import Config
+    from uvicorn.protocols.http.h11_impl import RequestResponseCycle
     from uvicorn.server import ServerState
 
     from aegis.config import Settings
@@ -118,7 +119,8 @@ class _Connection(H11Protocol):
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
             # The body has a time of its own, where it is read.
-            if self.cycle is None or not self.cycle.response_complete:
+            cycle = self._cycle()
+            if cycle is None or not cycle.response_complete:
                 self._cancel_due()
         elif self._due is None and self.timeout_keep_alive_task is None:
             self._due = self.loop.call_later(self._connections.header_timeout_s, self._too_late)
@@ -168,7 +170,7 @@ class _Connection(H11Protocol):
         Closing while something is unread would take the answer back: what still comes is thrown
         away for a moment.
         """
-        cycle = self.cycle
+        cycle = self._cycle()
         if self._refused or self.transport.is_closing():
             return
         self._refused = True
@@ -190,6 +192,10 @@ class _Connection(H11Protocol):
         if not self.transport.is_closing():
             self.transport.close()
             self.loop.call_later(_LINGER_S, self.transport.abort)
+
+    def _cycle(self) -> RequestResponseCycle | None:
+        """Return the request that is worked on, or was; None before the first one."""
+        return cast("RequestResponseCycle | None", self.cycle)
 
     def _cancel_due(self) -> None:
         if self._due is not None:

@@ -103,6 +103,6 @@ def web_server(
         timeout_graceful_shutdown=GRACE_S,
         # A request must not inherit the context of the one before it on its connection.
         reset_contextvars=True,
-        ssl_context_factory=None if context is None else lambda config, default: context,
+        ssl_context_factory=None if context is None else lambda _config, _default: context,
     )
     return Web(config, door, handshake_s=settings.http_header_timeout_s)
