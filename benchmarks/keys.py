@@ -24,7 +24,7 @@ from aegis.config import load_settings
 from aegis.db import Database
 from aegis.keys import Keys
 from aegis.keys.secret import make_key, prefix_of
-from aegis.keys.vault import Vault
+from aegis.vault import Vault
 from benchmarks.database import server
 from benchmarks.redis_limits import installed, redis_server
 from benchmarks.report import percentile, progress

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 from aegis.config_fields import setting
+from aegis.config_http import HttpSettings
 
 __all__ = ["BackupSettings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BackupSettings:
+class BackupSettings(HttpSettings):
     """Where backups go, how they are made, and how long they stay."""
 
     backup_dir: Path | None = setting(

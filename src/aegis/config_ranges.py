@@ -7,7 +7,7 @@ from typing import Any
 
 from aegis.errors import ConfigError
 
-__all__ = ["ENV_PREFIX", "check_ranges"]
+__all__ = ["ENV_PREFIX", "check_ranges", "networks_of"]
 
 ENV_PREFIX = "AEGIS_"
 
@@ -89,6 +89,7 @@ def _check_numbers(settings: Any) -> None:
         raise ConfigError(
             f"AEGIS_ROLE_PREFIX is {settings.role_prefix!r}; use a to z, 0 to 9 and _, 30 at most."
         )
+    _check_http(settings)
     if not 1 <= settings.worker_concurrency <= 1_000:
         raise ConfigError(
             f"AEGIS_WORKER_CONCURRENCY is {settings.worker_concurrency}; use 1 to 1000."
@@ -119,6 +120,54 @@ def _check_outbound(settings: Any) -> None:
             raise ConfigError(
                 f"AEGIS_OUTBOUND_ALLOW has {part!r} ({error}); write networks such as 10.1.0.0/16."
             ) from None
+
+
+def _check_http(settings: Any) -> None:
+    for name, least, most in (
+        ("http_hsts_s", 0, 2 * 31_536_000),
+        ("http_rate_per_s", 0, 1_000_000),
+        ("http_rate_burst", 1, 1_000_000),
+        ("http_failures_per_minute", 0, 1_000_000),
+        ("http_max_connections", 1, 1_000_000),
+        ("http_max_connections_per_client", 1, 1_000_000),
+        ("http_max_requests", 1, 100_000),
+        ("http_max_streams", 1, 100_000),
+        ("http_header_timeout_s", 0.1, 600),
+        ("http_body_timeout_s", 0.1, 3_600),
+        ("http_request_timeout_s", 0.1, 86_400),
+        ("http_keep_alive_s", 0.1, 3_600),
+    ):
+        value = getattr(settings, name)
+        if not least <= value <= most:
+            raise ConfigError(
+                f"{ENV_PREFIX}{name.upper()} is {value:g}; use {least:g} to {most:,}."
+            )
+    if settings.tls_key is not None and settings.tls_certificate is None:
+        raise ConfigError("AEGIS_TLS_KEY is of no use without AEGIS_TLS_CERTIFICATE; set both.")
+    networks_of("AEGIS_HTTP_TRUSTED_PROXIES", settings.http_trusted_proxies)
+    for origin in (settings.http_cors_origins or "").split(","):
+        if origin.strip() and not re.fullmatch(r"https?://[^\s/?#@*]+", origin.strip()):
+            raise ConfigError(
+                f"AEGIS_HTTP_CORS_ORIGINS has {origin.strip()!r}; write origins such as "
+                "https://app.example.com, without a path."
+            )
+
+
+def networks_of(variable: str, text: str | None) -> tuple[Any, ...]:
+    """Return the networks that a setting names, set off by commas (`ConfigError`)."""
+    if not text:
+        return ()
+    import ipaddress
+
+    found: list[Any] = []
+    for part in (p.strip() for p in text.split(",")):
+        try:
+            found.append(ipaddress.ip_network(part))
+        except ValueError as error:
+            raise ConfigError(
+                f"{variable} has {part!r} ({error}); write networks such as 10.1.0.0/16."
+            ) from None
+    return tuple(found)
 
 
 def _check_telemetry(settings: Any) -> None:

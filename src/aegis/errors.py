@@ -26,12 +26,19 @@ class AegisError(Exception):
 
     #: Default code of the kind; an instance may carry a narrower one.
     code: str = "error"
+    #: What anybody may be told instead, where the message names what is inside, such as a table.
+    public: str | None = None
 
     def __init__(self, message: str, *, code: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         if code is not None:
             self.code = code
+
+    @property
+    def told(self) -> str:
+        """The line for whoever asked over a face of ours."""
+        return self.public or self.message
 
 
 class InvalidInput(AegisError):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aegis.api.guard import BODY_BYTES
+from aegis.api.bodies import BODY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -95,7 +95,7 @@ def test_nobody_commits_but_the_database_layer() -> None:
 
 
 def test_errors_are_swallowed_only_at_the_outermost_edge() -> None:
-    edges = re.compile(r"^(cli/main|cli/hook|api/errors|mcp/|worker|serve)")
+    edges = re.compile(r"^(cli/main|cli/hook|api/(errors|door)|mcp/|worker|serve)")
     broad = {
         f"{name}:{handler.lineno}"
         for name, tree in modules().items()

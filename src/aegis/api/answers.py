@@ -344,3 +344,4 @@ class Problem(_Answer):
     detail: str
     code: str
     errors: list[FieldError] = []
+    request_id: str | None = None

@@ -35,6 +35,7 @@ from aegis.api import (
     workflows,
 )
 from aegis.api.bound import Bound
+from aegis.api.door import Door
 from aegis.api.errors import Outermost, install
 from aegis.api.guard import Guard
 
@@ -54,7 +55,7 @@ def create_app(
     token: str,
     names: Collection[str] = (),
     mounts: Mapping[str, ASGIApp] | None = None,
-) -> ASGIApp:
+) -> Door:
     """Return the application that serves `client`.
 
     `names` are host names to answer to beside IP addresses and localhost; `mounts` are further
@@ -62,14 +63,16 @@ def create_app(
     """
     app = create_routes()
     app.state.client = client
-    return Guard(
+    guard = Guard(
         Bound(Outermost(app, mounts or {})),
         token=token,
         names=names,
         keys=client.keys,
         usage=client.usage,
+        settings=client.settings,
         local={"/metrics"} if client.settings.prometheus_access == "loopback" else (),
     )
+    return Door(guard, client.settings)
 
 
 def create_routes() -> FastAPI:

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from aegis.api.scopes import OPERATOR
 from aegis.errors import (
     AegisError,
     ConfigError,
@@ -23,6 +24,7 @@ from aegis.errors import (
     Unauthenticated,
     Unavailable,
 )
+from aegis.request import REQUEST_ID
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["STATUS", "Outermost", "install", "problem", "problem_of"]
+__all__ = ["STATUS", "Outermost", "install", "problem", "problem_of", "unexpected"]
 
 #: One status per kind; a subclass's own entry comes before its base's.
 STATUS: dict[type[AegisError], int] = {
@@ -47,6 +49,8 @@ STATUS: dict[type[AegisError], int] = {
     AegisError: 500,
 }
 _MEDIA_TYPE = "application/problem+json"
+_FAILED = "Something failed here; the server's log has it under the id of this request."
+_NOT_NOW = "This cannot be done at the moment; the server's log says why. Try again later."
 _log = logging.getLogger("aegis.api")
 
 
@@ -69,6 +73,9 @@ def problem(
     }
     if errors:
         body["errors"] = errors
+    request_id = REQUEST_ID.get()
+    if request_id is not None:
+        body["request_id"] = request_id
     return Response(
         json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"),
         status_code=status,
@@ -77,8 +84,12 @@ def problem(
     )
 
 
-def problem_of(error: AegisError) -> Response:
-    """Return the problem document of an error of ours."""
+def problem_of(error: AegisError, *, inside: bool = False) -> Response:
+    """Return the problem document of an error of ours.
+
+    What failed here is told to `inside`, the operator, who can do something about it; everybody
+    else gets the id of the request, by which the log has it.
+    """
     kind = next(kind for kind in STATUS if isinstance(error, kind))
     status = STATUS[kind]
     headers: dict[str, str] = {}
@@ -86,15 +97,25 @@ def problem_of(error: AegisError) -> Response:
         headers["WWW-Authenticate"] = 'Bearer realm="aegis"'
     if status == 503:
         headers["Retry-After"] = "5"
-    return problem(status, error.code, error.message, kind=kind.code, headers=headers)
+    detail = error.told
+    if status >= 500:
+        _log.warning("api.failed", extra={"code": error.code, "why": error.message})
+        if not inside:
+            detail = _FAILED if status == 500 else _NOT_NOW
+    return problem(status, error.code, detail, kind=kind.code, headers=headers)
+
+
+def unexpected() -> Response:
+    """Return the answer to what nobody expected."""
+    return problem(500, "unexpected", _FAILED)
 
 
 def install(app: FastAPI) -> None:
     """Let every error leave `app` in this form."""
 
-    async def ours(_: Request, error: Exception) -> Response:
+    async def ours(request: Request, error: Exception) -> Response:
         assert isinstance(error, AegisError)
-        return problem_of(error)
+        return problem_of(error, inside=request.scope.get("aegis.key") is OPERATOR)
 
     async def invalid(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
@@ -111,12 +132,12 @@ def install(app: FastAPI) -> None:
             detail = "There is nothing at this address; see /openapi.json."
         return problem(error.status_code, code, detail, headers=headers)
 
-    async def unexpected(_: Request, __: Exception) -> Response:
-        return problem(500, "unexpected", "Something unexpected happened; the server's log has it.")
+    async def other(_: Request, __: Exception) -> Response:
+        return unexpected()
 
     app.add_exception_handler(AegisError, ours)
     # Answered here, raised again by the framework, and logged once at the outermost edge.
-    app.add_exception_handler(Exception, unexpected)
+    app.add_exception_handler(Exception, other)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http_error)
 
@@ -149,8 +170,7 @@ class Outermost:
             # FastAPI has answered already, or half of an answer is under way.
             if started:
                 return
-            response = problem(500, "unexpected", "Something unexpected happened; see the log.")
-            await response(scope, receive, watched)
+            await unexpected()(scope, receive, watched)
 
 
 def _invalid(error: RequestValidationError) -> Response:

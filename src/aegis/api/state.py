@@ -27,29 +27,31 @@ __all__ = [
 ]
 
 
-def _client(request: Request) -> Aegis:
+# `async`, although nothing is waited for: anything else is run in a thread, which costs a request
+# more than all that is done there.
+async def _client(request: Request) -> Aegis:
     client = request.app.state.client
     assert isinstance(client, Aegis)
     return client
 
 
-def _memory(request: Request) -> Memory:
-    return _client(request).memory
+async def _memory(request: Request) -> Memory:
+    return (await _client(request)).memory
 
 
-def _keys(request: Request) -> Keys:
-    return _client(request).keys
+async def _keys(request: Request) -> Keys:
+    return (await _client(request)).keys
 
 
-def _sessions(request: Request) -> Sessions:
-    return _client(request).sessions
+async def _sessions(request: Request) -> Sessions:
+    return (await _client(request)).sessions
 
 
-def _billing(request: Request) -> Billing:
-    return _client(request).billing
+async def _billing(request: Request) -> Billing:
+    return (await _client(request)).billing
 
 
-def _known_parameters(request: Request) -> None:
+async def _known_parameters(request: Request) -> None:
     route = request.scope.get("route")
     assert isinstance(route, APIRoute)
     known = [field.alias for field in route.dependant.query_params]

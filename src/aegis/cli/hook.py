@@ -13,6 +13,7 @@ import os
 import select
 import sys
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from aegis.config import load_data_dir, load_settings
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from aegis.config import Settings
+    from aegis.wire.presence import Presence
 
 __all__ = ["run"]
 
@@ -132,15 +134,17 @@ def _ask(settings: Settings, record: dict[str, Any], *, spooled: bool) -> dict[s
         return None
     body = json.dumps(record).encode()
     try:
-        return _post(presence.url, _PATH + ("?spooled=true" if spooled else ""), token, body)
+        return _post(presence, _PATH + ("?spooled=true" if spooled else ""), token, body)
     except (OSError, ValueError):
         return {}
 
 
-def _post(url: str, path: str, token: str, body: bytes) -> dict[str, Any]:
+def _post(presence: Presence, path: str, token: str, body: bytes) -> dict[str, Any]:
     import socket
 
-    address = url.removeprefix("http://")
+    from aegis.wire.presence import trusting
+
+    address = presence.url.partition("://")[2]
     host, _, port = address.rpartition(":")
     head = (
         f"POST {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n"
@@ -149,7 +153,13 @@ def _post(url: str, path: str, token: str, body: bytes) -> dict[str, Any]:
     )
     until = time.monotonic() + _ANSWER_S
     received = bytearray()
-    with socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S) as sock:
+    context = trusting(presence)
+    with ExitStack() as stack:
+        sock = stack.enter_context(
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S)
+        )
+        if context is not None:
+            sock = stack.enter_context(context.wrap_socket(sock))
         sock.sendall(head.encode() + body)
         while len(received) < _MAX_ANSWER:
             left = until - time.monotonic()

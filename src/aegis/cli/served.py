@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from aegis import errors
-from aegis.wire.presence import find_presence, fingerprint
+from aegis.wire.presence import find_presence, fingerprint, trusting
 from aegis.wire.token import find_token
 
 if TYPE_CHECKING:
@@ -48,10 +48,15 @@ def ask(settings: Settings, path: str, body: dict[str, Any] | None = None) -> An
     import http.client
 
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    connection = http.client.HTTPConnection(
-        presence.url.removeprefix("http://"), timeout=_TIMEOUT_S
-    )
+    connection: http.client.HTTPConnection | None = None
     try:
+        context = trusting(presence)
+        host = presence.url.partition("://")[2]
+        connection = (
+            http.client.HTTPConnection(host, timeout=_TIMEOUT_S)
+            if context is None
+            else http.client.HTTPSConnection(host, timeout=_TIMEOUT_S, context=context)
+        )
         if body is None:
             connection.request("GET", path, headers=headers)
         else:
@@ -61,7 +66,8 @@ def ask(settings: Settings, path: str, body: dict[str, Any] | None = None) -> An
     except (OSError, http.client.HTTPException, ValueError):
         return None
     finally:
-        connection.close()
+        if connection is not None:
+            connection.close()
     if response.status in _STRANGERS:
         return None
     if response.status == 503 and answer.get("code") in _WITHOUT_DATABASE:

@@ -74,7 +74,11 @@ def translate(error: psycopg.Error, *, dsn: str | None = None) -> AegisError:
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         where = f" at {redact(dsn)}" if dsn is not None else ""
         return _unreachable(line, where)
-    return AegisError(f"PostgreSQL refused a statement ({error.sqlstate}): {line}", code="db_error")
+    refused = AegisError(
+        f"PostgreSQL refused a statement ({error.sqlstate}): {line}", code="db_error"
+    )
+    refused.public = "The database refused this."
+    return refused
 
 
 #: A refusal to connect carries no SQLSTATE, only these words.
@@ -155,7 +159,13 @@ def _by_sqlstate(error: psycopg.Error, line: str) -> AegisError | None:
         line = error.diag.message_detail or line
     for state, kind, code, meaning in _MEANINGS:
         if isinstance(error, state):
-            return kind(meaning.format(line.rstrip(".")), code=code)
+            meant = kind(meaning.format(line.rstrip(".")), code=code)
+            # PostgreSQL's own line names tables and columns, unless it is about a value alone.
+            if not isinstance(error, pg.DataError):
+                meant.public = meaning.replace(" ({})", "").replace(
+                    "{}", "The database is not there"
+                )
+            return meant
     return None
 
 

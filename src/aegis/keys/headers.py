@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from aegis.keys.models import CUSTOMER_MONTH, MONTH
+from aegis.request import REQUEST_ID
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -205,7 +206,7 @@ def _problem(
     members: dict[str, Any] | None = None,
 ) -> Refusal:
     names = {401: "unauthenticated", 403: "permission_denied", 503: "unavailable"}
-    document = {
+    document: dict[str, Any] = {
         "type": kind or f"urn:aegis:error:{names.get(status, code)}",
         "title": _TITLES[status],
         "status": status,
@@ -213,6 +214,9 @@ def _problem(
         "code": code,
         **(members or {}),
     }
+    request_id = REQUEST_ID.get()
+    if request_id is not None:
+        document["request_id"] = request_id
     body = json.dumps(document, ensure_ascii=False).encode()
     return Refusal(
         status=status,

@@ -16,10 +16,10 @@ from aegis.keys.store import keys as store
 from aegis.keys.store import quota as quota_store
 from aegis.keys.store import secrets as secret_store
 from aegis.keys.tiers import Tiers
-from aegis.keys.vault import Vault
 from aegis.keys.verifier import Verifier
 from aegis.security.audit.encoding import Private
 from aegis.security.audit.recording import audited, note
+from aegis.vault import Vault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

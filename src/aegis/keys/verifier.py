@@ -14,6 +14,7 @@ import asyncio
 import json
 import logging
 import time
+from contextvars import Context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from aegis.db import Connection, Database
     from aegis.keys.models import Limit
     from aegis.keys.secret import Secret
-    from aegis.keys.vault import Vault
+    from aegis.vault import Vault
 
 __all__ = ["Verifier"]
 
@@ -220,7 +221,8 @@ class Verifier:
 
     def _start(self) -> None:
         if self._waiting and len(self._running) < _STATEMENTS:
-            task = asyncio.create_task(self._work())
+            # Of no call alone: it decides those of many.
+            task = asyncio.create_task(self._work(), context=Context())
             self._running.add(task)
             task.add_done_callback(self._ended)
 

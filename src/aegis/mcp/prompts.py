@@ -92,4 +92,4 @@ def _told() -> Generator[None]:
         yield
     except AegisError as error:
         code = INVALID_PARAMS if isinstance(error, InvalidInput) else INTERNAL_ERROR
-        raise MCPError(code=code, message=f"{error.message} [{error.code}]") from error
+        raise MCPError(code=code, message=f"{error.told} [{error.code}]") from error

@@ -144,9 +144,9 @@ def _read() -> Generator[None]:
         yield
     except (NotFound, InvalidInput) as error:
         # An address that cannot be one is the address of nothing.
-        raise ResourceNotFoundError(f"{error.message} [{error.code}]") from error
+        raise ResourceNotFoundError(f"{error.told} [{error.code}]") from error
     except AegisError as error:
-        raise ResourceError(f"{error.message} [{error.code}]") from error
+        raise ResourceError(f"{error.told} [{error.code}]") from error
 
 
 def _alive(kind: str, row: Expiring) -> Expiring:

@@ -111,7 +111,7 @@ def told() -> Generator[None]:
     try:
         yield
     except AegisError as error:
-        raise ToolError(f"{error.message} [{error.code}]") from error
+        raise ToolError(f"{error.told} [{error.code}]") from error
 
 
 class _Tool(Tool):

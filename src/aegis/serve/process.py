@@ -38,7 +38,8 @@ _log = logging.getLogger("aegis.serve")
 
 _EXPOSED = (
     "It can be reached from other machines, without TLS, and the token is all that guards it. "
-    "Put a proxy that speaks TLS before it, or leave AEGIS_API_HOST at 127.0.0.1."
+    "Set AEGIS_TLS_CERTIFICATE, put a proxy that speaks TLS before it, or leave AEGIS_API_HOST at "
+    "127.0.0.1."
 )
 
 
@@ -71,6 +72,11 @@ def serve(
         AegisError: the start failed; nothing is left running that this call started.
     """
     token = ensure_token(settings.data_dir)
+    if settings.tls_certificate is not None:
+        from aegis.serve.tls import tls_context
+
+        # What is wrong with it is said before anything is started.
+        tls_context(settings)
     sock = listen(settings)
     # Nothing of what a start loads is garbage, and looking for some takes a tenth of the time;
     # `release_memory` turns it on again.
@@ -204,6 +210,7 @@ class _Process:
             url=serving.url,
             pid=os.getpid(),
             serves=fingerprint(self._settings, self._token),
+            certificate=str(self._settings.tls_certificate or ""),
         )
         announcement = announce(self._settings.data_dir, presence)
         if announcement is None:
@@ -266,7 +273,8 @@ class _Process:
             dsn = conn.info.dsn
         disagreement = await client.memory.models.find_disagreement()
         advice = report.advice if disagreement is None else (*report.advice, disagreement)
-        url = url_of(self._sock)
+        tls = self._settings.tls_certificate is not None
+        url = url_of(self._sock, tls=tls)
         return Serving(
             url=url,
             mcp_url=f"{url}/mcp",
@@ -276,7 +284,7 @@ class _Process:
             pgvector=report.pgvector,
             schema=status.revision or "",
             embedded=self._settings.database_url is None,
-            advice=advice if is_loopback(self._sock) else (*advice, _EXPOSED),
+            advice=advice if tls or is_loopback(self._sock) else (*advice, _EXPOSED),
         )
 
 

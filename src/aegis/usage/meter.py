@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextvars import Context
 from typing import TYPE_CHECKING, Final
 
 from aegis.errors import AegisError, Unavailable
@@ -46,7 +47,8 @@ class Meter:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((event, done))
         if self._task is None:
-            self._task = asyncio.create_task(self._work())
+            # Of no request alone: it writes the events of many.
+            self._task = asyncio.create_task(self._work(), context=Context())
         await done
 
     async def _work(self) -> None:
@@ -94,7 +96,9 @@ async def write_events(
     for attempt in range(1, _TRIES + 1):
         try:
             await partitions.require({month_of(event.created_at) for event in events})
-            async with db.transaction() as conn:
+            # One statement is a transaction by itself: BEGIN and COMMIT would be two more round
+            # trips that the call waits for.
+            async with db.connection() as conn:
                 return await store.insert_events(conn, events)
         except Unavailable:
             # A lost connection, a deadlock with another program: the ids make a second try safe.

@@ -7,13 +7,18 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from aegis.request import REQUEST_ID
+
 __all__ = ["Lines", "log_to_stderr"]
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 
 
 class Lines(logging.Formatter):
-    """`2026-05-01T09:00:00Z info aegis.memory memory.embed_failed code=unavailable texts=3`."""
+    """`2026-05-01T09:00:00Z info aegis.memory memory.embed_failed code=unavailable texts=3`.
+
+    A line that was written while a request was answered ends with the request's id.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line; a traceback follows on lines of its own."""
@@ -24,6 +29,9 @@ class Lines(logging.Formatter):
             for name, value in vars(record).items()
             if name not in _STANDARD
         )
+        request = REQUEST_ID.get()
+        if request is not None:
+            fields = f"{fields} request={request}".lstrip()
         line = " ".join(part for part in (head, _one_line(record.getMessage()), fields) if part)
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)

@@ -15,11 +15,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import ssl
     from pathlib import Path
 
     from aegis.config import Settings
 
-__all__ = ["Announcement", "Presence", "announce", "find_presence", "fingerprint"]
+__all__ = ["Announcement", "Presence", "announce", "find_presence", "fingerprint", "trusting"]
 
 _NAME = "serve.json"
 _TRIES = 10
@@ -34,6 +35,8 @@ class Presence:
     pid: int
     #: `fingerprint` of the settings it serves with.
     serves: str
+    #: File of the certificate it speaks TLS with; empty where it does not.
+    certificate: str = ""
 
 
 class Announcement:
@@ -108,6 +111,23 @@ def find_presence(data_dir: Path) -> Presence | None:
     return None
 
 
+def trusting(presence: Presence) -> ssl.SSLContext | None:
+    """Return what a program here speaks TLS with to `presence`; None where it speaks none.
+
+    That very certificate is trusted and no other, whatever name it was made out to: who serves has
+    put it on record, where nobody else can write. `OSError` where it cannot be read.
+    """
+    if not presence.certificate:
+        return None
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.load_verify_locations(cafile=presence.certificate)
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
+
+
 def _is_at(path: Path, handle: int) -> bool:
     try:
         return os.path.samestat(path.stat(), os.fstat(handle))
@@ -118,6 +138,11 @@ def _is_at(path: Path, handle: int) -> bool:
 def _parse(raw: bytes) -> Presence | None:
     try:
         value = json.loads(raw)
-        return Presence(url=str(value["url"]), pid=int(value["pid"]), serves=str(value["serves"]))
+        return Presence(
+            url=str(value["url"]),
+            pid=int(value["pid"]),
+            serves=str(value["serves"]),
+            certificate=str(value.get("certificate", "")),
+        )
     except (ValueError, KeyError, TypeError):
         return None

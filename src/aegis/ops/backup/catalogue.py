@@ -92,10 +92,12 @@ class Catalogue:
             return self.latest()
         path = self._path(name)
         if not path.is_dir():
-            raise NotFound(
+            missing = NotFound(
                 f"There is no backup {name!r} in {self.folder}; `aegis backup list` shows them.",
                 code="backup_not_found",
             )
+            missing.public = f"There is no backup {name!r}."
+            raise missing
         return self._entry(path)
 
     def latest(self) -> Entry:
@@ -103,11 +105,13 @@ class Catalogue:
         for entry in self.entries():
             if entry.local and entry.manifest is not None and entry.verdict != "failed":
                 return entry
-        raise NotFound(
+        missing = NotFound(
             f"There is no backup in {self.folder} that could be used; make one with "
             "`aegis backup create`, or fetch one with `aegis backup pull`.",
             code="backup_not_found",
         )
+        missing.public = "There is no backup that could be used."
+        raise missing
 
     def next_number(self) -> int:
         """Return the number of the next backup; call it alone."""

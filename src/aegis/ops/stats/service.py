@@ -110,7 +110,7 @@ class Stats:
 
     async def growth(self, *, days: int = KEEP_DAYS) -> Sequence[Growth]:
         """Return how the database and what is large in it grow, the fastest first."""
-        since = datetime.now(UTC) - timedelta(days=days)
+        since = datetime.now(UTC) - timedelta(hours=_positive("hours", days * 24))
         async with self._db.transaction() as conn:
             return await growth(conn, since)
 

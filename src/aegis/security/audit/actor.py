@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -21,7 +20,6 @@ __all__ = [
     "acting_as",
     "actor",
     "login",
-    "request_id_of",
 ]
 
 ActorKind = Literal["operator", "key", "cli", "mcp", "worker", "service", "library"]
@@ -37,9 +35,6 @@ ACTOR_KINDS: Final[tuple[ActorKind, ...]] = (
     "library",
 )
 FACES: Final[tuple[Face, ...]] = ("cli", "http", "mcp", "worker", "library")
-
-#: What a request id of a caller may look like; another one is not written down.
-_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:@/+=-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +71,6 @@ def acting_as(who: Actor) -> Generator[None]:
 def act_as(who: Actor) -> None:
     """Say who acts from here on, for the rest of a process or task."""
     _actor.set(who)
-
-
-def request_id_of(text: str | None) -> str | None:
-    """Return a caller's request id if it can be one, None otherwise."""
-    return text if text is not None and _REQUEST_ID.fullmatch(text) else None
 
 
 def login() -> str:
