@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, LiteralString
 from psycopg import sql
 
 from aegis.db import execute, fetch_value
+from aegis.memory.store.indexing import unhurried
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -262,14 +263,8 @@ async def build_spare_index(conn: Connection, name: str, space: Space) -> None:
         dimensions=sql.Literal(space.dimensions),
         model=sql.Literal(space.model),
     )
-    await conn.execute("SET statement_timeout = 0")
-    await conn.execute("SET lock_timeout = 0")
-    try:
+    async with unhurried(conn):
         await conn.execute(statement)
-    finally:
-        if not conn.closed:
-            await conn.execute("RESET statement_timeout")
-            await conn.execute("RESET lock_timeout")
 
 
 def with_tables(text: LiteralString, table: SpareTable) -> sql.Composed:
