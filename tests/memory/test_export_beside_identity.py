@@ -64,9 +64,11 @@ async def make(memory: Memory, relations: Any, merges: Any, items: Any) -> None:
     facts = [(await memory.facts.record(f"thing {n}", "is let")).id for n in range(2)]
     ids: list[Any] = [*notes, *(f"fact:{i}" for i in facts)]
     for start, end, kind, weight, since, until in relations:
-        ends = [ids[node] if isinstance(node, int) else node for node in (start, end)]
+        one, other = (ids[node] if isinstance(node, int) else node for node in (start, end))
         with suppress(InvalidInput):
-            await memory.graph.relate(*ends, kind, weight=weight, valid_from=since, valid_to=until)
+            await memory.graph.relate(
+                one, other, kind, weight=weight, valid_from=since, valid_to=until
+            )
     for kept, merged in merges:
         for name in (kept, merged):
             await memory.graph.relate(notes[0], name, "mentions")

@@ -88,7 +88,7 @@ def words_of(text: str, lexemes: Iterable[str]) -> Words:
             negations += 1
         after = text[match.end() : match.end() + 1]
         begins = after in _ENDS
-    stems = {w for w in lexemes if (w[:1] > "9" or not _NUMBER.fullmatch(w)) and w[:1] != "\x01"}
+    stems = {w for w in lexemes if (w.isalpha() or not _NUMBER.fullmatch(w)) and w[:1] != "\x01"}
     return Words(stems=frozenset(stems), names=frozenset(names), negated=negations % 2 == 1)
 
 
