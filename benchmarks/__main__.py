@@ -18,6 +18,8 @@ from benchmarks.report import Report, print_report
 BENCHMARKS = {
     "retrieval": "recall@k and MRR on labelled conversations",
     "recall": "latency of hybrid, vector and text recall at N episodes",
+    "change": "a change of the embedding model, and recall during it, against a plain UPDATE",
+    "nightly": "consolidation, audit and forgetting at N episodes, against one plain pass",
     "ingest": "episodes a second, against a raw COPY",
     "start": "cold and warm start, memory, the whole command",
     "hook": "a whole process of `aegis hook`, database up and down",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from aegis.db import Connection
     from benchmarks.corpus import Corpus
 
-__all__ = ["MINILM", "KnownModel", "copy_episodes", "literal"]
+__all__ = ["MINILM", "KnownModel", "copy_episodes", "literal", "moment"]
 
 MINILM = "all-MiniLM-L6-v2-onnx-int8"
 
@@ -46,7 +46,7 @@ async def copy_episodes(
         for number in progress(range(corpus.rows), "Loading"):
             session, text, vector = next(episodes)
             await copy.write_row(
-                (_moment(number), "message", text, namespace(number), session,
+                (moment(number).isoformat(), "message", text, namespace(number), session,
                  vector_literal(vector), model)
             )  # fmt: skip
 
@@ -63,6 +63,6 @@ COPY episodic_memory (
 """
 
 
-def _moment(number: int) -> str:
+def moment(number: int) -> datetime:
     """Return a time of its own for each episode, a minute after the one before."""
-    return (datetime(2024, 1, 1, tzinfo=UTC) + timedelta(minutes=number)).isoformat()
+    return datetime(2024, 1, 1, tzinfo=UTC) + timedelta(minutes=number)

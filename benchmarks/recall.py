@@ -1,12 +1,12 @@
 """How fast recall answers at N episodes, and how near its vectors are to exact.
 
-The question's vector is given, so embedding is not counted. Beside it, in the same run: the same
-hybrid question answered by one pass over the table without any index (words, neighbours and
-vectors of every row), an exact scan of the vectors alone, and plain pgvector
-`ORDER BY embedding <=> q LIMIT 10` on the HNSW index. After that a namespace of 5,000 is added to
-the table and asked the same: with several N the growth of that shows what the others cost it. Then
-thousands of tiny namespaces (`namespaces.py`), and single writes beside a build of the vector index
-(`writing.py`).
+The question's vector is given, so embedding is not counted. Beside it, in the same run: the
+question with a time in it (a month, a day); the same hybrid question answered by one pass over the
+table without any index (words, neighbours and vectors of every row); an exact scan of the vectors
+alone; and plain pgvector `ORDER BY embedding <=> q LIMIT 10` on the HNSW index. After that a
+namespace of 5,000 is added to the table and asked the same: with several N the growth of that shows
+what the others cost it. Then thousands of tiny namespaces (`namespaces.py`), and single writes
+beside a build of the vector index (`writing.py`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from aegis.memory.service import Memory
 from benchmarks.baselines import exact_hybrid
 from benchmarks.corpus import Corpus
 from benchmarks.database import migrated_database
-from benchmarks.loading import KnownModel, copy_episodes, literal
+from benchmarks.loading import KnownModel, copy_episodes, literal, moment
 from benchmarks.namespaces import beside_many
 from benchmarks.report import Grid, Outcome, progress, shown, timed
 from benchmarks.writing import beside_a_build
@@ -122,6 +122,7 @@ async def _measure(corpus: Corpus, args: argparse.Namespace) -> dict[str, float]
         few = asked[: max(5, min(count // 10, 2_000_000 // corpus.rows))]
         some = asked[: max(50, min(count, 20_000_000 // corpus.rows))]
         figures |= await timed("hybrid", hybrid, asked)
+        figures |= await timed("dated_hybrid", hybrid, _dated(asked, corpus.rows))
         figures |= await timed("vector", vector_arm, asked)
         figures |= await timed("text", text_arm, asked)
         figures |= await timed("plain_pgvector", plain, asked)
@@ -136,6 +137,7 @@ async def _measure(corpus: Corpus, args: argparse.Namespace) -> dict[str, float]
         figures |= await beside_many(db, embedder, args.namespaces, count)
         figures |= await beside_a_build(db, embedder, args.writes)
     hybrid_p50 = figures["hybrid.p50_ms"]
+    figures["dated_over_undated_ratio"] = figures["dated_hybrid.p50_ms"] / hybrid_p50
     figures["speedup_over_seqscan_ratio"] = figures["seqscan_hybrid.p50_ms"] / hybrid_p50
     figures["speedup_over_vector_seqscan_ratio"] = figures["seqscan_vector.p50_ms"] / hybrid_p50
     return figures
@@ -157,6 +159,16 @@ async def _namespace(
         return [hit.episode.id for hit in await memory.recall(text, vector=vector)]
 
     return await timed("namespace_hybrid", hybrid, asked)
+
+
+def _dated(asked: list[tuple[str, list[float]]], rows: int) -> list[tuple[str, list[float]]]:
+    """Return the questions with a time that some of the corpus is from: a month, or a day."""
+    dated: list[tuple[str, list[float]]] = []
+    for place, (text, vector) in enumerate(asked):
+        at = moment(place * rows // len(asked))
+        when = f"in {at:%B %Y}" if place % 2 else f"on {at.day} {at:%B %Y}"
+        dated.append((f"{text.rstrip('?')} {when}?", vector))
+    return dated
 
 
 def _overlap(found: list[list[int]], exact: list[set[int]]) -> float:

@@ -241,7 +241,7 @@ async def _example(
     async with db.transaction() as conn:
         facts = await read_question(conn, query=asked.query, namespace=namespace, ef_search=80)
         candidates, weighed = await gather(conn, asked, facts)
-        close = await weigh_times(conn, asked.times, candidates, asked.now.tzinfo)
+        close = weigh_times(asked.times, candidates, asked.now.tzinfo)
     closeness = np.array([(c.when, c.told) for c in close] or [(0.0, 0.0)] * len(candidates.ids))
     return Example(
         source=source,

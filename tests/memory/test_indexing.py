@@ -12,6 +12,7 @@ from aegis.db import Database, fetch_value, migrate
 from aegis.errors import Conflict, InvalidInput
 from aegis.memory import Memory
 from aegis.memory.indexing import index_name, rebuild
+from aegis.memory.store import indexing as store
 from aegis.memory.store.search import Space
 from tests.serving import aegis, answer
 
@@ -58,6 +59,20 @@ async def test_writers_and_readers_go_on_while_an_index_is_built(
     # What was written while it was built is in it.
     near = await memory.recall(f"written meanwhile, number{written}", k=5, mode="vector")
     assert any("meanwhile" in hit.episode.summary for hit in near)
+
+
+@pytest.mark.parametrize(("processors", "expected"), [(2, "0"), (3, "1"), (64, "2")])
+async def test_a_build_leaves_a_processor_to_those_who_ask_and_write(
+    db: Database, monkeypatch: pytest.MonkeyPatch, processors: int, expected: str
+) -> None:
+    monkeypatch.setattr(store.os, "cpu_count", lambda: processors)
+    setting = "SELECT current_setting('max_parallel_maintenance_workers')"
+    async with db.connection() as conn:
+        async with store.unhurried(conn):
+            assert await fetch_value(conn, setting) == expected
+        assert await fetch_value(conn, setting) == "2"
+    # Nobody knows here what another machine has.
+    assert store._workers("db.example.org") is None  # pyright: ignore[reportPrivateUsage]
 
 
 async def test_what_a_killed_build_left_is_removed_and_a_finished_one_is_used(

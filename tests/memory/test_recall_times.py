@@ -124,7 +124,6 @@ async def test_a_question_without_a_time_asks_the_database_nothing_about_it(
         raise AssertionError("asked for times")
 
     monkeypatch.setattr(search_time, "find_timely", refuse)
-    monkeypatch.setattr(search_time, "read_texts", refuse)
     hits = await memory.recall("dinner with Maria", k=4, asked_at=ASKED)
     assert days(hits) == expected
     with pytest.raises(AssertionError, match="asked for times"):

@@ -225,6 +225,8 @@ class ErasurePlan(_Answer):
     archived: dict[int, int]
     unreadable: list[int]
     log_lines: int
+    spool_lines: int
+    transcripts: int
     elsewhere: dict[str, int]
     held: int
     graphiti_copies: int

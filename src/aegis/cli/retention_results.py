@@ -92,6 +92,7 @@ def show_erasure_plan(plan: dict[str, Any]) -> None:
             *([name, str(rows)] for name, rows in plan["rows"].items()),
             *([f"archive {name}", str(rows)] for name, rows in plan["archived"].items()),
             *([["log lines", str(plan["log_lines"])]] if plan["log_lines"] else []),
+            *([["spooled lines", str(plan["spool_lines"])]] if plan["spool_lines"] else []),
         ],
         wide="where",
         empty="Nothing speaks of this subject.",
@@ -100,6 +101,11 @@ def show_erasure_plan(plan: dict[str, Any]) -> None:
         line(f"  {mention['table']} {mention['id']}: {clip(mention['text'], 100)}")
     if plan["held"]:
         note(f"{plan['held']} of the episodes are held; they are deleted all the same.")
+    if plan["transcripts"]:
+        note(
+            f"{plan['transcripts']} transcripts of agents speak of the subject; the files stay, "
+            "and are not read again. Delete them where the agent keeps them."
+        )
     if plan["graphiti_copies"]:
         note(
             f"Graphiti has copies of {plan['graphiti_copies']} of the episodes; they stay there. "

@@ -167,7 +167,9 @@ class ActiveEmbedder:
         """Return where vectors of a model are at this moment."""
         known = await self.registry()
         active = known.active is not None and known.active.model == model
-        return Space(model=model, dimensions=dimensions, mixed=known.mixed and active)
+        mixed = known.mixed and active
+        beside = mixed and known.active is not None and known.active.beside
+        return Space(model=model, dimensions=dimensions, mixed=mixed, beside=beside)
 
     async def flush(self) -> None:
         """Write down what calls came to; what cannot be written is kept for the next time."""

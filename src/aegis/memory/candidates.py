@@ -30,3 +30,5 @@ class Candidates:
     eligible: Sequence[bool]
     #: Ids that follow one another in a session.
     runs: Sequence[Sequence[int]]
+    #: How each text begins; nothing where the question names no time.
+    texts: Sequence[str] = ()

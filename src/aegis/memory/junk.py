@@ -73,6 +73,25 @@ _BOILERPLATE = re.compile(
     r"|(?:your|the) system prompt|follow these (?:instructions|rules|guidelines)",
     re.IGNORECASE,
 )
+#: One of these is in whatever the pattern finds; looking for them takes a tenth of the time.
+_BOILERPLATE_WORDS = (
+    "an ai",
+    "help",
+    "assist",
+    "let me know if",
+    "anything else",
+    "feel free",
+    "welcome",
+    "sorry",
+    "apologi",
+    "sure",
+    "certainly",
+    "of course",
+    "absolutely",
+    "do not",
+    "system prompt",
+    "follow these",
+)
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 _DUMP_LINE = re.compile(
     r"^\s*(?:"
@@ -132,6 +151,10 @@ def regular(times_s: Sequence[float]) -> bool:
 
 def _is_boilerplate(text: str) -> bool:
     """Return whether most of a text is what assistants say to everybody."""
+    if text.isascii():
+        lower = text.lower()
+        if not any(word in lower for word in _BOILERPLATE_WORDS):
+            return False
     if not _BOILERPLATE.search(text):
         return False
     sentences = [s for s in _SENTENCE_END.split(text) if s.strip()]

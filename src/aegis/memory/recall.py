@@ -36,7 +36,7 @@ from aegis.memory.spaces import (
     vectors_of,
 )
 from aegis.memory.store import search, statistics
-from aegis.memory.timing import timely_ids, weigh_times
+from aegis.memory.timing import READ_CHARACTERS, timely_ids, weigh_times
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -213,7 +213,7 @@ async def _answer(db: Database, asked: Asked) -> tuple[list[Hit], bool]:
 async def _fused(conn: Connection, asked: Asked, facts: QuestionFacts) -> list[Ranked]:
     candidates, question = await gather(conn, asked, facts)
     now_s = asked.now.timestamp()
-    timely = await weigh_times(conn, asked.times, candidates, asked.now.tzinfo)
+    timely = weigh_times(asked.times, candidates, asked.now.tzinfo)
     return rank(
         candidates,
         question,
@@ -275,6 +275,7 @@ async def gather(
         space=asked.space,
         depth=depth,
         echoes=not facts.echoes,
+        characters=READ_CHARACTERS if asked.times else 0,
     )
     candidates = await fill_in(conn, asked.second, candidates)
     return candidates, Question(words=words, idf=idf, mean_terms=facts.mean_terms)

@@ -1,7 +1,7 @@
 """The arm of time: candidates from the intervals that a question names, and how close they are.
 
-A question that names no time costs nothing here. One that does costs two statements more, both of
-bounded size.
+A question that names no time costs nothing here. One that does costs one statement more, of bounded
+size, and the beginnings of its candidates' texts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from aegis.memory.dates.closeness import Closeness
     from aegis.memory.recall import Asked
 
-__all__ = ["timely_ids", "weigh_times"]
+__all__ = ["READ_CHARACTERS", "timely_ids", "weigh_times"]
 
 #: Rows that are looked at, in all, and parts that the intervals are cut into, so that the rows of
 #: a long one are from all of it.
@@ -31,7 +31,7 @@ _ROWS, _PARTS = 320, 24
 #: What each of words and vector hands on.
 _LIMIT = 10
 #: Of a memory's text, as far as it is read for times.
-_READ_CHARACTERS = 300
+READ_CHARACTERS = 300
 
 
 async def timely_ids(
@@ -56,15 +56,13 @@ async def timely_ids(
     return [*but, *(row_id for row_id in sorted(found) if row_id not in known)]
 
 
-async def weigh_times(
-    conn: Connection, spans: Sequence[TimeSpan], candidates: Candidates, zone: tzinfo | None
+def weigh_times(
+    spans: Sequence[TimeSpan], candidates: Candidates, zone: tzinfo | None
 ) -> list[Closeness]:
     """Return how close each candidate is to `spans`; nothing where the question names no time."""
     if not spans or not candidates.ids:
         return []
-    texts = await search_time.read_texts(conn, candidates.ids, length=_READ_CHARACTERS)
-    told = [texts.get(row_id, "") for row_id in candidates.ids]
-    return measure(spans, candidates.times, told, zone)
+    return measure(spans, candidates.times, candidates.texts, zone)
 
 
 def _within(asked: Asked) -> list[tuple[datetime, datetime]]:

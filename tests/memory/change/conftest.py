@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from aegis.memory.embedding import Embedder, Vectors
 
 #: For clients that read the state before every call, rows may move at once.
-AT_ONCE = Pauses(move_s=0.0, settle_s=0.0)
+AT_ONCE = Pauses(move_s=0.0, settle_s=0.0, leave_s=0.0)
 
 
 class WordEmbedder:

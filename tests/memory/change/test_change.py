@@ -310,11 +310,21 @@ async def test_indexes_are_there_at_the_switch_and_go_with_the_model(
     assert isinstance(built, list)
     half = await value(db, "SELECT to_regtype('halfvec') IS NOT NULL")
     assert half == (spare_index_name("new-model") in built)
-    assert half == (index_name("episodic_memory", "new-model") in built)
+    # Rows that move are in no graph one by one; theirs is built when they have moved.
+    assert index_name("episodic_memory", "new-model") not in built
     await both.models.work()
+    moved = await value(db, names)
+    assert isinstance(moved, list)
+    assert half == (index_name("episodic_memory", "new-model") in moved)
+    assert await value(db, "SELECT count(*) FROM episodic_vectors") == 6
+    # The next round drops what nobody searches any more: the vectors of the model before stay.
+    assert (await both.models.work()).dropped == 3
     left = await value(db, names)
     assert isinstance(left, list)
     assert spare_index_name("new-model") not in left
+    assert await value(db, "SELECT array_agg(DISTINCT model) FROM episodic_vectors") == [
+        "old-model"
+    ]
 
 
 async def test_what_is_undone_after_a_change_gets_a_vector_of_the_new_model(

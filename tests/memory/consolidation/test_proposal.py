@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aegis.memory.consolidation import likeness
 from aegis.memory.consolidation.likeness import like, words_of
 from aegis.memory.consolidation.proposal import (
     Draft,
@@ -148,3 +149,31 @@ def test_what_differs_by_one_value_is_not_alike_however_close_its_vector() -> No
     assert like(base, words("the disk of db1 not filled up."), 0.99) == 0
     assert like(words("Ann prefers tea"), words("Ann prefers coffee"), 0.99) == 0
     assert like(words("yes Ann likes it here"), words("yes Bob likes it here"), 0.99) == 0
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["Ann", "ann", "db1", "DB1.example", "never", "Don’t", "don't", "3.5", "12", "a-1", "É",
+             "naïve", "isn't", ".", "!", "\n", "STOP", "x_y", "Ω2", ":"]
+        ),
+        max_size=12,
+    )
+)  # fmt: skip
+def test_words_are_told_as_they_would_be_one_by_one(tokens: list[str]) -> None:
+    text = " ".join(tokens)
+    names: set[str] = set()
+    negations, begins = 0, True
+    for match in likeness._TOKEN.finditer(text):  # pyright: ignore[reportPrivateUsage]
+        token = match.group()
+        lower = token.lower().replace("’", "'")
+        negations += lower in likeness._NEGATIONS  # pyright: ignore[reportPrivateUsage]
+        number = likeness._NUMBER.fullmatch(token)  # pyright: ignore[reportPrivateUsage]
+        named = token[0].isupper() and not begins
+        if (named or any(c.isdigit() for c in token)) and not number:
+            names.add(lower)
+        begins = text[match.end() : match.end() + 1] in likeness._ENDS  # pyright: ignore
+    found = words_of(text, ["word", "12", "3.5", "٣", "\x01default", "4th", ":a", "", "é"])
+    assert found.names == names
+    assert found.negated == (negations % 2 == 1)
+    assert found.stems == {"word", "4th", ":a", "", "é"}

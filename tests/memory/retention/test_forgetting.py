@@ -11,6 +11,7 @@ import pytest
 from aegis.db import Database
 from aegis.errors import InvalidInput, NotFound
 from aegis.memory import Memory, NewEpisode, NewFact
+from aegis.memory.retention import forgetting
 from tests.memory.retention.conftest import age, rows_of
 
 if TYPE_CHECKING:
@@ -233,3 +234,36 @@ async def test_few_left_are_all_returned_from_a_large_namespace(
     assert left == 30
     assert len(hits) == 10
     assert all(hit.episode.expires_at is None for hit in hits)
+
+
+async def test_what_fades_is_found_page_by_page_and_archived_by_the_page(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = Memory(db, None, namespace="a")
+    other = Memory(db, None, namespace="b")
+    faded: list[int] = []
+    for n in range(12):
+        # Ids of the other namespace, and what has not faded, lie between.
+        await other.record("note", f"elsewhere {n}")
+        made = await memory.record("note", f"memory {n}", importance="low")
+        if n % 3:
+            faded.append(made.id)
+    await age(db, faded, 1_000)
+    monkeypatch.setattr(forgetting, "_PAGE", 3)
+    assert (await memory.retention.plan()).faded == 8
+    report = await memory.retention.run()
+    assert report.archived == 8
+    assert [archive.rows for archive in report.archives] == [3, 3, 2]
+    left = await rows_of(db, "SELECT id FROM episodic_memory WHERE namespace = 'a' ORDER BY id")
+    assert len(left) == 4
+    assert not {row[0] for row in left} & {*faded}
+
+
+async def test_sources_of_facts_stay_by_either_key(db: Database, plain_memory: Memory) -> None:
+    by_id = await plain_memory.record("note", "by its id", importance="low")
+    by_key = await plain_memory.record("note", "by its key", importance="low", source_id="mail:1")
+    free = await plain_memory.record("note", "of nothing", importance="low", source_id="mail:2")
+    await plain_memory.facts.record("tea", "green", source_id=f"episode:{by_id.id}")
+    await plain_memory.facts.record("cake", "none", source_id="mail:1")
+    await age(db, [by_id.id, by_key.id, free.id], 1_000)
+    assert [f.id for f in (await plain_memory.retention.plan()).sample] == [free.id]

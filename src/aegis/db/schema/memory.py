@@ -123,6 +123,7 @@ episodic_memory = Table(
     *vector_indexes("idx_episodic_embedding"),
     Index("idx_episodic_namespace_timestamp", "namespace", text("timestamp DESC"), text("id DESC")),
     Index("idx_episodic_namespace_session", "namespace", "session_id", "timestamp", "id"),
+    Index("idx_episodic_namespace_id", "namespace", "id"),
     source_index("uq_episodic_source_id"),
     unembedded_index("idx_episodic_unembedded"),
     expiry_index("idx_episodic_expires_at"),

@@ -42,6 +42,7 @@ embedding_models = Table(
     Column("last_used_at", TIMESTAMPTZ),
     timestamp_now("created_at", nullable=False),
     timestamp_now("changed_at", nullable=False),
+    Column("beside_until", TIMESTAMPTZ),
     CheckConstraint(
         "dimensions >= 1 AND dimensions <= 16000", name="ck_embedding_models_dimensions"
     ),

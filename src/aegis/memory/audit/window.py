@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from aegis.memory import junk
@@ -80,12 +81,33 @@ def judge(rows: Iterable[Seen]) -> list[Verdict]:
     found: list[Verdict] = []
     known = _Known()
     for row in ordered:
-        verdict = None if row.importance == "critical" else _judge_one(row, beats, known)
+        told = _Told(row.namespace, row.summary)
+        verdict = None if row.importance == "critical" else _judge_one(row, told, beats, known)
         if verdict is not None:
             found.append(verdict)
         if verdict is None or verdict.kind == "duplicates_near":
-            known.add(row)
+            known.add(row, told)
     return found
+
+
+class _Told:
+    """What a text says, read once, and only when it is asked for."""
+
+    def __init__(self, namespace: str, text: str) -> None:
+        self._namespace = namespace
+        self._text = text
+
+    @cached_property
+    def said(self) -> str:
+        return normalised(self._text)
+
+    @cached_property
+    def phrases(self) -> set[int]:
+        return _phrases(self._namespace, self.said)
+
+    @cached_property
+    def numbers(self) -> frozenset[str]:
+        return frozenset(_NUMBER.findall(self.said))
 
 
 class _Known:
@@ -96,15 +118,14 @@ class _Known:
         self.phrases: dict[int, int] = {}
         self.numbers: dict[int, frozenset[str]] = {}
 
-    def add(self, row: Seen) -> None:
-        said = normalised(row.summary)
-        self.texts.setdefault((row.namespace, said), row.id)
-        self.numbers[row.id] = frozenset(_NUMBER.findall(said))
-        for phrase in _phrases(row.namespace, said):
+    def add(self, row: Seen, told: _Told) -> None:
+        self.texts.setdefault((row.namespace, told.said), row.id)
+        self.numbers[row.id] = told.numbers
+        for phrase in told.phrases:
             self.phrases.setdefault(phrase, row.id)
 
 
-def _judge_one(row: Seen, beats: dict[int, str], known: _Known) -> Verdict | None:
+def _judge_one(row: Seen, told: _Told, beats: dict[int, str], known: _Known) -> Verdict | None:
     if row.echo:
         return Verdict(id=row.id, kind="junk_echoes", reason="It is marked as an echo.")
     noise = junk.noise(row.summary, bare=row.bare)
@@ -112,7 +133,7 @@ def _judge_one(row: Seen, beats: dict[int, str], known: _Known) -> Verdict | Non
         return Verdict(id=row.id, kind=f"junk_{noise}", reason=_NOISES[noise])
     if row.id in beats:
         return Verdict(id=row.id, kind="junk_heartbeats", reason=beats[row.id])
-    return _repeat(row, known)
+    return _repeat(row, told, known)
 
 
 _NOISES = {
@@ -141,15 +162,15 @@ def _beats(rows: Sequence[Seen]) -> dict[int, str]:
     return found
 
 
-def _repeat(row: Seen, known: _Known) -> Verdict | None:
+def _repeat(row: Seen, told: _Told, known: _Known) -> Verdict | None:
     text, wrapped = _unwrapped(row.summary)
-    said = normalised(text)
-    words = said.split()
-    first = known.texts.get((row.namespace, said))
-    if first is not None and (wrapped or len(words) >= _LEAST_WORDS):
+    if wrapped:
+        told = _Told(row.namespace, text)
+    first = known.texts.get((row.namespace, told.said))
+    if first is not None and (wrapped or len(told.said.split()) >= _LEAST_WORDS):
         kind = "junk_echoes" if wrapped else "duplicates_exact"
         return Verdict(id=row.id, kind=kind, reason=f"It says what episode {first} says.")
-    phrases = _phrases(row.namespace, said)
+    phrases = told.phrases
     if len(phrases) < _LEAST_PHRASES:
         return None
     held = [known.phrases[p] for p in phrases if p in known.phrases]
@@ -161,8 +182,8 @@ def _repeat(row: Seen, known: _Known) -> Verdict | None:
         reason = f"{share:.0%} of it was recalled, most from episode {origin}."
         return Verdict(id=row.id, kind="junk_echoes", reason=reason)
     # Another number is another event; so is what was put together of several, unless all is there.
-    told = frozenset[str]().union(*(known.numbers[i] for i in set(held)))
-    if share >= _NEAR_SHARE and frozenset(_NUMBER.findall(said)) <= told:
+    numbers = frozenset[str]().union(*(known.numbers[i] for i in set(held)))
+    if share >= _NEAR_SHARE and told.numbers <= numbers:
         reason = f"{share:.0%} of it was said before, {most / len(phrases):.0%} in {origin}."
         return Verdict(id=row.id, kind="duplicates_near", reason=reason)
     return None

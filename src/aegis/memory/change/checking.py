@@ -139,7 +139,7 @@ async def _found(
     if not asked:
         return []
     vectors = await of_model.embed([q.question for q in asked])
-    space = Space(model=model.model, dimensions=model.dimensions, mixed=beside)
+    space = Space(model=model.model, dimensions=model.dimensions, mixed=beside, beside=beside)
     found: list[list[tuple[int, str]]] = []
     for question, vector in zip(asked, vectors, strict=True):
         async with db.transaction() as conn:

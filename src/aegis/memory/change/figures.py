@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -14,13 +14,17 @@ if TYPE_CHECKING:
     from aegis.memory.store.registry import ModelState
 
 __all__ = [
+    "PAUSES",
     "PHASES",
     "ChangePlan",
     "ChangeStatus",
     "ListedModel",
+    "Pauses",
     "Phase",
+    "Places",
     "RecallCheck",
     "SpaceRecall",
+    "Worked",
 ]
 
 Phase = Literal["none", "filling", "paused", "ready", "moving", "switched"]
@@ -130,3 +134,43 @@ class RecallCheck:
     missing: int
     #: Why not to switch, a sentence each; empty when there is no reason.
     objections: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pauses:
+    """Seconds after a switch until every process has noticed."""
+
+    #: Until rows move: a process that has not noticed looks for vectors in the rows alone.
+    move_s: float = 15.0
+    #: Until one space is enough: what was embedded before the switch has been recorded.
+    settle_s: float = 120.0
+    #: From when rows are searched alone until the copies beside them go.
+    leave_s: float = 60.0
+
+
+PAUSES = Pauses()
+
+
+@dataclass(slots=True)
+class Places:
+    """How far a worker has looked, so that the next round goes on from there."""
+
+    after: dict[tuple[str, str, str], int] = field(default_factory=dict[tuple[str, str, str], int])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worked:
+    """What a round did."""
+
+    embedded: int = 0
+    moved: int = 0
+    dropped: int = 0
+    #: Texts that the endpoint refuses.
+    refused: int = 0
+    #: Another worker is at it; nothing was done.
+    busy: bool = False
+
+    @property
+    def rows(self) -> int:
+        """Rows that something was done with."""
+        return self.embedded + self.moved + self.dropped

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from aegis.errors import Conflict, InvalidInput
 from aegis.memory.active import provider_of
 from aegis.memory.change.checking import check_recall, count_missing
-from aegis.memory.change.indexes import build_indexes, drop_indexes_of
-from aegis.memory.change.work import holding_lock, work_holding
+from aegis.memory.change.indexes import build_index_of_rows, build_indexes, drop_indexes_of
+from aegis.memory.change.work import copy_beside, holding_lock, work_holding
 from aegis.memory.store import registry, spares
 
 if TYPE_CHECKING:
@@ -104,7 +104,8 @@ async def switch(
     async with holding_lock(db, wait_s=_PATIENCE_S) as guard:
         active, other = _before_switch(await registry.list_used(guard))
         await _catch_up(db, guard, embedder, other)
-        await build_indexes(db, other.model, other.dimensions)
+        await build_indexes(db, other.model, other.dimensions, of_rows=False)
+        await copy_beside(db, other.model)
         found = await check_recall(
             db, embedder, source=active, target=other, k=k, samples=samples, on_progress=on_progress
         )
@@ -115,7 +116,7 @@ async def switch(
                 code="change_refused",
             )
         await _catch_up(db, guard, embedder, other)
-        await _flip(db, active, other, leaving="standby")
+        await _flip(db, active, other, leaving="standby", beside=True)
     await embedder.registry(fresh=True)
     return found
 
@@ -187,7 +188,12 @@ async def _catch_up(
 
 
 async def _flip(
-    db: Database, active: EmbeddingModel, other: EmbeddingModel, *, leaving: registry.ModelState
+    db: Database,
+    active: EmbeddingModel,
+    other: EmbeddingModel,
+    *,
+    leaving: registry.ModelState,
+    beside: bool,
 ) -> None:
     """Let both models change places, if they are what they were."""
     async with db.transaction() as conn:
@@ -203,7 +209,7 @@ async def _flip(
         await registry.set_state(
             conn, active.model, leaving, paused=leaving == "filling", mixed=True
         )
-        await registry.set_state(conn, other.model, "active")
+        await registry.set_state(conn, other.model, "active", beside=beside)
 
 
 async def _go_back(db: Database, embedder: ActiveEmbedder, *, force: bool) -> None:
@@ -218,7 +224,9 @@ async def _go_back(db: Database, embedder: ActiveEmbedder, *, force: bool) -> No
                 code="change_refused",
             )
         await build_indexes(db, other.model, other.dimensions)
-        await _flip(db, active, other, leaving="filling")
+        # Rows that have moved are asked as well until they have moved back.
+        await build_index_of_rows(db, active.model, active.dimensions)
+        await _flip(db, active, other, leaving="filling", beside=False)
     await embedder.registry(fresh=True)
 
 

@@ -11,14 +11,15 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import anyio
 
 from aegis.errors import AegisError, ConfigError, Conflict
-from aegis.memory.change.indexes import drop_indexes_beside
-from aegis.memory.store import registry, spares
+from aegis.memory.change.figures import PAUSES, Pauses, Places, Worked
+from aegis.memory.change.indexes import build_index_of_rows, drop_index_of_rows, drop_indexes_beside
+from aegis.memory.store import moving, registry, spares
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
@@ -29,56 +30,29 @@ if TYPE_CHECKING:
     from aegis.memory.store.registry import EmbeddingModel
     from aegis.memory.store.spares import SpareTable
 
-__all__ = ["PAUSES", "Pauses", "Places", "Worked", "holding_lock", "work", "work_holding"]
+__all__ = [
+    "PAUSES",
+    "Pauses",
+    "Places",
+    "Worked",
+    "copy_beside",
+    "holding_lock",
+    "work",
+    "work_holding",
+]
 
 _log = logging.getLogger("aegis.memory")
 
-#: A row that moves is put into the graph of vectors: about a second a batch, while it is locked.
-_BATCH_MOVED = 100
+#: Rows that move are locked for the batch: about half a second. Fewer where they are put into the
+#: graph of vectors.
+_BATCH_MOVED, _BATCH_MOVED_INDEXED = 500, 100
+_BATCH_COPIED = 2_000
 _BATCH_LOCAL, _BATCH_REMOTE, _BATCH_DROPPED = 128, 512, 5_000
 
 #: Ids that a transaction may have taken and not committed yet; a look from the start misses none.
 _LATE_IDS = 1_000
 #: Place that says that rows of retired models were looked for.
 _LOOKED = ("", "", "retired")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pauses:
-    """Seconds after a switch until every process has noticed."""
-
-    #: Until rows move: a process that has not noticed looks for vectors in the rows alone.
-    move_s: float = 15.0
-    #: Until one space is enough: what was embedded before the switch has been recorded.
-    settle_s: float = 120.0
-
-
-PAUSES = Pauses()
-
-
-@dataclass(slots=True)
-class Places:
-    """How far a worker has looked, so that the next round goes on from there."""
-
-    after: dict[tuple[str, str, str], int] = field(default_factory=dict[tuple[str, str, str], int])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Worked:
-    """What a round did."""
-
-    embedded: int = 0
-    moved: int = 0
-    dropped: int = 0
-    #: Texts that the endpoint refuses.
-    refused: int = 0
-    #: Another worker is at it; nothing was done.
-    busy: bool = False
-
-    @property
-    def rows(self) -> int:
-        """Rows that something was done with."""
-        return self.embedded + self.moved + self.dropped
 
 
 @asynccontextmanager
@@ -145,6 +119,19 @@ async def work_holding(
     return await (step.run_back() if back else step.run())
 
 
+async def copy_beside(db: Database, model: str) -> None:
+    """Put vectors of episodes that carry the model beside them, too: a search there finds all.
+
+    What is recorded from now on is copied by a trigger.
+    """
+    after: int | None = 0
+    while after is not None:
+        async with db.transaction() as conn:
+            _, after = await moving.add_copies(
+                conn, "episodic_memory", model=model, after_id=after, limit=_BATCH_COPIED
+            )
+
+
 class _Round:
     def __init__(
         self,
@@ -169,8 +156,10 @@ class _Round:
         active, other = await self._models()
         if active is None:
             return self._done
+        if not (active.beside or (other is not None and other.mixed)):
+            await self._drop_copies(active)
         if other is None:
-            await self._sweep()
+            await self._sweep(active)
             if self._embedder.embedder_of(active.model) is not None:
                 await self._forget_retired()
             return self._done
@@ -194,31 +183,58 @@ class _Round:
         if other.state == "standby" and other.paused:
             return
         waited = await registry.seconds_since_change(self._guard, other.model)
-        moving = waited >= self._pauses.move_s
-        for table in spares.TABLES if moving else ():
+        noticed = waited >= self._pauses.move_s
+        carried = active.beside and await spares.any_carries(
+            self._guard, "episodic_memory", other.model
+        )
+        if noticed and carried:
+            # Everything is found beside the rows: no row that moves needs to go into a graph.
+            await drop_index_of_rows(self._db, active.model)
+        for table in spares.TABLES if noticed else ():
             await self._move(table, active, other)
         # What was recorded by who had not noticed the switch, and lacks a vector.
         await self._fill(active, other, carried=other.model, wanted=active.model)
-        for table in spares.TABLES if moving else ():
+        for table in spares.TABLES if noticed else ():
             await self._move(table, active, other)
-        if waited >= self._pauses.settle_s and await self._unchanged(active, other):
-            for table in spares.TABLES:
-                if await spares.any_carries(self._guard, table, other.model):
-                    return
-            await registry.set_mixed(self._guard, other.model, mixed=False)
+        if waited < self._pauses.settle_s or not await self._unchanged(active, other):
+            return
+        for table in spares.TABLES:
+            if await spares.any_carries(self._guard, table, other.model):
+                return
+        if active.beside:
+            await build_index_of_rows(self._db, active.model, active.dimensions)
+            await registry.end_beside(self._guard, active.model, after_s=self._pauses.leave_s)
+        await registry.set_mixed(self._guard, other.model, mixed=False)
+        if not active.beside:
             await drop_indexes_beside(self._db, active.model)
 
+    async def _drop_copies(self, active: EmbeddingModel) -> None:
+        """Delete the vectors beside rows that carry them, once nobody searches there."""
+        if await registry.beside_state(self._guard, active.model) != "over":
+            return
+        await drop_indexes_beside(self._db, active.model)
+        while True:
+            async with self._db.transaction() as conn:
+                dropped = await moving.drop_copies(
+                    conn, "episodic_memory", model=active.model, limit=_BATCH_DROPPED
+                )
+            if not dropped:
+                break
+            self._add(dropped=dropped)
+        await registry.forget_beside(self._guard, active.model)
+
     async def _move(self, table: SpareTable, active: EmbeddingModel, other: EmbeddingModel) -> None:
-        after = 0
+        after, copies = 0, active.beside and table == "episodic_memory"
         while self._more() and await self._unchanged(active, other):
             async with self._db.transaction() as conn:
-                moved, last = await spares.move_in(
+                moved, last = await moving.move_in(
                     conn,
                     table,
                     carried=other.model,
                     wanted=active.model,
                     after_id=after,
-                    limit=_BATCH_MOVED,
+                    limit=_BATCH_MOVED if copies else _BATCH_MOVED_INDEXED,
+                    copies=copies,
                 )
             if last is None:
                 return
@@ -298,12 +314,14 @@ class _Round:
         await self._embed(table, embedder, rows[:middle])
         await self._embed(table, embedder, rows[middle:])
 
-    async def _sweep(self) -> None:
-        """Delete the vectors that a change left behind, in batches."""
+    async def _sweep(self, active: EmbeddingModel) -> None:
+        """Delete the vectors that a change left behind, in batches, but where some search them."""
+        searched = await registry.beside_state(self._guard, active.model) is not None
+        kept = [active.model] if searched else []
         for table in spares.TABLES:
             while True:
                 async with self._db.transaction() as conn:
-                    dropped = await spares.drop_spares(conn, table, kept=[], limit=_BATCH_DROPPED)
+                    dropped = await moving.drop_spares(conn, table, kept=kept, limit=_BATCH_DROPPED)
                 if not dropped:
                     break
                 self._add(dropped=dropped)
@@ -318,7 +336,7 @@ class _Round:
         for table in spares.TABLES:
             while True:
                 async with self._db.transaction() as conn:
-                    rows = await spares.forget_retired(conn, table, limit=_BATCH_MOVED)
+                    rows = await moving.forget_retired(conn, table, limit=_BATCH_COPIED)
                 if not rows:
                     break
                 self._add(dropped=rows)

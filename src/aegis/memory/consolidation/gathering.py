@@ -79,9 +79,10 @@ class Reader:
         """Return those of the rows that may be evidence, by id."""
         if len(self._known) > _REMEMBERED:
             self._known.clear()
-        found = _as_remarks(rows)
-        self._known |= {row.id: found.get(row.id) for row in rows}
-        return found
+        # Some were read before, as likes of others.
+        found = _as_remarks(row for row in rows if row.id not in self._known)
+        self._known |= {row.id: found.get(row.id) for row in rows if row.id not in self._known}
+        return {row.id: known for row in rows if (known := self._known[row.id]) is not None}
 
     async def read(self, conn: Connection, ids: Sequence[int]) -> dict[int, Remark]:
         """Return those of the episodes that may be evidence, by id."""

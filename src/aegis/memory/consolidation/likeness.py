@@ -76,15 +76,19 @@ def words_of(text: str, lexemes: Iterable[str]) -> Words:
     begins = True
     for match in _TOKEN.finditer(text[:_READ]):
         token = match.group()
-        lower = token.lower().replace("’", "'")
+        lower = token.lower()
+        # Most are plain small words, and nothing else is to be asked of them.
+        plain = token == lower and token.isascii() and token.isalpha()
+        if not plain:
+            lower = lower.replace("’", "'")
+            named = token[0].isupper() and not begins
+            if (named or _DIGIT.search(token)) and not _NUMBER.fullmatch(token):
+                names.add(lower)
         if lower in _NEGATIONS:
             negations += 1
-        named = token[0].isupper() and not begins
-        if (named or _DIGIT.search(token)) and not _NUMBER.fullmatch(token):
-            names.add(lower)
         after = text[match.end() : match.end() + 1]
         begins = after in _ENDS
-    stems = {w for w in lexemes if not _NUMBER.fullmatch(w) and not w.startswith("\x01")}
+    stems = {w for w in lexemes if (w.isalpha() or not _NUMBER.fullmatch(w)) and w[:1] != "\x01"}
     return Words(stems=frozenset(stems), names=frozenset(names), negated=negations % 2 == 1)
 
 

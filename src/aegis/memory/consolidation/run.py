@@ -15,6 +15,7 @@ from aegis.errors import AegisError, Conflict
 from aegis.memory.consolidation import acceptance, drafting, gathering, telling, wording
 from aegis.memory.consolidation.proposal import verdict
 from aegis.memory.store import consolidation as store
+from aegis.memory.store import consolidation_marks as marks
 from aegis.memory.store import proposals
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ async def run(
     """
     # A session's lock: whatever ends the run ends it.
     async with db.connection() as holder:
-        if not await store.lock_run(holder, namespace):
+        if not await marks.lock_run(holder, namespace):
             raise Conflict(
                 f"Another consolidation of namespace {namespace!r} is under way; wait for its end.",
                 code="consolidation_running",
@@ -105,7 +106,7 @@ async def run(
             )
         finally:
             if not holder.closed:
-                await store.unlock_run(holder, namespace)
+                await marks.unlock_run(holder, namespace)
 
 
 async def _run(
@@ -121,7 +122,7 @@ async def _run(
     done = Consolidated(namespace=namespace, dry_run=dry_run)
     upper, settled = await _settled_upper(db)
     async with db.transaction() as conn:
-        mark = await store.find_done(conn, namespace)
+        mark = await marks.find_done(conn, namespace)
         reach = await gathering.find_reach(conn, embedder, namespace)
     moves = settled and since is None and not dry_run
     if not settled:
@@ -153,7 +154,7 @@ async def _run(
             on_progress(done.episodes)
     if moves:
         async with db.transaction() as conn:
-            await store.mark_done(conn, namespace, max(mark, upper), finished=True)
+            await marks.mark_done(conn, namespace, max(mark, upper), finished=True)
     done.done_to = max(mark, upper) if moves else mark
     return done
 
@@ -164,13 +165,13 @@ async def _settled_upper(db: Database) -> tuple[int, bool]:
     Writers under way are waited for, a little: most end at once.
     """
     async with db.transaction() as conn:
-        upper, writers = await store.read_upper(conn)
+        upper, writers = await marks.read_upper(conn)
     deadline = asyncio.get_running_loop().time() + _PATIENCE_S
     waiting = set(writers)
     while waiting and asyncio.get_running_loop().time() < deadline:
         await asyncio.sleep(_LOOK_S)
         async with db.transaction() as conn:
-            waiting &= set(await store.still_writing(conn))
+            waiting &= set(await marks.still_writing(conn))
     return upper, not waiting
 
 
@@ -193,7 +194,7 @@ async def _slice(this: _Run, new: Mapping[int, Remark], mark: int | None) -> Non
         made = [await _store(conn, namespace, draft) for draft in drafts if draft not in ready]
         made += [await _store(conn, namespace, draft) for draft in worded]
         if mark is not None:
-            await store.mark_done(conn, namespace, mark, finished=False)
+            await marks.mark_done(conn, namespace, mark, finished=False)
     for action, proposal_id, score in made:
         if action == "propose":
             this.done.proposed.append(proposal_id)

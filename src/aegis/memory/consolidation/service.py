@@ -74,10 +74,10 @@ class Consolidation:
 
     async def namespaces(self) -> list[str]:
         """Return the namespaces that have episodes no run has looked at."""
-        from aegis.memory.store import consolidation
+        from aegis.memory.store import consolidation_marks as marks
 
         async with self._db.transaction() as conn:
-            return await consolidation.list_namespaces(conn)
+            return await marks.list_namespaces(conn)
 
     async def proposals(
         self,

@@ -15,7 +15,7 @@ import anyio.to_thread
 
 from aegis.errors import Conflict
 from aegis.memory.graphiti.client import episode_uuid
-from aegis.memory.retention import archive_file, proof, searching
+from aegis.memory.retention import archive_file, proof, searching, spooled
 from aegis.memory.retention.archive import TABLES
 from aegis.memory.retention.archiving import settle
 from aegis.memory.store import archives, policies, references, registry
@@ -72,6 +72,14 @@ async def erase(
         job = await jobs.begin_job(conn, subject=digest, namespace=namespace, actor=actor)
         note(conn, "memory.erase_begin", "erasure", job.id, namespace=_private(namespace))
     await settle(db)
+    # First of all, so that nothing comes into the rows from there.
+    await stage("spool")
+    lines = await anyio.to_thread.run_sync(spooled.blank_lines, db.settings.data_dir, subject)
+    left = await spooled.leave_transcripts(db, subject, namespace=namespace)
+    async with db.transaction() as conn:
+        for name, rows in (("spool_lines", lines), ("claude_sessions.transcript_path", left)):
+            if rows:
+                await jobs.add_to_job(conn, job.id, name, rows=rows)
     await stage("rows")
     await _erase_rows(db, subject, job, key, namespace)
     await stage("archives")
@@ -81,10 +89,10 @@ async def erase(
     await stage("logs")
     await _erase_logs(db, subject, job)
     await stage("pages")
-    rewritten, left = await _rewrite(db, job) if rewrite else ([], ["not asked for"])
+    rewritten, unwritten = await _rewrite(db, job) if rewrite else ([], ["not asked for"])
     await stage("verification")
     verification = await _verify(db, subject, namespace)
-    verification |= {"rewritten": rewritten, "not_rewritten": left}
+    verification |= {"rewritten": rewritten, "not_rewritten": unwritten}
     return await _finish(db, job.id, key, verification)
 
 
@@ -365,12 +373,14 @@ async def _verify(db: Database, subject: Subject, namespace: str | None) -> dict
         else:
             in_archives += len(matching)
     lines = await anyio.to_thread.run_sync(searching.log_lines, db.settings.data_dir, subject)
+    waiting = await anyio.to_thread.run_sync(spooled.count_lines, db.settings.data_dir, subject)
     async with db.transaction() as conn:
         wal = await store.read_wal(conn)
     return {
         "found": found,
         "found_in_archives": in_archives,
         "found_in_logs": lines,
+        "found_in_spool": waiting,
         "unreadable_archives": unreadable,
         "wal": wal,
     }

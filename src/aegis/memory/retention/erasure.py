@@ -38,6 +38,10 @@ class ErasurePlan:
     unreadable: list[int]
     #: Lines of our own log files.
     log_lines: int
+    #: Lines that hooks spooled and that are not in the database yet, or were refused.
+    spool_lines: int
+    #: Transcripts of agents; they are theirs and stay, but are not read again.
+    transcripts: int
     #: Rows outside of memory that speak of the subject, by table; they are not deleted.
     elsewhere: dict[str, int]
     #: Episodes among `rows` that are held, and deleted all the same.
@@ -59,7 +63,7 @@ class Erasure:
     #: HMAC-SHA256 of the subject's names.
     subject: str
     actor: str | None
-    #: Rows deleted or cleared, by table; `archives` and `log_lines`, too.
+    #: Rows deleted or cleared, by table; `archives`, `log_lines` and `spool_lines`, too.
     counts: dict[str, int]
     #: HMAC digests of the deleted rows' ids, by table.
     digests: dict[str, list[str]]

@@ -10,7 +10,7 @@ import anyio.to_thread
 
 from aegis.errors import InvalidInput
 from aegis.memory import validate
-from aegis.memory.retention import erasing, proof, searching
+from aegis.memory.retention import erasing, proof, searching, spooled
 from aegis.memory.retention.erasure import ErasureCheck, ErasurePlan, Mention
 from aegis.memory.retention.subject import Subject
 from aegis.memory.store import erasure_jobs as jobs
@@ -71,6 +71,10 @@ class Erasures:
             log_lines=await anyio.to_thread.run_sync(
                 searching.log_lines, self._db.settings.data_dir, who
             ),
+            spool_lines=await anyio.to_thread.run_sync(
+                spooled.count_lines, self._db.settings.data_dir, who
+            ),
+            transcripts=len(await spooled.find_transcripts(self._db, who, namespace=namespace)),
             elsewhere={t: n for t, n in everywhere.items() if t not in _OURS},
             held=held,
             graphiti_copies=copies,

@@ -218,26 +218,31 @@ def _action(policies: Sequence[Policy], row: tuple[int, str, str], default: str)
 async def _faded(
     db: Database, namespace: str, decay: Decay, now: datetime
 ) -> AsyncIterator[list[Traits]]:
-    """Yield pages of what has faded, by id; each page is read in a transaction of its own."""
+    """Yield what has faded, by id, an archive's worth at a time; each page in a transaction."""
     async with db.transaction() as conn:
         incoming = await store.count_incoming_links(conn, namespace)
     after_id = 0
+    faded: list[Traits] = []
     while True:
         async with db.transaction() as conn:
+            upto_id = await store.find_page_end(conn, namespace, after_id=after_id, rows=_PAGE)
+            if upto_id is None:
+                break
             page = await store.list_traits(
                 conn,
                 namespace,
                 untouched_since=_untouched_since(decay, now),
                 after_id=after_id,
-                limit=_PAGE,
+                upto_id=upto_id,
             )
         linked = [_with_links(t, t.links + incoming.get(t.id, 0)) for t in page]
-        faded = [traits for traits in linked if score.is_forgettable(traits, decay, now)]
-        if faded:
-            yield faded
-        if len(page) < _PAGE:
-            return
-        after_id = page[-1].id
+        faded += [traits for traits in linked if score.is_forgettable(traits, decay, now)]
+        after_id = upto_id
+        if len(faded) >= _PAGE:
+            yield faded[:_PAGE]
+            faded = faded[_PAGE:]
+    if faded:
+        yield faded
 
 
 async def _locked(
@@ -248,7 +253,6 @@ async def _locked(
         namespace,
         untouched_since=_untouched_since(decay, now),
         ids=ids,
-        limit=len(ids),
         lock=True,
     )
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
-from aegis.db import execute, fetch_all, fetch_value
+from aegis.db import fetch_all, fetch_value
 from aegis.memory.store.search_sql import comparable
 
 if TYPE_CHECKING:
@@ -23,21 +23,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Row",
-    "find_done",
     "lexemes_of",
     "list_cosines",
     "list_followers",
     "list_mentions",
-    "list_namespaces",
     "list_near",
     "list_new",
     "list_rows",
     "list_worded",
-    "lock_run",
-    "mark_done",
-    "read_upper",
-    "still_writing",
-    "unlock_run",
 ]
 
 #: Summaries are read up to here, and lexemes of long ones are left out.
@@ -56,103 +49,6 @@ class Row:
     lexemes: list[str]
     #: Whether nothing else is recorded with the text.
     bare: bool
-
-
-async def lock_run(conn: Connection, namespace: str) -> bool:
-    """Take the lock of runs for the session; return False where another run has it."""
-    return await fetch_value(
-        conn,
-        "SELECT pg_try_advisory_lock(hashtextextended('aegis.consolidate ' || %(ns)s, 0))",
-        {"ns": namespace},
-    )
-
-
-async def unlock_run(conn: Connection, namespace: str) -> None:
-    """Give the lock of runs back."""
-    await fetch_value(
-        conn,
-        "SELECT pg_advisory_unlock(hashtextextended('aegis.consolidate ' || %(ns)s, 0))",
-        {"ns": namespace},
-    )
-
-
-async def find_done(conn: Connection, namespace: str) -> int:
-    """Return the id up to which the namespace has been looked at, 0 for never."""
-    found = await fetch_value(
-        conn,
-        "SELECT done_to FROM memory_consolidation WHERE namespace = %(namespace)s",
-        {"namespace": namespace},
-    )
-    return found or 0
-
-
-async def mark_done(conn: Connection, namespace: str, done_to: int, *, finished: bool) -> None:
-    """Remember how far the namespace has been looked at; it never goes back."""
-    await execute(
-        conn,
-        """
-        INSERT INTO memory_consolidation AS c (namespace, done_to, finished_at)
-        VALUES (%(namespace)s, %(done_to)s, CASE WHEN %(finished)s THEN now() END)
-        ON CONFLICT (namespace) DO UPDATE
-        SET done_to = greatest(c.done_to, excluded.done_to),
-            finished_at = coalesce(excluded.finished_at, c.finished_at)
-        """,
-        {"namespace": namespace, "done_to": done_to, "finished": finished},
-    )
-
-
-async def read_upper(conn: Connection) -> tuple[int, list[str]]:
-    """Return the greatest id given out so far, and who may still commit one up to it.
-
-    A writer holds its lock on the table before it draws an id, and until it has ended; so whoever
-    has drawn one of these ids and has not ended is among those that hold the lock now. The order of
-    the two questions matters.
-    """
-    upper = await fetch_value(
-        conn,
-        """
-        SELECT coalesce(
-            pg_sequence_last_value(pg_get_serial_sequence('episodic_memory', 'id')::regclass),
-            (SELECT max(id) FROM episodic_memory),
-            0
-        )
-        """,
-    )
-    return min(int(upper), 2**31 - 1), await still_writing(conn)
-
-
-async def still_writing(conn: Connection) -> list[str]:
-    """Return the transactions that may have written episodes and have not ended."""
-    cursor = await conn.execute(
-        """
-        SELECT DISTINCT l.virtualtransaction
-        FROM pg_locks l
-        WHERE l.locktype = 'relation'
-          AND l.relation = 'episodic_memory'::regclass
-          AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-          AND l.granted
-          AND l.mode IN (
-              'RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock'
-          )
-          AND l.pid IS DISTINCT FROM pg_backend_pid()
-        ORDER BY l.virtualtransaction
-        """
-    )
-    return [row[0] for row in await cursor.fetchall()]
-
-
-async def list_namespaces(conn: Connection) -> list[str]:
-    """Return the namespaces with episodes that have not been looked at."""
-    cursor = await conn.execute(
-        """
-        SELECT DISTINCT e.namespace
-        FROM episodic_memory e
-        LEFT JOIN memory_consolidation c ON c.namespace = e.namespace
-        WHERE e.id > coalesce(c.done_to, 0)
-        ORDER BY e.namespace
-        """
-    )
-    return [row[0] for row in await cursor.fetchall()]
 
 
 async def list_new(

@@ -17,9 +17,11 @@ __all__ = [
     "blank_model_errors",
     "blank_sessions",
     "clear_references",
+    "leave_transcripts",
     "list_copies",
     "list_dependents",
     "list_put_aside",
+    "list_transcripts",
     "read_again",
 ]
 
@@ -248,6 +250,44 @@ async def blank_sessions(conn: Connection, sessions: Sequence[Any]) -> int:
         WHERE id = ANY(%(ids)s::uuid[])
         """,
         {"ids": list(sessions)},
+    )
+
+
+async def list_transcripts(
+    conn: Connection, *, namespace: str | None, after: Any, limit: int
+) -> list[tuple[Any, str]]:
+    """Return (id, path) of sessions with a transcript, behind `after`, by id."""
+    cursor = await conn.execute(
+        """
+        SELECT s.id, s.transcript_path
+        FROM claude_sessions s
+        WHERE s.transcript_path IS NOT NULL
+          AND (%(namespace)s::text IS NULL OR s.namespace = %(namespace)s)
+          AND (%(after)s::uuid IS NULL OR s.id > %(after)s)
+        ORDER BY s.id
+        LIMIT %(limit)s
+        """,
+        {"namespace": namespace, "after": after, "limit": limit},
+    )
+    return [(row[0], row[1]) for row in await cursor.fetchall()]
+
+
+async def leave_transcripts(conn: Connection, sessions: Sequence[tuple[Any, int]]) -> int:
+    """Forget where the transcripts of these sessions are, (id, size): only what is added is read.
+
+    A session that goes on names its transcript again.
+    """
+    return await execute(
+        conn,
+        """
+        UPDATE claude_sessions s
+        SET transcript_path = NULL,
+            transcript_due = false,
+            transcript_offset = greatest(s.transcript_offset, t.size)
+        FROM unnest(%(ids)s::uuid[], %(sizes)s::bigint[]) AS t (id, size)
+        WHERE s.id = t.id
+        """,
+        {"ids": [s[0] for s in sessions], "sizes": [s[1] for s in sessions]},
     )
 
 

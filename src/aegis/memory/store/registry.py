@@ -19,7 +19,10 @@ __all__ = [
     "EmbeddingModel",
     "ModelState",
     "add_usage",
+    "beside_state",
     "claim_active",
+    "end_beside",
+    "forget_beside",
     "hand_over",
     "list_carried",
     "list_models",
@@ -49,6 +52,8 @@ class EmbeddingModel:
     paused: bool
     #: Whether rows may carry its vectors though it is not the active one.
     mixed: bool
+    #: Whether its vectors of all episodes stand beside them, and are searched there.
+    beside: bool
     usd_per_million_tokens: Decimal | None
     calls: int
     texts: int
@@ -68,6 +73,7 @@ _COLUMNS: LiteralString = """
     m.state,
     m.paused,
     m.mixed,
+    coalesce(m.beside_until = 'infinity', false) AS beside,
     m.usd_per_million_tokens,
     m.calls,
     m.texts,
@@ -184,6 +190,7 @@ async def register(
             state = excluded.state,
             paused = false,
             mixed = false,
+            beside_until = NULL,
             changed_at = now()
         """,
         {"model": model, "dimensions": dimensions, "provider": provider, "state": state},
@@ -191,9 +198,15 @@ async def register(
 
 
 async def set_state(
-    conn: Connection, model: str, state: ModelState, *, paused: bool = False, mixed: bool = False
+    conn: Connection,
+    model: str,
+    state: ModelState,
+    *,
+    paused: bool = False,
+    mixed: bool = False,
+    beside: bool = False,
 ) -> None:
-    """Set what the model is for, as of now."""
+    """Set what the model is for, as of now; `beside`: its vectors are searched beside the rows."""
     await execute(
         conn,
         """
@@ -201,10 +214,11 @@ async def set_state(
         SET state = %(state)s,
             paused = %(paused)s,
             mixed = %(mixed)s,
+            beside_until = CASE WHEN %(beside)s THEN timestamptz 'infinity' END,
             changed_at = clock_timestamp()
         WHERE model = %(model)s
         """,
-        {"model": model, "state": state, "paused": paused, "mixed": mixed},
+        {"model": model, "state": state, "paused": paused, "mixed": mixed, "beside": beside},
     )
 
 
@@ -235,6 +249,52 @@ async def set_mixed(conn: Connection, model: str, *, mixed: bool) -> None:
           AND state IN ('filling', 'standby')
         """,
         {"model": model, "mixed": mixed},
+    )
+
+
+async def end_beside(conn: Connection, model: str, *, after_s: float) -> None:
+    """Have the model's vectors searched in the rows alone; new ones are copied a while longer.
+
+    Some processes go on searching beside the rows until they look at the registry again.
+    """
+    await execute(
+        conn,
+        """
+        UPDATE embedding_models
+        SET beside_until = clock_timestamp() + make_interval(secs => %(after_s)s)
+        WHERE model = %(model)s
+          AND beside_until = 'infinity'
+        """,
+        {"model": model, "after_s": after_s},
+    )
+
+
+async def beside_state(conn: Connection, model: str) -> Literal["searched", "over"] | None:
+    """Return whether the model's vectors beside rows that carry them may be searched by anybody."""
+    return await fetch_value(
+        conn,
+        """
+        SELECT CASE WHEN m.beside_until > clock_timestamp() THEN 'searched'
+                    WHEN m.beside_until IS NOT NULL THEN 'over'
+               END
+        FROM embedding_models m
+        WHERE m.model = %(model)s
+        """,
+        {"model": model},
+    )
+
+
+async def forget_beside(conn: Connection, model: str) -> None:
+    """Say that no vectors of the model are left beside rows that carry them."""
+    await execute(
+        conn,
+        """
+        UPDATE embedding_models
+        SET beside_until = NULL
+        WHERE model = %(model)s
+          AND beside_until <= clock_timestamp()
+        """,
+        {"model": model},
     )
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "count_protected",
     "delete_episodes",
     "delete_facts",
+    "find_page_end",
     "hold_episode",
     "list_expired_places",
     "list_holds",
@@ -30,6 +31,9 @@ __all__ = [
     "titles",
 ]
 
+#: The greatest that a column of integers takes.
+_LAST_ID = 2**31 - 1
+
 #: What neither decay nor a time to live takes away: what is held, what a decision rests on.
 _FREE: LiteralString = """
     NOT EXISTS (SELECT FROM memory_holds h WHERE h.episode_id = e.id)
@@ -38,18 +42,32 @@ _FREE: LiteralString = """
 """
 
 #: What decay leaves beside these: the sources of facts, by the key that both have, or by id.
+#: Each by one equality, which is looked up: with both keys in one condition the planner compares
+#: every episode with every source.
 _NO_SOURCE: LiteralString = """
     NOT EXISTS (
         SELECT
         FROM fact_sources s
         WHERE s.namespace = e.namespace
-          AND s.source_id IN (e.source_id, 'episode:' || e.id)
+          AND s.source_id = e.source_id
+    )
+    AND NOT EXISTS (
+        SELECT
+        FROM fact_sources s
+        WHERE s.namespace = e.namespace
+          AND s.source_id = 'episode:' || e.id
     )
     AND NOT EXISTS (
         SELECT
         FROM semantic_memory f
         WHERE f.namespace = e.namespace
-          AND f.source_id IN (e.source_id, 'episode:' || e.id)
+          AND f.source_id = e.source_id
+    )
+    AND NOT EXISTS (
+        SELECT
+        FROM semantic_memory f
+        WHERE f.namespace = e.namespace
+          AND f.source_id = 'episode:' || e.id
     )
 """
 
@@ -65,6 +83,7 @@ _TRAITS: LiteralString = (
     LEFT JOIN memory_usage u ON u.episode_id = e.id
     WHERE e.namespace = %(namespace)s
       AND e.id > %(after_id)s
+      AND e.id <= %(upto_id)s
       AND (%(ids)s::integer[] IS NULL OR e.id = ANY(%(ids)s))
       -- A row of the seed's may have no time, or an endless one: nobody knows how old it is.
       AND isfinite(e.created_at) AND isfinite(e.timestamp)
@@ -79,7 +98,7 @@ _TRAITS: LiteralString = (
     + _FREE
     + "AND "
     + _NO_SOURCE
-    + " ORDER BY e.id LIMIT %(limit)s"
+    + " ORDER BY e.id"
 )
 
 _TRAITS_LOCKED: LiteralString = _TRAITS + " FOR UPDATE OF e SKIP LOCKED"
@@ -157,17 +176,42 @@ async def add_usage(conn: Connection, counts: Mapping[int, int]) -> None:
     )
 
 
+async def find_page_end(
+    conn: Connection, namespace: str, *, after_id: int, rows: int
+) -> int | None:
+    """Return the id of the last of the next `rows` episodes; None where there are none.
+
+    A page has a beginning and an end that an index finds: with a limit on what is left after all
+    conditions the planner sorts the rest of the namespace for each page.
+    """
+    return await fetch_value(
+        conn,
+        """
+        SELECT max(p.id)
+        FROM (
+            SELECT e.id
+            FROM episodic_memory e
+            WHERE e.namespace = %(namespace)s
+              AND e.id > %(after_id)s
+            ORDER BY e.id
+            LIMIT %(rows)s
+        ) AS p
+        """,
+        {"namespace": namespace, "after_id": after_id, "rows": rows},
+    )
+
+
 async def list_traits(
     conn: Connection,
     namespace: str,
     *,
     untouched_since: Mapping[str, datetime],
     after_id: int = 0,
+    upto_id: int = _LAST_ID,
     ids: Sequence[int] | None = None,
-    limit: int,
     lock: bool = False,
 ) -> list[Traits]:
-    """Return episodes that decay may take, behind `after_id`, by id.
+    """Return episodes that decay may take, behind `after_id` and up to `upto_id`, by id.
 
     `untouched_since`: by importance, the time since which they were neither recorded nor recalled.
     `lock` keeps them as they are, and leaves out what somebody else is changing.
@@ -179,8 +223,8 @@ async def list_traits(
         {
             "namespace": namespace,
             "after_id": after_id,
+            "upto_id": upto_id,
             "ids": None if ids is None else list(ids),
-            "limit": limit,
             **{name: untouched_since.get(name) for name in ("low", "medium", "high")},
         },
     )

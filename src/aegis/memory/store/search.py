@@ -258,10 +258,11 @@ async def describe(
     space: Space | None,
     depth: int,
     echoes: bool,
+    characters: int = 0,
 ) -> Candidates:
     """Return what the ranking needs to know about these episodes and their neighbours.
 
-    `echoes`: those are eligible, too.
+    `echoes`: those are eligible, too. `characters`: how much of each text comes along.
 
     Neighbours are up to `depth` (1 or 2) episodes before and after each in its session.
     """
@@ -273,7 +274,9 @@ async def describe(
         "vector": vector,
     }
     async with conn.cursor(binary=True) as cursor:
-        statement = descriptions_sql(asked_for(where), len(words), space, echoes=echoes)
+        statement = descriptions_sql(
+            asked_for(where), len(words), space, echoes=echoes, characters=characters
+        )
         # There is one for each number of words: not long enough to be slow at first.
         await cursor.execute(statement, params, prepare=True)
         row: Any = await cursor.fetchone()
@@ -288,6 +291,7 @@ async def describe(
         importances=row[5],
         eligible=row[6],
         runs=[[i for i in run if i is not None] for run in row[7]],
+        texts=row[8],
     )
 
 

@@ -31,7 +31,9 @@ __all__ = [
     "asked_for",
     "candidates_sql",
     "comparable",
+    "conditions_of",
     "descriptions_sql",
+    "formatted",
     "nearest_sql",
     "newest_sql",
     "undated_sql",
@@ -95,7 +97,7 @@ def candidates_sql(
 
     `echoes` lets those through; where there are none, not asking after them is quicker.
     """
-    conditions = _conditions(filters, echoes=echoes)
+    conditions = conditions_of(filters, echoes=echoes)
     place = _inside(echoes=echoes)
     return (
         sql.SQL(_one_line(_CANDIDATES))
@@ -117,18 +119,26 @@ def candidates_sql(
 
 @lru_cache(maxsize=256)
 def descriptions_sql(
-    filters: tuple[str, ...], words: int, space: Space | None, *, echoes: bool
+    filters: tuple[str, ...],
+    words: int,
+    space: Space | None,
+    *,
+    echoes: bool,
+    characters: int = 0,
 ) -> bytes:
-    """Return the statement of `describe`."""
+    """Return the statement of `describe`; `characters` of each text come along, if any."""
+    text = sql.SQL("left(e.summary, {})").format(sql.Literal(characters))
     counts = sql.SQL(", ").join(
         sql.SQL("ts_rank(e.search, a.words[{}]) * %(unit)s::float8").format(sql.Literal(i + 1))
         for i in range(words)
     )
-    return _formatted(
+    return formatted(
         _DESCRIPTIONS,
-        eligible=_conditions(filters, echoes=echoes),
+        eligible=conditions_of(filters, echoes=echoes),
         counts=counts if words else sql.SQL("0"),
         similarity=similarity_of(space),
+        text=text if characters else sql.SQL("NULL::text"),
+        texts=sql.SQL("array_agg(d.text)" if characters else "NULL::text[]"),
     )
 
 
@@ -137,20 +147,20 @@ def nearest_sql(
     filters: tuple[str, ...], space: Space, *, metric: Metric, approximate: bool
 ) -> bytes:
     """Return the statement of `find_nearest`."""
-    nearest = _nearest(_conditions(filters), space, approximate=approximate, metric=metric)
-    return _formatted(_NEAREST, near=nearest, operator=_OPERATORS[metric], vector=vector_of(space))
+    nearest = _nearest(conditions_of(filters), space, approximate=approximate, metric=metric)
+    return formatted(_NEAREST, near=nearest, operator=_OPERATORS[metric], vector=vector_of(space))
 
 
 @lru_cache(maxsize=256)
 def newest_sql(filters: tuple[str, ...], *, echoes: bool) -> bytes:
     """Return the statement of `find_newest`."""
-    return _formatted(_NEWEST, conditions=_conditions(filters, echoes=echoes))
+    return formatted(_NEWEST, conditions=conditions_of(filters, echoes=echoes))
 
 
 @lru_cache(maxsize=256)
 def undated_sql(filters: tuple[str, ...], *, echoes: bool) -> bytes:
     """Return the statement of those without a time."""
-    return _formatted(_UNDATED, conditions=_conditions(filters, echoes=echoes))
+    return formatted(_UNDATED, conditions=conditions_of(filters, echoes=echoes))
 
 
 _CANDIDATES: LiteralString = """
@@ -258,7 +268,8 @@ described AS (
            ({similarity})::float4 AS similarity,
            extract(epoch FROM e.timestamp)::float8 AS time,
            coalesce(e.importance, 'medium')::text AS importance,
-           coalesce({eligible}, false) AS eligible
+           coalesce({eligible}, false) AS eligible,
+           {text} AS text
     FROM members m
     JOIN episodic_memory e ON e.id = m.id
     CROSS JOIN asked a
@@ -270,7 +281,8 @@ SELECT coalesce(array_agg(d.id), '{{}}'),
        coalesce(array_agg(d.time), '{{}}'),
        coalesce(array_agg(d.importance), '{{}}'),
        coalesce(array_agg(d.eligible), '{{}}'),
-       (SELECT coalesce(array_agg(r.run), '{{}}') FROM runs r)
+       (SELECT coalesce(array_agg(r.run), '{{}}') FROM runs r),
+       coalesce({texts}, '{{}}')
 FROM described d
 """
 
@@ -312,7 +324,8 @@ _OPERATORS: dict[Metric, sql.SQL] = {
 }
 
 
-def _formatted(text: LiteralString, **parts: sql.Composable) -> bytes:
+def formatted(text: LiteralString, /, **parts: sql.Composable) -> bytes:
+    """Return a statement on one line: shorter, and remembered by psycopg."""
     return sql.SQL(_one_line(text)).format(**parts).as_bytes(None)
 
 
@@ -320,7 +333,8 @@ def _one_line(text: LiteralString) -> LiteralString:
     return " ".join(text.split())
 
 
-def _conditions(filters: tuple[str, ...], *, echoes: bool = False) -> sql.Composable:
+def conditions_of(filters: tuple[str, ...], *, echoes: bool = False) -> sql.Composable:
+    """Return the conditions of the namespace and these filters; `echoes` lets those through."""
     parts: list[LiteralString] = [
         "e.namespace = %(namespace)s",
         *(_CONDITIONS[name] for name in filters),

@@ -6,12 +6,14 @@ is read: of each part of an interval the newest, by the index of times.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, LiteralString
 
 from psycopg import sql
 
-from aegis.memory.store.episodes import CONDITIONS, filter_params
-from aegis.memory.store.search_sql import comparable
+from aegis.memory.store.episodes import filter_params
+from aegis.memory.store.search_sql import asked_for, comparable, conditions_of, formatted
+from aegis.memory.store.space import vector_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,33 +23,52 @@ if TYPE_CHECKING:
     from aegis.memory.models import EpisodeFilter
     from aegis.memory.store.search_sql import Space
 
-__all__ = ["find_timely", "read_texts"]
+__all__ = ["find_timely"]
 
-# An echo is left to the other arms: they find its original as well.
+# Lists and limits are queries of their own: one plan serves every call without filters. An echo is
+# left to the other arms: they find its original as well.
 _TIMELY: LiteralString = """
-WITH parts AS MATERIALIZED (
+WITH asked AS MATERIALIZED (
+    SELECT %(vector)s::text::vector AS vector,
+           %(words)s::text::tsquery AS words
+),
+parts AS MATERIALIZED (
     SELECT w.since, w.until
-    FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS w (since, until)
+    FROM unnest(
+        (SELECT %(starts)s::timestamptz[]), (SELECT %(ends)s::timestamptz[])
+    ) AS w (since, until)
 ),
 inside AS MATERIALIZED (
     SELECT m.id, m.rank, m.distance
     FROM parts p
+    CROSS JOIN asked a
     CROSS JOIN LATERAL (
         SELECT e.id,
-               ts_rank(e.search, %(words)s::tsquery) AS rank,
+               ts_rank(e.search, a.words) AS rank,
                {distance} AS distance
         FROM episodic_memory e
         WHERE e.timestamp >= p.since
           AND e.timestamp < p.until
           AND {conditions}
           AND (e.metadata ? 'echo_of') IS NOT TRUE
-        ORDER BY e.timestamp DESC
-        LIMIT %(rows)s
+        ORDER BY e.timestamp DESC, e.id DESC
+        LIMIT (SELECT %(rows)s::bigint)
     ) AS m
 )
-(SELECT i.id FROM inside i ORDER BY i.distance NULLS LAST, i.id DESC LIMIT %(limit)s)
+(
+    SELECT i.id
+    FROM inside i
+    ORDER BY i.distance NULLS LAST, i.id DESC
+    LIMIT (SELECT %(limit)s::bigint)
+)
 UNION
-(SELECT i.id FROM inside i WHERE i.rank > 0 ORDER BY i.rank DESC, i.id DESC LIMIT %(limit)s)
+(
+    SELECT i.id
+    FROM inside i
+    WHERE i.rank > 0
+    ORDER BY i.rank DESC, i.id DESC
+    LIMIT (SELECT %(limit)s::bigint)
+)
 """
 
 
@@ -66,12 +87,8 @@ async def find_timely(
 
     The newest `rows` of each are looked at. `words` are lexemes in the text form of a tsquery.
     """
-    distance = sql.SQL("NULL::float8")
-    if space is not None and vector is not None:
-        distance = sql.SQL(
-            "CASE WHEN {comparable} THEN e.embedding <=> %(vector)s::text::vector END"
-        ).format(comparable=comparable(space))
-    statement = sql.SQL(_TIMELY).format(distance=distance, conditions=sql.SQL(CONDITIONS))
+    filters = asked_for(where)
+    statement = _timely_sql(filters, None if vector is None else space)
     params: dict[str, Any] = filter_params(where) | {
         "starts": [since for since, _ in parts],
         "ends": [until for _, until in parts],
@@ -80,19 +97,19 @@ async def find_timely(
         "vector": vector,
         "limit": limit,
     }
-    cursor = await conn.execute(statement.as_bytes(None), params, prepare=False)
+    # Without filters there is one good plan, by the index of times behind the namespace.
+    cursor = await conn.execute(statement, params, prepare=not filters)
     return [row[0] for row in await cursor.fetchall()]
 
 
-async def read_texts(conn: Connection, ids: Sequence[int], *, length: int) -> dict[int, str]:
-    """Return the first `length` characters of what these episodes say."""
-    cursor = await conn.execute(
-        """
-        SELECT e.id,
-               left(e.summary, %(length)s)
-        FROM episodic_memory e
-        WHERE e.id = ANY(%(ids)s::int[])
-        """,
-        {"ids": list(ids), "length": length},
-    )
-    return dict(await cursor.fetchall())
+@lru_cache(maxsize=256)
+def _timely_sql(filters: tuple[str, ...], space: Space | None) -> bytes:
+    """Return the statement of `find_timely`."""
+    distance = sql.SQL("NULL::float8")
+    if space is not None:
+        distance = sql.SQL("({vector}) <=> a.vector").format(vector=vector_of(space))
+        if not space.mixed:
+            distance = sql.SQL("CASE WHEN {comparable} THEN {distance} END").format(
+                comparable=comparable(space), distance=distance
+            )
+    return formatted(_TIMELY, distance=distance, conditions=conditions_of(filters, echoes=True))

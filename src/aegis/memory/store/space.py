@@ -2,7 +2,8 @@
 
 Usually a row carries its vector. While the model is changed (`mixed`), a row carries the vector of
 one model and the other one's is in `episodic_vectors`: a mixed space is the union of both places,
-and every statement here looks at them in one snapshot, because rows move between them.
+and every statement here looks at them in one snapshot, because rows move between them. After a
+switch all vectors of the new model are also `beside` the rows until every row carries its own.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ class Space:
     dimensions: int
     #: Whether a row that carries another model's vector may have one of this space beside it.
     mixed: bool = False
+    #: While it is mixed: whether the vectors of all rows of this space stand beside them, those of
+    #: rows that carry one of it, too, so that one index finds everything.
+    beside: bool = False
 
 
 def comparable(space: Space, alias: LiteralString = "e") -> sql.Composable:
@@ -98,6 +102,24 @@ def mixed_nearest(
     limit: sql.Composable,
 ) -> sql.Composable:
     """Return the statement of the nearest ids by the graphs; each place has its own index."""
+    if space.beside:
+        return sql.SQL(
+            """
+            SELECT v.id
+            FROM episodic_vectors v
+            JOIN episodic_memory e ON e.id = v.id
+            WHERE v.model = {model}
+              AND {conditions}
+            ORDER BY v.embedding::{kind} {operator} %(vector)s::{kind}
+            LIMIT {limit}
+            """
+        ).format(
+            conditions=conditions,
+            model=sql.Literal(space.model),
+            kind=kind,
+            operator=operator,
+            limit=limit,
+        )
     return sql.SQL(
         """
         SELECT n.id

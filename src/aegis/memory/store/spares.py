@@ -1,8 +1,9 @@
 """SQL over `episodic_vectors` and `semantic_vectors`: the vectors that rows do not carry.
 
-Invariant: a row has at most one vector of a model, its own or a spare one, and the two change
-places in one statement. A spare vector says what its row says: it is stored only while the row's
-text is the one that was embedded, and the triggers of the tables drop it when the text changes.
+Invariant: a row has at most one vector of a model, its own or a spare one, but for copies while
+rows move (`moving`), and the two change places in one statement. A spare vector says what its row
+says: it is stored only while the row's text is the one that was embedded, and the triggers of the
+tables drop it when the text changes.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, LiteralString
 from psycopg import sql
 
 from aegis.db import execute, fetch_value
+from aegis.memory.store.indexing import unhurried
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,17 +28,15 @@ __all__ = [
     "any_carries",
     "build_spare_index",
     "count_rows",
-    "drop_spares",
-    "forget_retired",
     "has_halfvec",
     "last_id",
     "list_gaps",
     "lock_work",
     "measure_texts",
-    "move_in",
     "sample_texts",
     "similarities",
     "unlock_work",
+    "with_tables",
 ]
 
 SpareTable = Literal["episodic_memory", "semantic_memory"]
@@ -73,7 +73,7 @@ async def count_rows(
     The others carry `wanted` themselves. Reads the table.
     """
     cursor = await conn.execute(
-        _with_tables(
+        with_tables(
             """
             SELECT count(*) FILTER (WHERE r.embedding_model = %(carried)s),
                    count(*) FILTER (WHERE r.embedding_model = %(carried)s AND v.id IS NOT NULL),
@@ -95,22 +95,20 @@ async def any_carries(conn: Connection, table: SpareTable, model: str) -> bool:
     """Return whether a row carries a vector of the model; reads the table where none does."""
     return await fetch_value(
         conn,
-        _with_tables(
-            "SELECT EXISTS (SELECT FROM {table} WHERE embedding_model = %(model)s)", table
-        ),
+        with_tables("SELECT EXISTS (SELECT FROM {table} WHERE embedding_model = %(model)s)", table),
         {"model": model},
     )
 
 
 async def last_id(conn: Connection, table: SpareTable) -> int:
     """Return the greatest id there is, 0 without a row."""
-    return await fetch_value(conn, _with_tables("SELECT coalesce(max(id), 0) FROM {table}", table))
+    return await fetch_value(conn, with_tables("SELECT coalesce(max(id), 0) FROM {table}", table))
 
 
 async def measure_texts(conn: Connection, table: SpareTable, *, carried: str) -> tuple[int, int]:
     """Return how many rows carry the model, and the characters of their texts in all."""
     cursor = await conn.execute(
-        _with_tables(
+        with_tables(
             """
             SELECT count(*), coalesce(sum(length({text})), 0)::bigint
             FROM {table} r
@@ -131,7 +129,7 @@ async def sample_texts(
 ) -> list[tuple[int, str, str]]:
     """Return (id, namespace, text) of up to `count` rows that carry the model, here and there."""
     cursor = await conn.execute(
-        _with_tables(
+        with_tables(
             """
             WITH bounds AS (
                 SELECT min(id) AS least, max(id) AS most
@@ -171,7 +169,7 @@ async def list_gaps(
 ) -> list[tuple[int, str]]:
     """Return (id, text to embed) of rows that carry one model and lack the other, by id."""
     cursor = await conn.execute(
-        _with_tables(
+        with_tables(
             """
             SELECT r.id, {text}
             FROM {table} r
@@ -206,7 +204,7 @@ async def add_spares(
     """Store spare vectors of rows that still say the text and carry another model."""
     return await execute(
         conn,
-        _with_tables(
+        with_tables(
             """
             WITH rows AS MATERIALIZED (
                 SELECT r.id, g.vector
@@ -228,115 +226,6 @@ async def add_spares(
             table,
         ),
         {"ids": list(ids), "texts": list(texts), "vectors": list(vectors), "model": model},
-    )
-
-
-async def move_in(
-    conn: Connection, table: SpareTable, *, carried: str, wanted: str, after_id: int, limit: int
-) -> tuple[int, int | None]:
-    """Let rows carry their spare vector of `wanted`, and keep the other one as the spare.
-
-    Returns how many rows, and the last id; None when there was none. Rows that somebody changes at
-    this moment are left out.
-    """
-    cursor = await conn.execute(
-        _with_tables(
-            """
-            WITH picked AS MATERIALIZED (
-                SELECT r.id, r.embedding AS was, v.embedding AS becomes
-                FROM {table} r
-                JOIN {spares} v ON v.id = r.id AND v.model = %(wanted)s
-                WHERE r.id > %(after_id)s
-                  AND r.embedding_model = %(carried)s
-                ORDER BY r.id
-                LIMIT %(limit)s
-                -- Both: a text that changes takes its spare vector along.
-                FOR NO KEY UPDATE OF r, v SKIP LOCKED
-            ),
-            gone AS (
-                DELETE FROM {spares} v
-                USING picked p
-                WHERE v.id = p.id
-                  AND v.model = %(wanted)s
-            ),
-            kept AS (
-                INSERT INTO {spares} (id, model, embedding)
-                SELECT p.id, %(carried)s, p.was
-                FROM picked p
-                ON CONFLICT (id, model) DO UPDATE SET embedding = excluded.embedding
-            ),
-            moved AS (
-                UPDATE {table} r
-                SET embedding = p.becomes,
-                    embedding_model = %(wanted)s
-                FROM picked p
-                WHERE r.id = p.id
-                RETURNING r.id
-            )
-            SELECT count(*), max(m.id)
-            FROM moved m
-            """,
-            table,
-        ),
-        {"carried": carried, "wanted": wanted, "after_id": after_id, "limit": limit},
-    )
-    row = await cursor.fetchone()
-    assert row is not None
-    return row[0], row[1]
-
-
-async def drop_spares(
-    conn: Connection, table: SpareTable, *, kept: Sequence[str], limit: int
-) -> int:
-    """Delete spare vectors of all models but `kept`, up to `limit`; return how many went."""
-    return await execute(
-        conn,
-        _with_tables(
-            """
-            DELETE FROM {spares} v
-            USING (
-                SELECT o.id, o.model
-                FROM {spares} o
-                WHERE o.model <> ALL(%(kept)s::text[])
-                LIMIT %(limit)s
-                FOR UPDATE SKIP LOCKED
-            ) AS old
-            WHERE v.id = old.id
-              AND v.model = old.model
-            """,
-            table,
-        ),
-        {"kept": list(kept), "limit": limit},
-    )
-
-
-async def forget_retired(conn: Connection, table: SpareTable, *, limit: int) -> int:
-    """Leave rows without a vector that carry one of a retired model: the backfill makes another.
-
-    Reads the table where there is none.
-    """
-    return await execute(
-        conn,
-        _with_tables(
-            """
-            UPDATE {table} r
-            SET embedding = NULL,
-                embedding_model = NULL
-            FROM (
-                SELECT o.id
-                FROM {table} o
-                WHERE o.embedding_model IN (
-                          SELECT m.model FROM embedding_models m WHERE m.state = 'retired'
-                      )
-                  AND o.embedding IS NOT NULL
-                LIMIT %(limit)s
-                FOR NO KEY UPDATE SKIP LOCKED
-            ) AS late
-            WHERE r.id = late.id
-            """,
-            table,
-        ),
-        {"limit": limit},
     )
 
 
@@ -374,17 +263,12 @@ async def build_spare_index(conn: Connection, name: str, space: Space) -> None:
         dimensions=sql.Literal(space.dimensions),
         model=sql.Literal(space.model),
     )
-    await conn.execute("SET statement_timeout = 0")
-    await conn.execute("SET lock_timeout = 0")
-    try:
+    async with unhurried(conn):
         await conn.execute(statement)
-    finally:
-        if not conn.closed:
-            await conn.execute("RESET statement_timeout")
-            await conn.execute("RESET lock_timeout")
 
 
-def _with_tables(text: LiteralString, table: SpareTable) -> sql.Composed:
+def with_tables(text: LiteralString, table: SpareTable) -> sql.Composed:
+    """Return the statement for a table `r`, the spare vectors of it and the text it embeds."""
     return sql.SQL(text).format(
         table=sql.Identifier(table),
         spares=sql.SQL(_SPARES[table]),
