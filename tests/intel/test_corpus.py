@@ -18,7 +18,7 @@ from tests.intel.heldout import HeldOut, held_out
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-#: Of the first corpus every third pair: the benchmark `intel` takes all, over HTTP and the database.
+#: Of the first corpus every third pair: the benchmark takes all, over HTTP and the database.
 EVERY = 3
 
 
