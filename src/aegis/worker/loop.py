@@ -35,8 +35,9 @@ _log = logging.getLogger("aegis.worker")
 LEASE_S: Final = 30.0
 #: Of a lease: renewed after so much of it, and given up by its holder after so much.
 _RENEW_AT, _GIVE_UP_AT = 1 / 3, 0.8
-#: Seconds between looks: doubled from one to the other while there is nothing to do. Notifications
-#: come at once; looking finds what was made due without one.
+#: Seconds between looks: doubled from one to the other while what is due cannot be had. While
+#: notifications come, nothing is asked before the next time that is known, or the longest of them:
+#: looking finds what was made due without a notification.
 _SHORTEST_S: Final = 0.1
 _LONGEST_S: Final = 30.0
 #: While notifications do not come, and while something due cannot be taken, at most.
@@ -201,9 +202,8 @@ class Worker:
             # Due, and not to be had: others are at it, or its key is busy.
             return _SHORTEST_S if taken else min(idle_s, _DEAF_S)
         self._hungry.discard(kind.name)
-        longest = _LONGEST_S if taken else idle_s
-        if not self._listening:
-            longest = min(longest, _DEAF_S)
+        # Who hears of what becomes due need not ask; who does not asks often at first.
+        longest = _LONGEST_S if self._listening else min(idle_s, _DEAF_S)
         return longest if due_s is None else min(due_s, longest)
 
     async def _claim(self, kind: Kind) -> tuple[int, int]:
