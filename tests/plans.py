@@ -56,9 +56,9 @@ async def plans_of(conn: Connection, call: Callable[[Connection], Awaitable[obje
     class Explaining(psycopg.AsyncCursor[Any]):
         async def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
             explaining = psycopg.AsyncCursor(self.connection, row_factory=tuple_row)
-            text = query if isinstance(query, str) else query.as_string(self.connection)
+            text = query.encode() if isinstance(query, str) else query.as_bytes(self.connection)
             await explaining.execute("SAVEPOINT explained")
-            await explaining.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {text}", params)
+            await explaining.execute(b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + text, params)
             row = await explaining.fetchone()
             assert row is not None
             found.append(Plan(row[0][0]["Plan"]))
