@@ -56,7 +56,7 @@ async def plans_of(conn: Connection, call: Callable[[Connection], Awaitable[obje
     class Explaining(psycopg.AsyncCursor[Any]):
         async def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
             explaining = psycopg.AsyncCursor(self.connection, row_factory=tuple_row)
-            text = query.encode() if isinstance(query, str) else query.as_bytes(self.connection)
+            text: Any = query.encode() if isinstance(query, str) else query
             await explaining.execute("SAVEPOINT explained")
             await explaining.execute(b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + text, params)
             row = await explaining.fetchone()
