@@ -56,14 +56,16 @@ async def plans_of(conn: Connection, call: Callable[[Connection], Awaitable[obje
     class Explaining(psycopg.AsyncCursor[Any]):
         async def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
             explaining = psycopg.AsyncCursor(self.connection, row_factory=tuple_row)
-            text: Any = query.encode() if isinstance(query, str) else query
+            # As bytes it is sent as it is, whoever wrote it.
+            text: bytes = str(query).encode()
             await explaining.execute("SAVEPOINT explained")
             await explaining.execute(b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + text, params)
             row = await explaining.fetchone()
             assert row is not None
             found.append(Plan(row[0][0]["Plan"]))
             await explaining.execute("ROLLBACK TO SAVEPOINT explained")
-            return await super().execute(query, params, **options)
+            sent: Any = query
+            return await super().execute(sent, params, **options)
 
     before, conn.cursor_factory = conn.cursor_factory, Explaining
     try:

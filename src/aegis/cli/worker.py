@@ -128,6 +128,7 @@ def rates(as_json: AsJson = False) -> None:
     table(
         ["provider", "per minute", "at once"],
         [[item["provider"], f"{item['per_minute']:g}", str(item["burst"])] for item in items],
+        wide="provider",
         empty="No provider has a rate; `aegis worker rate NAME --per-minute N` sets one.",
     )
 

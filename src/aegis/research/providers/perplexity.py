@@ -169,8 +169,9 @@ def _agent_options(given: dict[str, Any]) -> dict[str, Any]:
     for name, value in given.items():
         if name == "preset" and isinstance(value, str) and 0 < len(value) <= 100:
             continue
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if name == "max_steps" and whole and 1 <= value <= 100:
+        steps: Any = value
+        whole = isinstance(steps, int) and not isinstance(steps, bool)
+        if name == "max_steps" and whole and 1 <= steps <= 100:
             continue
         raise InvalidInput(
             f"option {name!r} is {value!r:.60}; perplexity's Agent API takes preset: a name; "
