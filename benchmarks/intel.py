@@ -4,8 +4,8 @@ The pages are on a local server in a process of its own; the politeness for the 
 and `--at-once` requests at a time. The yardstick is a loop of plain httpx2 with as many requests at
 once, which reads each page and keeps nothing, in turns with ours in the same run. `same` pages are
 sent as they were, `etag` ones are answered with 304, `noisy` ones differ in a counter and an id
-each time and are read anew. The corpus (`tests/intel/corpus.py`) goes through the same checks, on
-the same tables.
+each time and are read anew. The corpus (`tests/intel/corpus.py`) and one that nothing was tuned on
+(`heldout.py`) go through the same checks, on the same tables.
 """
 
 from __future__ import annotations
@@ -56,8 +56,9 @@ async def _measure(args: argparse.Namespace) -> dict[str, float]:
     for kind in _KINDS:
         async with migrated_database() as db:
             figures |= await _throughput(db, kind, args)
-    async with migrated_database() as db:
-        figures |= await _corpus(db, args.cases, args.at_once)
+    for name in ("corpus", "held_out"):
+        async with migrated_database() as db:
+            figures |= await _corpus(db, name, args.cases, args.at_once)
     return figures
 
 
@@ -165,12 +166,13 @@ async def _plain(url: str, kind: str, pages: int, at_once: int) -> float:
         return pages / (time.perf_counter() - started)
 
 
-async def _corpus(db: Database, most: int, at_once: int) -> dict[str, float]:
+async def _corpus(db: Database, name: str, most: int, at_once: int) -> dict[str, float]:
     """Follow every case through before, the turn, and after; count what was told."""
     from tests.intel.corpus import cases
+    from tests.intel.heldout import held_out
     from tests.intel.site import Site, serve
 
-    chosen = list(cases())[:most]
+    chosen = list(cases() if name == "corpus" else held_out())[:most]
     settings = _polite(db.settings, at_once)
     intel = Intel(db, settings)
     site = Site(pages={f"/{n}": _serving(case) for n, case in enumerate(chosen)})
@@ -179,13 +181,14 @@ async def _corpus(db: Database, most: int, at_once: int) -> dict[str, float]:
         ids = await _add_cases(db, made.id, [(f"{site.url}/{n}", c) for n, c in enumerate(chosen)])
         async with intel.watching() as watching:
             work = IntelWork(db, settings, watching)
-            await _rounds(db, work, 11, at_once, "Before")
+            await _rounds(db, work, 11, at_once, f"Before, {name}")
             early = await _told(db, ids)
             for case in chosen:
                 case.turned = True
-            await _rounds(db, work, 14, at_once, "After")
+            await _rounds(db, work, 14, at_once, f"After, {name}")
             late = await _told(db, ids)
-    return _score(chosen, early, late)
+    scores = _score(chosen, early, late)
+    return {f"{name}.{key}": value for key, value in scores.items()}
 
 
 def _serving(case: Any) -> Any:
@@ -241,11 +244,11 @@ def _score(chosen: list[Any], early: list[list[str]], late: list[list[str]]) -> 
             typed += case.expected in come
         false += bool(before or (case.change is None and come))
     return {
-        "corpus.cases": len(chosen),
-        "corpus.real": real,
-        "corpus.found_ratio": found / real,
-        "corpus.right_type_ratio": typed / real,
-        "corpus.false_ratio": false / len(chosen),
+        "cases": len(chosen),
+        "real": real,
+        "found_ratio": found / real,
+        "right_type_ratio": typed / real,
+        "false_ratio": false / len(chosen),
     }
 
 

@@ -68,6 +68,20 @@ async def test_workers_and_what_waits_for_them(http: httpx2.AsyncClient) -> None
     assert (found.items, found.jobs.due, found.jobs.running) == ([], 1, 0)
 
 
+async def test_rates_of_providers_are_set_shown_and_lifted(http: httpx2.AsyncClient) -> None:
+    put = await http.put("/v1/workers/rates/perplexity", json={"per_minute": 30, "burst": 2})
+    assert put.status_code == 200, put.text
+    rate = routes.RateAnswer.model_validate_json(put.content)
+    assert (rate.provider, rate.per_minute, rate.burst) == ("perplexity", 30, 2)
+    listed = routes.Rates.model_validate_json((await http.get("/v1/workers/rates")).content)
+    assert listed.items == [rate]
+    wrong = await http.put("/v1/workers/rates/perplexity", json={"per_minute": 0})
+    assert (wrong.status_code, wrong.json()["code"]) == (422, "invalid_input")
+    assert (await http.delete("/v1/workers/rates/perplexity")).status_code == 204
+    assert (await http.get("/v1/workers/rates")).json() == {"items": []}
+    assert scope_of("PUT", "/v1/workers/rates/perplexity") == "operator"
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [

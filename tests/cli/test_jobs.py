@@ -47,6 +47,17 @@ def test_a_schedule_from_beginning_to_end(aegis: Shell) -> None:
     assert "[cron_invalid]" in aegis("schedule", "add", "x", "soon", "memory.sweep").err
 
 
+def test_rates_of_providers_are_set_listed_and_lifted(aegis: Shell) -> None:
+    assert aegis("worker", "rates", "--json").json == {"items": []}
+    set_ = aegis("worker", "rate", "perplexity", "--per-minute", "30", "--burst", "2", "--json")
+    assert set_.json == {"provider": "perplexity", "per_minute": 30.0, "burst": 2}
+    assert "perplexity" in aegis("worker", "rates").out
+    assert "[invalid_input]" in aegis("worker", "rate", "perplexity").err
+    assert "[invalid_input]" in aegis("worker", "rate", "p", "--per-minute", "0").err
+    assert aegis("worker", "rate", "perplexity", "--lift").status == 0
+    assert aegis("worker", "rates", "--json").json == {"items": []}
+
+
 def test_jobs_are_added_shown_and_ended(aegis: Shell) -> None:
     job = aegis("jobs", "add", "memory.sweep", "--due-at", "2099-01-01T00:00:00Z", "--json").json
     number = str(job["id"])

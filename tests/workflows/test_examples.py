@@ -6,7 +6,6 @@ import asyncio
 import json
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,12 +21,14 @@ if TYPE_CHECKING:
 
     from aegis.config import Settings
     from aegis.db import Database
+    from aegis.db.lease import Kind
     from aegis.workflows.execution import ExecutionDetail
 
 
 @asynccontextmanager
 async def working(client: Aegis) -> AsyncGenerator[None]:
-    worker = Worker(client.db, [kind_of(client)], concurrency=4, lease_s=10.0, grace_s=0.0)
+    kinds: list[Kind] = [kind_of(client), client.research.work()]
+    worker = Worker(client.db, kinds, concurrency=4, lease_s=10.0, grace_s=0.0)
     task = asyncio.create_task(worker.run())
     try:
         yield
@@ -137,40 +138,21 @@ async def test_release_watch_of_nothing_new_asks_nobody(client: Aegis) -> None:
     assert (found.execution.status, found.output) == ("completed", [])
 
 
-class LocalResearch:
-    """Answers from the client's memory, as the provider `local` does, one job a key."""
-
-    def __init__(self, client: Aegis) -> None:
-        self._client = client
-        self.jobs: dict[str, str] = {}
-
-    async def start(self, query: str, *, idempotency_key: str, **_: Any) -> Any:
-        self.jobs.setdefault(idempotency_key, query)
-        return SimpleNamespace(job=SimpleNamespace(id=idempotency_key))
-
-    async def wait(self, job_id: str, **_: Any) -> Any:
-        hits = await self._client.memory.recall(self.jobs[job_id], mode="text", k=3)
-        source = [SimpleNamespace(url=None, title=h.episode.summary, episode_id=h.episode.id)
-                  for h in hits]  # fmt: skip
-        return SimpleNamespace(
-            job=SimpleNamespace(id=job_id, status="completed", cost_usd=None, error=None),
-            markdown="\n".join(h.episode.summary for h in hits),
-            sources=source,
-            warnings=[],
-        )
-
-
-async def test_research_becomes_a_memory_with_its_sources(
-    client: Aegis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    service = LocalResearch(client)
-    monkeypatch.setattr(Aegis, "research", service, raising=False)
+async def test_research_becomes_a_memory_with_its_sources(client: Aegis) -> None:
     known = await client.memory.record("learning", "Backups failed for want of disk.")
+    await client.memory.record("note", "Lunch was good.")
     found = await run(client, "research-to-memory", {"question": "Why did backups fail?"})
     assert found.execution.status == "completed", found.execution.error
+    (job,) = await client.research.list()
+    assert (job.provider, job.status, job.query) == ("local", "completed", "Why did backups fail?")
     (kept,) = await client.memory.list(event_types=["research"])
-    assert kept.summary == "Why did backups fail?\n\nBackups failed for want of disk."
+    assert kept.summary.startswith("Why did backups fail?\n\n")
+    assert "Backups failed for want of disk." in kept.summary
     assert kept.details is not None
+    assert kept.details["job_id"] == job.id
     assert kept.details["sources"][0]["episode_id"] == known.id
-    assert found.output["episode"] == kept.id
-    assert len(service.jobs) == 1
+    assert found.output == {
+        "episode": kept.id,
+        "job": job.id,
+        "sources": len(kept.details["sources"]),
+    }

@@ -90,7 +90,11 @@ def test_folding_any_part_of_the_records_gives_the_state_that_wrote_them(
     assert (folded.seq, folded.current, folded.finished) == (live.seq, live.current, live.finished)
 
 
-@given(rows=st.lists(st.lists(st.integers(), max_size=4), max_size=4), seed=st.integers(0, 1_000))
+#: Whole numbers of expressions have 64 bits.
+WHOLE = st.integers(-(2**63), 2**63 - 1)
+
+
+@given(rows=st.lists(st.lists(WHOLE, max_size=4), max_size=4), seed=st.integers(0, 1_000))
 @settings(max_examples=60, deadline=None)
 def test_joins_are_in_the_order_of_items_whatever_ends_first(
     rows: list[list[int]], seed: int

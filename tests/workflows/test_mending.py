@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from aegis.errors import Conflict, InvalidInput
+from aegis.workflows.store import writes
+from aegis.workflows.store.writes import NewExecution
 from tests.workflows.conftest import Bench, chain
 
 if TYPE_CHECKING:
+    from aegis.db import Connection
     from aegis.workflows.execution import Execution, StepRecord
     from aegis.workflows.nodes.contract import Step
 
@@ -106,6 +110,112 @@ async def test_cancelling_ends_steps_and_children_at_once(bench: Bench) -> None:
         assert (found.status, found.reason, found.lease_owner) == ("failed", "cancelled", None)
     again = await bench.workflows.cancel(started.id)
     assert again.error == cancelled.error
+
+
+async def test_pausing_holds_children_too_and_they_go_on_together(bench: Bench) -> None:
+    began, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: Step) -> Any:
+        began.set()
+        await go.wait()
+        return "slow"
+
+    bench.does("slow", slow)
+    await bench.save("leaf", chain(("slow", "slow"), ("last", "echo")))
+    await bench.save("inner", chain(("deep", "sub_workflow", {"params": {"workflow": "leaf"}})))
+    await bench.save("outer", chain(("sub", "sub_workflow", {"params": {"workflow": "inner"}})))
+
+    async def family() -> list[Execution]:
+        found = {e.workflow: e for e in await bench.workflows.executions()}
+        return [found[name] for name in ("outer", "inner", "leaf")]
+
+    async with bench.worker():
+        outer = await bench.workflows.start("outer")
+        await asyncio.wait_for(began.wait(), 30)
+        await bench.workflows.pause(outer.id)
+        states = [(e.workflow, e.status, e.reason) for e in await family()]
+        assert states == [
+            ("outer", "interrupted", "paused"),
+            ("inner", "interrupted", "parent_paused"),
+            ("leaf", "interrupted", "parent_paused"),
+        ]
+        go.set()
+        leaf = (await family())[-1]
+        async with asyncio.timeout(30):
+            async for change in bench.workflows.watch(leaf.id):
+                if any(step.node == "slow" for step in change.steps):
+                    break
+        # The step that ran is recorded, and no other begins.
+        assert "last" not in bench.ran
+        await bench.workflows.resume(outer.id)
+        ended = await bench.until(outer.id)
+    assert ended.status == "completed"
+    assert [e.status for e in await family()] == ["completed"] * 3
+    assert bench.counts() == {"slow": 1, "last": 1}
+
+
+async def test_a_child_that_a_person_paused_stays_so_when_its_parent_goes_on(bench: Bench) -> None:
+    await bench.save("inner", chain(("s", "signal", {"params": {"name": "go"}})))
+    await bench.save("outer", chain(("sub", "sub_workflow", {"params": {"workflow": "inner"}})))
+    async with bench.worker():
+        outer = await bench.workflows.start("outer")
+        await bench.until(outer.id, node="sub", waits=True)
+        (inner,) = await bench.workflows.executions(workflow="inner")
+        await bench.workflows.pause(inner.id)
+        await bench.workflows.pause(outer.id)
+        await bench.workflows.resume(outer.id)
+        still = (await bench.workflows.execution(inner.id)).execution
+        assert (still.status, still.reason) == ("interrupted", "paused")
+        await bench.workflows.resume(inner.id)
+        await bench.workflows.signal(inner.id, "go", 1)
+        assert (await bench.until(outer.id)).status == "completed"
+
+
+async def test_cancelling_ends_children_that_are_paused(bench: Bench) -> None:
+    await bench.save("inner", chain(("s", "signal", {"params": {"name": "go"}})))
+    await bench.save("outer", chain(("sub", "sub_workflow", {"params": {"workflow": "inner"}})))
+    async with bench.worker():
+        outer = await bench.workflows.start("outer")
+        await bench.until(outer.id, node="sub", waits=True)
+        await bench.workflows.pause(outer.id)
+        await bench.workflows.cancel(outer.id)
+        (inner,) = await bench.workflows.executions(workflow="inner")
+        assert (inner.status, inner.reason) == ("failed", "cancelled")
+
+
+async def test_a_child_that_starts_while_its_parent_is_being_paused_waits_with_it(
+    bench: Bench,
+) -> None:
+    began, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: Step) -> Any:
+        began.set()
+        await go.wait()
+
+    bench.does("slow", slow)
+    await bench.save("inner", chain(("a", "echo")))
+    sub = {"params": {"workflow": "inner"}}
+    await bench.save("outer", chain(("slow", "slow"), ("sub", "sub_workflow", sub)))
+    async with bench.worker():
+        outer = await bench.workflows.start("outer")
+        await asyncio.wait_for(began.wait(), 30)
+        await bench.workflows.pause(outer.id)
+    # A worker that did not know yet records the start of the child.
+    async with bench.db.transaction() as conn:
+        (workflow_id,) = await fetch_ids(conn)
+        child = NewExecution(
+            id=str(uuid.uuid4()), workflow_id=workflow_id, version=1, namespace="default",
+            context={"input": {}}, current_node="a", parent_id=outer.id,
+        )  # fmt: skip
+        await writes.insert_executions(conn, [child])
+    found = (await bench.workflows.execution(child.id)).execution
+    assert (found.status, found.reason) == ("interrupted", "parent_paused")
+    go.set()
+
+
+async def fetch_ids(conn: Connection) -> list[str]:
+    cursor = await conn.execute("SELECT id::text FROM workflows WHERE name = 'inner'")
+    return [row[0] for row in await cursor.fetchall()]
 
 
 async def test_a_child_that_is_cancelled_fails_its_parent(bench: Bench) -> None:

@@ -157,6 +157,27 @@ class WorkersAnswer(Answer):
     jobs: JobCounts
 
 
+class RateBody(Body):
+    """How often all workers together may ask a provider."""
+
+    per_minute: float = Field(description="Calls a minute, above 0.")
+    burst: int = Field(1, description="Calls that may come at once after a pause.")
+
+
+class RateAnswer(Answer):
+    """How often all workers together may ask a provider."""
+
+    provider: str
+    per_minute: float
+    burst: int
+
+
+class Rates(Answer):
+    """All rates, by provider."""
+
+    items: list[RateAnswer]
+
+
 @router.post("/jobs", status_code=201, response_model=JobAnswer)
 async def enqueue_job(client: ClientOf, body: JobBody) -> Any:
     """Have a worker call a function; with a `unique_key` that is there, return that job."""
@@ -262,3 +283,22 @@ async def list_workers(
     """List the workers that live, and count the jobs that are not done."""
     items = await client.workers.list(all_of_them=gone)
     return answer({"items": items, "jobs": await client.jobs.counts()})
+
+
+@router.get("/workers/rates", response_model=Rates)
+async def list_rates(client: ClientOf) -> Any:
+    """List how often each provider may be asked."""
+    return answer({"items": await client.workers.rates()})
+
+
+@router.put("/workers/rates/{provider}", response_model=RateAnswer)
+async def set_rate(client: ClientOf, provider: str, body: RateBody) -> Any:
+    """Set how often all workers together may ask a provider."""
+    return answer(await client.workers.set_rate(provider, body.per_minute, burst=body.burst))
+
+
+@router.delete("/workers/rates/{provider}", status_code=204)
+async def lift_rate(client: ClientOf, provider: str) -> Response:
+    """Let a provider be asked as often as there is work for it."""
+    await client.workers.set_rate(provider, None)
+    return Response(status_code=204)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from aegis.cli.command import App, Option
+from aegis.cli.command import App, Argument, Option
 from aegis.cli.options import AsJson
 from aegis.cli.running import with_client
 
@@ -110,6 +110,56 @@ def status(as_json: AsJson = False) -> None:
             ("later", f"{jobs['later']:,}"),
         ]
     )
+
+
+@app.add
+def rates(as_json: AsJson = False) -> None:
+    """List how often all workers together may ask each provider."""
+    from aegis.cli.render import show_json, table
+    from aegis.wire.plain import plain
+
+    async def work(client: Aegis) -> Any:
+        return await client.workers.rates()
+
+    items: list[dict[str, Any]] = plain(with_client(work))
+    if as_json:
+        show_json({"items": items})
+        return
+    table(
+        ["provider", "per minute", "at once"],
+        [[item["provider"], f"{item['per_minute']:g}", str(item["burst"])] for item in items],
+        wide="provider",
+        empty="No provider has a rate; `aegis worker rate NAME --per-minute N` sets one.",
+    )
+
+
+@app.add
+def rate(
+    provider: Annotated[str, Argument(help="As research and jobs call it, such as perplexity.")],
+    per_minute: Annotated[
+        float | None, Option(help="Calls a minute, of all workers together.")
+    ] = None,
+    burst: Annotated[int, Option(help="Calls that may come at once after a pause.")] = 1,
+    lift: Annotated[bool, Option("--lift", help="Take the rate away.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Set how often a provider may be asked, or lift it."""
+    from aegis.cli.render import note, show_json
+    from aegis.errors import InvalidInput
+    from aegis.wire.plain import plain
+
+    if (per_minute is None) is not lift:
+        raise InvalidInput("Give either --per-minute or --lift.")
+
+    async def work(client: Aegis) -> Any:
+        return await client.workers.set_rate(provider, per_minute, burst=burst)
+
+    found: Any = plain(with_client(work))
+    if as_json:
+        show_json(found or {"provider": provider, "per_minute": None, "burst": None})
+        return
+    said = "no rate" if found is None else f"{found['per_minute']:g} a minute, {burst} at once"
+    note(f"{provider}: {said}.")
 
 
 def _state(item: dict[str, Any]) -> str:

@@ -109,7 +109,7 @@ class Checker:
         rules = read_rules(page.noise)
         known = replace(rested(rules, None), learning=max(0, rules.learning - 1))
         # What rested is compared again: the next answer is read, even if it is the same.
-        compared = bool(rules.flaps) and not known.flaps
+        compared = (rules.flaps, rules.moves) != (known.flaps, known.moves)
         row = replace(
             page,
             state="watched" if page.state == "gone" else page.state,

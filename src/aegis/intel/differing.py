@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from aegis.intel.models import NewChange
 from aegis.intel.noise import Rules, masked, tagged
+from aegis.intel.ordering import moved, moving
 from aegis.intel.prices import MONEY, Price, read_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from aegis.intel.models import Importance, Reading
 
@@ -39,6 +41,8 @@ def changes_between(
     if before["t"] != after["t"]:
         found.append(_title_change(before["t"], after["t"]))
     structure = _structure_change(before["o"], after["o"], old.outline, new.outline)
+    if structure is None:
+        structure = _order_change(before["x"], after["x"])
     if structure is not None:
         found.append(structure)
     return found
@@ -113,18 +117,57 @@ def _without_noise(
 ) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """Return the lines of both by tag; where they differ in noise alone, both have the old one."""
     first, second = masked(tagged(old), rules), masked(tagged(new), rules)
+    loose = _loose_in_both(first, second, rules)
+    # What may stand anywhere stays where it was in both: before the line that followed it.
+    fixed, leading = _with_leading(first, loose)
+    come, _ = _with_leading(second, loose)
     before: dict[str, list[str]] = {tag: [] for tag in "txpo"}
     after: dict[str, list[str]] = {tag: [] for tag in "txpo"}
-    bare_old, bare_new = [m for m, _ in first], [m for m, _ in second]
+
+    def put(where: dict[str, list[str]], lines: Iterable[str]) -> None:
+        for line in lines:
+            where[line[0]].append(line[2:])
+
+    bare_old, bare_new = [m for m, _ in fixed], [m for m, _ in come]
     matcher = difflib.SequenceMatcher(None, bare_old, bare_new, autojunk=False)
     for tag, a, b, c, d in matcher.get_opcodes():
-        kept = [line for _, line in first[a:b]]
-        come = kept if tag == "equal" else [line for _, line in second[c:d]]
-        for line in kept:
-            before[line[0]].append(line[2:])
-        for line in come:
-            after[line[0]].append(line[2:])
+        for at in range(a, b):
+            put(before, [*leading[at], fixed[at][1]])
+            put(after, [*leading[at], fixed[at][1]] if tag == "equal" else leading[at])
+        if tag != "equal":
+            put(after, (line for _, line in come[c:d]))
+    put(before, leading[len(fixed)])
+    put(after, leading[len(fixed)])
     return before, after
+
+
+def _loose_in_both(
+    first: Sequence[tuple[str, str]], second: Sequence[tuple[str, str]], rules: Rules
+) -> Counter[str]:
+    """Return how often both say each line that may stand anywhere."""
+    if not rules.moves:
+        return Counter()
+    counts = [
+        Counter(bare for bare, _ in lines if moving(bare, rules.moves)) for lines in (first, second)
+    ]
+    return counts[0] & counts[1]
+
+
+def _with_leading(
+    lines: Sequence[tuple[str, str]], loose: Counter[str]
+) -> tuple[list[tuple[str, str]], list[list[str]]]:
+    """Return lines without the loose ones, and those that stood before each of them, or last."""
+    left = Counter(loose)
+    fixed: list[tuple[str, str]] = []
+    leading: list[list[str]] = [[]]
+    for bare, line in lines:
+        if left[bare] > 0:
+            left[bare] -= 1
+            leading[-1].append(line)
+        else:
+            fixed.append((bare, line))
+            leading.append([])
+    return fixed, leading
 
 
 def _price_change(old: list[str], new: list[str]) -> NewChange | None:
@@ -221,7 +264,7 @@ def _content_change(
     old: list[str], new: list[str], page_type: str | None, *, priced: bool
 ) -> NewChange | None:
     added, removed = _only(new, old), _only(old, new)
-    if old == new or (priced and _says_prices_alone(added, removed)):
+    if sorted(old) == sorted(new) or (priced and _says_prices_alone(added, removed)):
         return None
     size = max(1, sum(map(len, old)), sum(map(len, new)))
     share = max(sum(map(len, added)), sum(map(len, removed))) / size
@@ -258,7 +301,7 @@ def _content_importance(share: float, page_type: str | None) -> Importance:
 
 def _say_content(added: Sequence[str], removed: Sequence[str]) -> str:
     if not added and not removed:
-        return "The same lines, in another order."
+        return "The same lines, some of them more or less often."
     parts: list[str] = []
     for lines, verb in ((added, "added"), (removed, "removed")):
         if lines:
@@ -305,4 +348,24 @@ def _structure_change(
         word_diff=word_diff(old, new),
         importance="medium" if named else "low",
         summary="Parts of the page: " + "; ".join(parts) + ".",
+    )
+
+
+def _order_change(old: list[str], new: list[str]) -> NewChange | None:
+    """Return the change that the same lines in another order are, as of a ranking."""
+    if old == new or sorted(old) != sorted(new):
+        return None
+    elsewhere = moved(old, new)
+    shown = sorted(elsewhere, key=new.index)
+    named = ", ".join(f"“{_quote(line)}”" for line in shown[:3])
+    more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
+    return NewChange(
+        change_type="structure",
+        old_value="\n".join(old),
+        new_value="\n".join(new),
+        diff=unified(old, new),
+        word_diff=word_diff(old, new),
+        importance="low",
+        summary=f"The same lines in another order: {named}{more} stand elsewhere.",
+        details={"moved": len(shown)},
     )

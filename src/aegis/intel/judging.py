@@ -9,20 +9,31 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from aegis.intel.noise import Rules, alike, learn_flaps, learn_masks, rested
+from aegis.intel.noise import (
+    Rules,
+    alike,
+    learn_flaps,
+    learn_masks,
+    learn_moves,
+    only_ordered,
+    rested,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aegis.intel.models import Reading
 
-__all__ = ["AGREEING", "MOST_FETCHES", "Judgement", "judge", "learn"]
+__all__ = ["AGREEING", "MOST_FETCHES", "ORDER_AGREEING", "Judgement", "judge", "learn"]
 
 #: So many fetches in a row may differ from one another; then what differs is noise.
 MOST_FETCHES = 6
 #: So many fetches in a row must agree. Two would do for a change; an experiment that is shown to
 #: half of the visitors agrees with itself every other time.
 AGREEING = 3
+#: The same of lines that only stand in another order: two orders that are shown by turns agree with
+#: themselves for a while, and nobody waits for this news.
+ORDER_AGREEING = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +56,15 @@ def judge(
         return Judgement(kind="pending", rules=rules)
     before = pending[-1]
     if not alike(before, newest, rules):
-        rules = learn_masks(before, newest, rules)
+        rules = learn_masks(before, newest, learn_moves(before, newest, rules))
         if alike(baseline, newest, rules):
             return Judgement(kind="noise", rules=rules)
     if alike(before, newest, rules):
         agreeing = 1 + _agreeing(pending, newest, rules)
-        enough = agreeing >= AGREEING + bool(rules.flaps)
+        wanted = AGREEING + bool(rules.flaps)
+        if only_ordered(baseline, newest, rules):
+            wanted = max(wanted, ORDER_AGREEING)
+        enough = agreeing >= wanted
         return Judgement(kind="changed" if enough else "pending", rules=rules)
     if len(pending) + 1 < MOST_FETCHES:
         return Judgement(kind="pending", rules=rules)
@@ -62,7 +76,7 @@ def learn(baseline: Reading, newest: Reading, rules: Rules) -> Rules:
     rules = replace(rules, learning=max(0, rules.learning - 1))
     if alike(baseline, newest, rules):
         return rules
-    rules = learn_masks(baseline, newest, rules)
+    rules = learn_masks(baseline, newest, learn_moves(baseline, newest, rules))
     return learn_flaps([baseline, newest], rules) or rules
 
 
@@ -95,7 +109,8 @@ def _back(
     """What differed is gone again: it comes and goes, or was a fault."""
     if not pending:
         return Judgement(kind="unchanged", rules=rested(rules, newest))
-    learned = learn_flaps([baseline, *pending], learn_masks(baseline, pending[-1], rules))
+    rules = learn_masks(baseline, pending[-1], learn_moves(baseline, pending[-1], rules))
+    learned = learn_flaps([baseline, *pending], rules)
     return Judgement(kind="noise", rules=learned or rules)
 
 

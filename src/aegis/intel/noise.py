@@ -12,10 +12,13 @@ import difflib
 import hashlib
 import itertools
 import re
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
+from aegis.intel.ordering import ANYWHERE, arranged, moved, moving
 from aegis.intel.prices import MONEY
+from aegis.intel.times import without_times
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,68 +30,23 @@ __all__ = [
     "alike",
     "learn_flaps",
     "learn_masks",
+    "learn_moves",
     "masked",
+    "only_ordered",
     "read_rules",
     "rested",
     "tagged",
 ]
 
 _MOST_RULES = 300
+#: Lines of each side of which every pair is looked at.
+_MOST_LOOSE = 40
 #: Checks after which lines that no longer come and go are compared again.
 _REST = 14
 #: Of a page's lines, the part that may come and go; beyond it the page is another page.
 _MOST_FLAPPING = 0.4
 #: Lines beside which a small page may flap as a whole.
 _FEW = 3
-_MONTHS = (
-    r"jan\w*|feb\w*|mar\w*|mär\w*|apr\w*|may|mai|mayo|maggio|jun\w*|jul\w*|aug\w*|août|ago\w*|"
-    r"sep\w*|oct\w*|okt\w*|ott\w*|nov\w*|dec\w*|dez\w*|dic\w*|déc\w*|fév\w*|juin|juil\w*|"
-    r"ene\w*|gen\w*|giu\w*|lug\w*"
-)
-_DATE = (
-    rf"(?:\d{{4}}-\d\d-\d\d|\d{{1,2}}[./]\d{{1,2}}[./]\d{{2,4}}|\d{{1,2}}\.?\s+(?:de\s+)?(?:{_MONTHS})"
-    rf"\.?(?:\s+(?:de\s+)?\d{{4}})?|(?:{_MONTHS})\.?\s+\d{{1,2}}(?:st|nd|rd|th)?(?:,?\s+\d{{4}})?|"
-    r"\d{4}年\d{1,2}月\d{1,2}日)"
-)
-#: Masked everywhere: clocks, "three minutes ago", ids, the year of a copyright, and the date of
-#: the last update. Other dates are news.
-_GENERIC: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern, re.IGNORECASE), mark)
-    for pattern, mark in (
-        (r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?\b", "⟨time⟩"),
-        (
-            r"\b\d{1,2}:\d\d(?::\d\d)?\s?(?:[ap]\.?m\.?)?(?:\s?(?:UTC|GMT|CES?T|[EP][SD]T))?\b",
-            "⟨time⟩",
-        ),
-        (
-            r"\b(?:\d+|an?|one)\s+(?:sec(?:ond)?|min(?:ute)?|hour|hr|day|week|month|year)s?\s+ago\b",
-            "⟨ago⟩",
-        ),
-        (r"\b(?:just now|yesterday|today|gerade eben|gestern|heute|hier|ayer|hoy)\b", "⟨ago⟩"),
-        (
-            r"\bvor\s+\S+\s+(?:sekunden?|minuten?|stunden?|tag(?:en)?|wochen?|monat(?:en)?|jahr(?:en)?)\b",
-            "⟨ago⟩",
-        ),
-        (
-            r"\bil y a\s+\S+\s+(?:secondes?|minutes?|heures?|jours?|semaines?|mois|ans?)\b",
-            "⟨ago⟩",
-        ),
-        (
-            r"\bhace\s+\S+\s+(?:segundos?|minutos?|horas?|d[ií]as?|semanas?|mes(?:es)?|años?)\b",
-            "⟨ago⟩",
-        ),
-        (r"\b\d+\s*(?:秒|分|時間|日)前", "⟨ago⟩"),
-        (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "⟨id⟩"),
-        (r"\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{12,}\b", "⟨id⟩"),
-        (r"(©|\(c\)|copyright)\s*(?:\d{4}\s*[-–]\s*)?\d{4}", "⟨year⟩"),
-        (
-            rf"\b((?:last |zuletzt |dernière )?(?:updated|modified|reviewed|checked|aktualisiert|"
-            rf"geändert|mise? à jour|actualizad[oa]|aggiornato|atualizado|stand|更新日?)"
-            rf"(?:\s+(?:on|am|le|el|il|em|the))?\s*[:：]?\s*){_DATE}",
-            r"\1⟨date⟩",
-        ),
-    )
-)
 _NUMBER = "⟨#⟩"
 _DIGITS = re.compile(r"\d[\d.,]*")
 _VOLATILE = re.compile(r"\d|^[A-Za-z0-9_-]{16,}$")
@@ -102,9 +60,12 @@ class Rules:
     masks: tuple[tuple[str | None, ...], ...] = ()
     #: Lines that come and go.
     flaps: frozenset[str] = field(default_factory=frozenset[str])
+    #: Lines that may stand anywhere.
+    moves: frozenset[str] = field(default_factory=frozenset[str])
     #: Fetches from which noise alone is still to be learned.
     learning: int = 0
-    #: Checks in a row in which the same flapping lines were shown, and a mark of which.
+    #: Checks in a row in which the same flapping lines were shown, and those that move in the same
+    #: order, and a mark of them.
     quiet: int = 0
     shown: str = ""
 
@@ -113,6 +74,7 @@ class Rules:
         return {
             "masks": [list(mask) for mask in self.masks],
             "flaps": sorted(self.flaps),
+            "moves": sorted(self.moves),
             "learning": self.learning,
             "quiet": self.quiet,
             "shown": self.shown,
@@ -126,11 +88,15 @@ def read_rules(stored: Mapping[str, Any]) -> Rules:
         words = _list(mask)
         if words and all(word is None or isinstance(word, str) for word in words):
             masks.append(tuple(words))
-    flaps = frozenset(line for line in _list(stored.get("flaps")) if isinstance(line, str))
+    flaps, moves = (
+        frozenset(line for line in _list(stored.get(name)) if isinstance(line, str))
+        for name in ("flaps", "moves")
+    )
     learning, quiet, shown = (stored.get(name) for name in ("learning", "quiet", "shown"))
     return Rules(
         masks=tuple(masks[:_MOST_RULES]),
         flaps=flaps,
+        moves=moves,
         learning=learning if isinstance(learning, int) and 0 <= learning <= 10 else 0,
         quiet=quiet if isinstance(quiet, int) and 0 <= quiet <= _REST else 0,
         shown=shown if isinstance(shown, str) else "",
@@ -154,7 +120,7 @@ def masked(lines: Iterable[str], rules: Rules) -> list[tuple[str, str]]:
         by_length.setdefault(len(mask), []).append(mask)
     found: list[tuple[str, str]] = []
     for line in lines:
-        bare = line if line.startswith("p") else _without_times(line)
+        bare = line if line.startswith("p") else without_times(line)
         if line not in rules.flaps and bare not in rules.flaps:
             found.append((_mask(bare, by_length) if by_length else bare, line))
     return found
@@ -162,20 +128,42 @@ def masked(lines: Iterable[str], rules: Rules) -> list[tuple[str, str]]:
 
 def alike(first: Reading, second: Reading, rules: Rules) -> bool:
     """Return whether two readings say the same but for noise."""
-    return _bare(first, rules) == _bare(second, rules)
+    old, new = _between(tagged(first), tagged(second))
+    # Most pages differ in a line or two, and to look at no other is quick.
+    if len(old) == len(new) and all(
+        one == other or _bare([one], rules) == _bare([other], rules)
+        for one, other in zip(old, new, strict=True)
+    ):
+        return True
+    return arranged(_bare(old, rules), rules.moves) == arranged(_bare(new, rules), rules.moves)
+
+
+def only_ordered(first: Reading, second: Reading, rules: Rules) -> bool:
+    """Return whether two readings say the same lines but for noise, in whichever order."""
+    old, new = _between(tagged(first), tagged(second))
+    return Counter(_bare(old, rules)) == Counter(_bare(new, rules))
+
+
+def learn_moves(first: Reading, second: Reading, rules: Rules) -> Rules:
+    """Return rules in which what stands elsewhere in the second of two fetches may do so."""
+    found = rules.moves | moved(
+        arranged(_bare(tagged(first), rules), rules.moves),
+        arranged(_bare(tagged(second), rules), rules.moves),
+    )
+    if len(found) > _MOST_RULES:
+        found = frozenset({ANYWHERE})
+    return rules if found == rules.moves else replace(rules, moves=found, quiet=0)
 
 
 def learn_masks(first: Reading, second: Reading, rules: Rules) -> Rules:
     """Return rules with which numbers and ids that differ between two fetches are masked."""
-    old, new = _bare(first, rules), _bare(second, rules)
+    old = arranged(_bare(tagged(first), rules), rules.moves)
+    new = arranged(_bare(tagged(second), rules), rules.moves)
     masks = dict.fromkeys(rules.masks)
-    for tag, a, b, c, d in _opcodes(old, new):
-        if tag != "replace" or b - a != d - c:
-            continue
-        for before, after in zip(old[a:b], new[c:d], strict=True):
-            mask = _template(before, after)
-            if mask is not None:
-                masks[mask] = None
+    for before, after in _pairs(old, new) if not rules.moves else _loose_pairs(old, new):
+        mask = _template(before, after)
+        if mask is not None:
+            masks[mask] = None
     return replace(rules, masks=tuple(masks)[-_MOST_RULES:])
 
 
@@ -185,7 +173,7 @@ def learn_flaps(readings: Sequence[Reading], rules: Rules, *, turns: int = 1) ->
     None where they differ in so much that nothing is to be learned: one is an error page, or the
     page is random.
     """
-    seen = [set(_bare(reading, rules)) for reading in readings]
+    seen = [set(_bare(tagged(reading), rules)) for reading in readings]
     always, ever = set(seen[0]), set(seen[0])
     for lines in seen[1:]:
         always &= lines
@@ -203,20 +191,31 @@ def learn_flaps(readings: Sequence[Reading], rules: Rules, *, turns: int = 1) ->
 def rested(rules: Rules, newest: Reading | None) -> Rules:
     """Return rules after a check without a difference; None is the same document as before.
 
-    Lines that came and went while a site was being changed are not noise for ever: when the same
-    ones were shown for `_REST` checks, all are compared again.
+    Lines that came and went, or moved, while a site was being changed are not noise for ever: when
+    the same ones were shown for `_REST` checks, all are compared again.
     """
-    if not rules.flaps:
+    if not rules.flaps and not rules.moves:
         return rules
     shown = rules.shown
     if newest is not None:
-        bare = (_without_times(line) if line[0] != "p" else line for line in tagged(newest))
-        there = "\n".join(sorted(rules.flaps.intersection(bare)))
+        there = _shown_of(newest, rules)
         shown = hashlib.sha256(there.encode(errors="replace")).hexdigest()[:16]
     quiet = rules.quiet + 1 if shown == rules.shown else 0
     if quiet >= _REST:
-        return replace(rules, flaps=frozenset(), quiet=0, shown="")
+        return replace(rules, flaps=frozenset(), moves=frozenset(), quiet=0, shown="")
     return replace(rules, quiet=quiet, shown=shown)
+
+
+def _shown_of(newest: Reading, rules: Rules) -> str:
+    """Return the lines that come and go, and those that move in their order."""
+    lines = tagged(newest)
+    there: list[str] = []
+    if rules.flaps:
+        bare = (without_times(line) if line[0] != "p" else line for line in lines)
+        there += sorted(rules.flaps.intersection(bare))
+    if rules.moves:
+        there += [line for line in _bare(lines, rules) if moving(line, rules.moves)]
+    return "\n".join(there)
 
 
 def _turns(line: str, seen: Sequence[set[str]]) -> int:
@@ -229,16 +228,20 @@ def _says(lines: set[str]) -> bool:
     return any(line.startswith(("x", "p")) for line in lines)
 
 
-def _bare(reading: Reading, rules: Rules) -> list[str]:
-    return [line for line, _ in masked(tagged(reading), rules)]
+def _bare(lines: Iterable[str], rules: Rules) -> list[str]:
+    return [line for line, _ in masked(lines, rules)]
 
 
-def _without_times(line: str) -> str:
-    if not any(character.isdigit() for character in line) and len(line) > 60:
-        return line
-    for pattern, mark in _GENERIC:
-        line = pattern.sub(mark, line)
-    return line
+def _between(old: list[str], new: list[str]) -> tuple[list[str], list[str]]:
+    """Return what is left of both without the lines that they begin and end with alike."""
+    most = min(len(old), len(new))
+    begin = 0
+    while begin < most and old[begin] == new[begin]:
+        begin += 1
+    end = 0
+    while end < most - begin and old[-1 - end] == new[-1 - end]:
+        end += 1
+    return old[begin : len(old) - end], new[begin : len(new) - end]
 
 
 def _mask(line: str, by_length: Mapping[int, Sequence[tuple[str | None, ...]]]) -> str:
@@ -298,8 +301,23 @@ def _price_words(line: str) -> Iterable[int]:
         yield from range(first, 2 + text.count(" ", 0, match.end()))
 
 
-def _opcodes(old: list[str], new: list[str]) -> Any:
-    return difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+def _pairs(old: list[str], new: list[str]) -> Iterable[tuple[str, str]]:
+    """Yield the lines that stand where another one stood."""
+    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
+    for tag, a, b, c, d in matcher.get_opcodes():
+        if tag == "replace" and b - a == d - c:
+            yield from zip(old[a:b], new[c:d], strict=True)
+
+
+def _loose_pairs(old: list[str], new: list[str]) -> Iterable[tuple[str, str]]:
+    """Yield lines that are in one alone with the first of the other's that is like them."""
+    before, after = Counter(old), Counter(new)
+    come = list((after - before).elements())[:_MOST_LOOSE]
+    for line in list((before - after).elements())[:_MOST_LOOSE]:
+        like = next((other for other in come if _template(line, other) is not None), None)
+        if like is not None:
+            come.remove(like)
+            yield line, like
 
 
 def _list(value: Any) -> list[Any]:

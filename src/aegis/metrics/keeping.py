@@ -16,7 +16,7 @@ from aegis.metrics.steps import QUARTERS_KEPT_DAYS
 from aegis.metrics.store import partitions, rollups
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from datetime import date
 
     from aegis.db import Database
@@ -69,31 +69,34 @@ async def keep(db: Database, *, now: datetime, keep_days: int) -> Kept:
     today = now.astimezone(UTC).date()
     ahead = [today + timedelta(days=number) for number in range(_AHEAD_DAYS + 1)]
     oldest = datetime.combine(today, datetime.min.time(), UTC) - timedelta(days=keep_days)
+    tables: tuple[Parted, ...] = ("container_metrics", "container_metrics_1m")
+    # One look for all of it: most rounds find nothing to make and nothing to drop.
     async with db.transaction() as conn:
+        await partitions.delete_strays(conn, before=oldest)
+        await rollups.delete_before(
+            conn, quarters=now - timedelta(days=QUARTERS_KEPT_DAYS), hours=now - _HOURS_KEPT
+        )
         strays = await partitions.list_stray_days(conn, since=oldest, until=now)
+        known = {table: await partitions.list_partitions(conn, table) for table in tables}
     created: list[str] = []
-    tables: tuple[Parted, ...] = ("container_metrics", "container_metrics_1m")
     for table in tables:
-        async with db.transaction() as conn:
-            before = await partitions.list_partitions(conn, table)
-        days = {*ahead, *strays} if table == "container_metrics" else ahead
+        days = {*ahead, *strays} if table == "container_metrics" else set(ahead)
+        if all(_place(known[table], table, day) for day in days):
+            continue
         places = await ensure_days(db, table, sorted(days))
-        created += sorted(set(places.values()) - set(before))
-    dropped = await _drop_old(db, oldest=oldest, now=now)
+        created += sorted(set(places.values()) - set(known[table]))
+    dropped = await _drop_old(db, known, oldest=oldest)
     minutes = await _roll_forward(db, oldest=oldest, now=now)
-    minutes += await _roll_late(db, oldest=oldest, now=now)
-    async with db.transaction() as conn:
-        done = await rollups.get_done_until(conn)
-    return Kept(created=created, dropped=dropped, minutes=minutes, done_until=done)
+    late, done = await _roll_late(db, oldest=oldest, now=now)
+    return Kept(created=created, dropped=dropped, minutes=minutes + late, done_until=done)
 
 
-async def _drop_old(db: Database, *, oldest: datetime, now: datetime) -> list[str]:
+async def _drop_old(
+    db: Database, known: Mapping[Parted, Mapping[str, date]], *, oldest: datetime
+) -> list[str]:
     dropped: list[str] = []
-    tables: tuple[Parted, ...] = ("container_metrics", "container_metrics_1m")
-    for table in tables:
-        async with db.transaction() as conn:
-            known = await partitions.list_partitions(conn, table)
-        for name, ends in known.items():
+    for table, ends_of in known.items():
+        for name, ends in ends_of.items():
             if ends > oldest.date():
                 continue
             try:
@@ -105,11 +108,6 @@ async def _drop_old(db: Database, *, oldest: datetime, now: datetime) -> list[st
             except Unavailable:
                 # Somebody reads the table for long; the next round drops it.
                 break
-    async with db.transaction() as conn:
-        await partitions.delete_strays(conn, before=oldest)
-        await rollups.delete_before(
-            conn, quarters=now - timedelta(days=QUARTERS_KEPT_DAYS), hours=now - _HOURS_KEPT
-        )
     return dropped
 
 
@@ -140,13 +138,17 @@ async def _roll_forward(db: Database, *, oldest: datetime, now: datetime) -> int
     return total
 
 
-async def _roll_late(db: Database, *, oldest: datetime, now: datetime) -> int:
-    total = 0
+async def _roll_late(
+    db: Database, *, oldest: datetime, now: datetime
+) -> tuple[int, datetime | None]:
+    """Roll up hours whose samples came late; return the minutes, and until when all is done."""
+    total, done = 0, None
     for _ in range(_MOST_ROUNDS):
         async with db.transaction() as conn:
             hour = await rollups.find_late_hour(conn)
+            done = await rollups.get_done_until(conn)
         if hour is None:
-            return total
+            break
         kept = oldest <= hour <= now
         if kept:
             days = {hour.astimezone(UTC).date(), (hour + _HOUR + _OVERLAP).astimezone(UTC).date()}
@@ -159,7 +161,7 @@ async def _roll_late(db: Database, *, oldest: datetime, now: datetime) -> int:
             total += await rollups.roll_minutes(conn, since=hour, until=until)
             await rollups.roll_quarters(conn, since=hour, until=until)
             await rollups.roll_hours(conn, since=hour, until=until)
-    return total
+    return total, done
 
 
 def _minute(at: datetime) -> datetime:

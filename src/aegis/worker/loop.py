@@ -36,10 +36,14 @@ _log = logging.getLogger("aegis.worker")
 LEASE_S: Final = 30.0
 #: Of a lease: renewed after so much of it, and given up by its holder after so much.
 _RENEW_AT, _GIVE_UP_AT = 1 / 3, 0.8
-#: Seconds between looks: doubled from one to the other while there is nothing to do. Notifications
-#: come at once; looking finds what was made due without one.
+#: Seconds between looks: doubled from one to the other while what is due cannot be had. While
+#: notifications come, nothing is asked before the next time that is known, or the longest of them:
+#: looking finds what was made due without a notification.
 _SHORTEST_S: Final = 0.1
 _LONGEST_S: Final = 30.0
+#: Times in a row that a kind with nothing due is asked for the next time alone; a claim may have
+#: things of its own to do every now and then.
+_MOST_ASKED: Final = 20
 #: While notifications do not come, and while something due cannot be taken, at most.
 _DEAF_S: Final = 2.0
 #: Seconds that a claim under way has when the worker stops.
@@ -167,10 +171,16 @@ class Worker:
         """Claim what is due of one kind until the worker stops."""
         wake = self._wake[kind.name]
         idle_s = _SHORTEST_S
+        asked = 0
         while not self._stopping.is_set():
+            # Nobody said that there is more: to ask when something is due costs less than a claim.
+            quiet = self._listening and not wake.is_set() and 0 < asked < _MOST_ASKED
             wake.clear()
             try:
-                pause = await self._look(kind, idle_s)
+                pause = await self._wait_s(kind) if quiet else 0.0
+                asked = asked + 1 if pause > 0 else 1
+                if pause <= 0:
+                    pause = await self._look(kind, idle_s)
             except AegisError as error:
                 told = {"kind": kind.name, "code": error.code, "why": error.message}
                 _log.warning("worker.claim_failed", extra=told)
@@ -179,14 +189,21 @@ class Worker:
                 # One kind's defect must not keep the others from their work.
                 _log.exception("worker.kind_failed", extra={"kind": kind.name})
                 pause = max(idle_s, _DEAF_S)
+                asked = 0
             idle_s = min(idle_s * 2, _LONGEST_S)
             if pause <= 0:
                 await asyncio.sleep(0)
                 idle_s = _SHORTEST_S
+                asked = 0
                 continue
             with suppress(TimeoutError):
                 await asyncio.wait_for(wake.wait(), pause)
                 idle_s = _SHORTEST_S
+
+    async def _wait_s(self, kind: Kind) -> float:
+        """Return the seconds until something is due, or until the next look; 0 for now."""
+        due_s = await kind.next_due()
+        return _LONGEST_S if due_s is None else min(due_s, _LONGEST_S)
 
     async def _look(self, kind: Kind, idle_s: float) -> float:
         """Claim once and return the seconds until the next time; 0 where there may be more."""
@@ -202,9 +219,8 @@ class Worker:
             # Due, and not to be had: others are at it, or its key is busy.
             return _SHORTEST_S if taken else min(idle_s, _DEAF_S)
         self._hungry.discard(kind.name)
-        longest = _LONGEST_S if taken else idle_s
-        if not self._listening:
-            longest = min(longest, _DEAF_S)
+        # Who hears of what becomes due need not ask; who does not asks often at first.
+        longest = _LONGEST_S if self._listening else min(idle_s, _DEAF_S)
         return longest if due_s is None else min(due_s, longest)
 
     async def _claim(self, kind: Kind) -> tuple[int, int]:

@@ -126,6 +126,9 @@ def _begin(
     node = flow.node(place)
     if node.type == control.DECISION:
         return _result(flow, place, world, None, now)
+    if node.type == control.PARALLEL:
+        ways = outcomes.ways(flow, place, world.language, world.about)
+        return _result(flow, place, world, ways, now)
     if node.type == control.JOIN:
         fan = flow.fans.get(place.branch)
         return _result(flow, place, world, fan.joined() if fan else [], now)

@@ -88,7 +88,11 @@ def _check_edges(graph: Graph) -> Iterator[Problem]:
             if name not in graph.nodes:
                 said = f"is {name!r:.60}, which is no node" if name else "is missing"
                 yield _of("", f"{field}.{end}", f"{said}; name one")
-        if edge.source in always:
+        source = graph.nodes.get(edge.source)
+        if source is not None and source.type == control.PARALLEL:
+            # Each of its edges is taken that holds.
+            pass
+        elif edge.source in always:
             yield _of(
                 edge.source,
                 field,
@@ -110,6 +114,8 @@ def _check_ways(graph: Graph, ways: Ways) -> Iterator[Problem]:
     for node in graph.nodes.values():
         if node.type in (control.DECISION, control.FAN_OUT) and not ways.edges[node.name]:
             yield _of(node.name, "edges", f"is a {node.type} that no edge leaves; add one")
+        if node.type == control.PARALLEL:
+            yield from _check_parallel(graph, node)
     for circle in ways.circles():
         if not _has_exit(graph, ways, circle):
             names = ", ".join(sorted(circle))
@@ -118,6 +124,18 @@ def _check_ways(graph: Graph, ways: Ways) -> Iterator[Problem]:
                 "edges",
                 f"stands in a circle without an end ({names}); add an edge that leaves it",
             )
+
+
+def _check_parallel(graph: Graph, node: Node) -> Iterator[Problem]:
+    targets = [edge.target for edge in graph.edges_from(node.name)]
+    if len(set(targets)) < 2:
+        yield _of(node.name, "edges", "is a parallel with fewer than two ways; add edges from it")
+    for name in sorted({name for name in targets if targets.count(name) > 1}):
+        yield _of(node.name, "edges", f"leads to {name} twice; put both conditions into one edge")
+    for name in dict.fromkeys(targets):
+        known = graph.nodes.get(name)
+        if known is not None and known.type == control.JOIN:
+            yield _of(node.name, "edges", f"leads straight to the join {name}; leave that edge out")
 
 
 def _has_exit(graph: Graph, ways: Ways, circle: set[str]) -> bool:
@@ -166,7 +184,7 @@ def _check_names(
                 field,
                 f"names nodes.{name}, which runs inside a fan-out; name the join's result",
             )
-    inside = nesting.depth(node) > 0
+    inside = nesting.has_item(node)
     named = variables_named(source)
     for name in sorted(named & {"item", "index"}):
         if not inside:

@@ -31,10 +31,13 @@ STATUSES: tuple[Status, ...] = ("running", "completed", "failed", "interrupted")
 ENDED: frozenset[str] = frozenset(("completed", "failed"))
 
 #: Why an execution is in its status. `waiting`: running, and no worker holds it. `paused`:
-#: interrupted. The others: failed; `step`: at the node that `current_node` names.
-Reason = Literal["waiting", "paused", "cancelled", "deadline", "step", "ceiling", "crashed"]
+#: interrupted; `parent_paused`: with the execution whose step it is. The others: failed; `step`: at
+#: the node that `current_node` names.
+Reason = Literal[
+    "waiting", "paused", "parent_paused", "cancelled", "deadline", "step", "ceiling", "crashed"
+]
 REASONS: tuple[Reason, ...] = (
-    "waiting", "paused", "cancelled", "deadline", "step", "ceiling", "crashed",
+    "waiting", "paused", "parent_paused", "cancelled", "deadline", "step", "ceiling", "crashed",
 )  # fmt: skip
 
 #: `retrying`: failed, and tried again at `due_at`. `waiting`: entered, and ends by itself at

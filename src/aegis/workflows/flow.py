@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from aegis.workflows.control import CONTROL, FAN_OUT, JOIN, MOST_CONCURRENCY
+from aegis.workflows.control import CONTROL, FANS, JOIN, MOST_CONCURRENCY, PARALLEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -45,7 +45,10 @@ class Place:
 
 @dataclass(slots=True)
 class Fan:
-    """Branches of one fan-out, of which `concurrency` are under way at once."""
+    """Branches of one fan-out, of which `concurrency` are under way at once.
+
+    The items of a `parallel` node are the names of the nodes that its branches begin with.
+    """
 
     node: str
     #: The branch that fanned out.
@@ -60,15 +63,22 @@ class Fan:
     collect: bool
     started: int = 0
     results: dict[int, Any] = field(default_factory=dict[int, Any])
+    #: Whether it is of a `parallel` node.
+    ways: bool = False
 
     def name(self, index: int) -> str:
         """Return the branch of an item."""
         own = f"{self.node}[{index}]"
         return f"{self.branch}/{own}" if self.branch else own
 
-    def joined(self) -> list[Any]:
-        """Return the results in the order of the items."""
-        return [self.results[index] for index in range(len(self.items))]
+    def begins_at(self, index: int) -> str | None:
+        """Return the first node of a branch; None where it ends at once."""
+        return self.items[index] if self.ways else self.first
+
+    def joined(self) -> list[Any] | dict[str, Any]:
+        """Return the results in the order of the items, of `parallel` by the first nodes."""
+        results = [self.results[index] for index in range(len(self.items))]
+        return dict(zip(self.items, results, strict=True)) if self.ways else results
 
 
 class Flow:
@@ -148,9 +158,10 @@ class Flow:
             for part in branch.split("/"):
                 path = f"{path}/{part}" if path else part
                 nodes.update(self.results.get(path, {}))
-            fan = self.fans[parent_of(branch)]
-            index = index_of(branch)
-            scope["item"], scope["index"] = fan.items[index], index
+                fan = self.fans[parent_of(path)]
+                if not fan.ways:
+                    index = index_of(path)
+                    scope["item"], scope["index"] = fan.items[index], index
         nodes.update(results)
         scope["nodes"] = nodes
         if branch in self.errors:
@@ -173,7 +184,7 @@ class Flow:
         self.results.setdefault(place.branch, {})[place.node] = output
         self._last[place.branch] = output
         node = self.node(place)
-        if node.type == FAN_OUT and isinstance(output, list):
+        if node.type in FANS and isinstance(output, list):
             items = cast("list[Any]", output)
             place.state = "fanned"
             self.fans[place.branch] = fan = _fan(self.graph, node, place, items, following)
@@ -211,19 +222,20 @@ class Flow:
 
     def _fill(self, fan: Fan) -> None:
         """Begin branches up to the fan's concurrency; meet when all have ended."""
-        first = fan.first
-        at_once = first is None or self.graph.nodes[first].type == JOIN
-        while fan.started < len(fan.items) and (
-            at_once or fan.started - len(fan.results) < fan.concurrency
-        ):
+        while fan.started < len(fan.items):
             index = fan.started
+            first = fan.begins_at(index)
+            at_once = first is None or self.graph.nodes[first].type == JOIN
+            if not at_once and fan.started - len(fan.results) >= fan.concurrency:
+                break
             fan.started += 1
+            given = None if fan.ways else fan.items[index]
             if first is None or at_once:
-                fan.results[index] = fan.items[index]
+                fan.results[index] = given
                 continue
             branch = fan.name(index)
             self.results[branch] = {}
-            self._last[branch] = fan.items[index]
+            self._last[branch] = given
             self._enter(branch, first)
         if len(fan.results) == len(fan.items):
             if fan.join is None:
@@ -272,7 +284,8 @@ class Flow:
 
 
 def _fan(graph: Graph, node: Node, place: Place, items: list[Any], first: str | None) -> Fan:
-    concurrency = node.params.get("concurrency", 10)
+    ways = node.type == PARALLEL
+    concurrency = MOST_CONCURRENCY if ways else node.params.get("concurrency", 10)
     if not isinstance(concurrency, int) or not 1 <= concurrency <= MOST_CONCURRENCY:
         concurrency = 10
     return Fan(
@@ -283,6 +296,7 @@ def _fan(graph: Graph, node: Node, place: Place, items: list[Any], first: str | 
         items=items,
         concurrency=concurrency,
         collect=node.params.get("errors") == "collect",
+        ways=ways,
     )
 
 
@@ -300,7 +314,7 @@ def join_of(graph: Graph, fan_out: str) -> str | None:
             if depth == 0:
                 return name
             depth -= 1
-        elif node.type == FAN_OUT:
+        elif node.type in FANS:
             depth += 1
         following = [edge.target for edge in graph.edges_from(name)]
         if node.on_error in graph.nodes:

@@ -98,7 +98,10 @@ def _act(seq: int, node: str, status: StepStatus, *, input: JSON, output: JSON) 
 
 
 async def resume(conn: Connection, id: str, input: dict[str, JSON]) -> Execution:
-    """Let an interrupted execution go on; `input` is laid over its own (`Conflict`)."""
+    """Let an interrupted execution go on; `input` is laid over its own (`Conflict`).
+
+    What it started and was interrupted with it goes on, too.
+    """
     found = await get(conn, id, lock=True)
     if found.status != "interrupted":
         raise Conflict(f"{id} is {found.status}; only an interrupted execution is resumed.")
@@ -107,6 +110,7 @@ async def resume(conn: Connection, id: str, input: dict[str, JSON]) -> Execution
     known.flow.apply(record)
     await steps.insert_steps(conn, id, [record])
     await _reopen(conn, known, found.deadline_at, None)
+    await executions.go_on_with_parent(conn, id)
     return await get(conn, id)
 
 

@@ -19,6 +19,7 @@ __all__ = ["mermaid"]
 _SHAPES: Final = {
     control.DECISION: ("{", "}"),
     control.FAN_OUT: ("[/", "\\]"),
+    control.PARALLEL: ("[/", "/]"),
     control.JOIN: ("[\\", "/]"),
     control.SUB_WORKFLOW: ("[[", "]]"),
     control.WAIT_FOR: ("([", "])"),

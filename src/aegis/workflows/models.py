@@ -1,9 +1,9 @@
 """Shapes of a workflow as written: nodes, edges, and what is wrong with them.
 
 A node that finished is left by the first of its edges, in their order, whose `when` holds or is
-missing; a node that no edge leaves ends its branch. Where nodes' results and the input are named
-in expressions: `input`, `nodes.NAME`, `item` and `index` (inside a fan-out), `execution`, and
-`error` (in what `on_error` leads to).
+missing, a `parallel` by all of them; a node that no edge leaves ends its branch. Where nodes'
+results and the input are named in expressions: `input`, `nodes.NAME`, `item` and `index` (inside a
+fan-out), `execution`, and `error` (in what `on_error` leads to).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aegis.workflows.control import FAN_OUT, JOIN
+from aegis.workflows.control import FAN_OUT, FANS, JOIN
 from aegis.workflows.models import CONTINUE, FAIL, Problem
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ class Nesting:
         self._around: dict[str, tuple[str, ...]] = {}
         self._walk()
 
-    def depth(self, node: str) -> int:
-        """Return how many fan-outs a node stands in."""
-        return len(self._around.get(node, ()))
+    def has_item(self, node: str) -> bool:
+        """Return whether a node runs for one item of a list; branches of `parallel` have none."""
+        return any(self._graph.nodes[n].type == FAN_OUT for n in self._around.get(node, ()))
 
     def sees(self, node: str, other: str) -> bool:
         """Return whether the result of `other` can be named at `node`."""
@@ -43,7 +43,7 @@ class Nesting:
                 continue
             if node.type == JOIN:
                 if not arrived:
-                    self._say(name, "is a join outside every fan-out; remove it")
+                    self._say(name, "is a join outside every fan_out and parallel; remove it")
                 around = arrived[:-1]
             else:
                 around = arrived
@@ -55,7 +55,7 @@ class Nesting:
                     )
                 continue
             self._around[name] = around
-            inner = (*around, name) if node.type == FAN_OUT else around
+            inner = (*around, name) if node.type in FANS else around
             if len(inner) > _MOST_DEEP:
                 self._say(name, f"stands in more than {_MOST_DEEP} fan-outs; use a sub_workflow")
                 continue

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from aegis.errors import AegisError, InvalidInput
-from aegis.workflows.control import CONTROL, DECISION
+from aegis.workflows.control import CONTROL, DECISION, PARALLEL
 from aegis.workflows.execution import StepRecord
 from aegis.workflows.models import CONTINUE, FAIL
 from aegis.workflows.nodes.contract import retryable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from aegis.workflows.flow import Flow, Place
     from aegis.workflows.models import JSON
 
-__all__ = ["Language", "completed", "failed", "following"]
+__all__ = ["Language", "completed", "failed", "following", "ways"]
 
 
 #: The step ran to its end; another try would only do it again.
@@ -55,6 +55,9 @@ def following(
     Raises:
         AegisError: an edge's `when` cannot be evaluated; or no edge of a decision holds.
     """
+    if flow.node(place).type == PARALLEL:
+        # Its branches are its result.
+        return None
     edges = flow.graph.edges_from(place.node)
     scope: dict[str, JSON] | None = None
     for edge in edges:
@@ -70,6 +73,25 @@ def following(
             code="no_way",
         )
     return None
+
+
+def ways(flow: Flow, place: Place, language: Language, about: Mapping[str, JSON]) -> list[str]:
+    """Return the nodes that follow a `parallel`: all to which an edge leads that holds.
+
+    Raises:
+        AegisError: an edge's `when` cannot be evaluated; or none holds.
+    """
+    scope = {**flow.scope(place.branch), "execution": about}
+    found = [
+        edge.target
+        for edge in flow.graph.edges_from(place.node)
+        if edge.when is None or language.holds(edge.when, scope)
+    ]
+    if not found:
+        raise InvalidInput(
+            f"No edge of {place.node} holds; give one of them no `when`.", code="no_way"
+        )
+    return list(dict.fromkeys(found))
 
 
 def completed(

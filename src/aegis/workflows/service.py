@@ -215,7 +215,7 @@ class Workflows(Definitions):
             await steps.send_signal(conn, found.id, name=name, payload=payload, key=None)
 
     async def pause(self, id: str) -> Execution:
-        """Interrupt: steps under way end and are recorded, no other begins.
+        """Interrupt it and what it started: steps under way end and are recorded, no other begins.
 
         Times that nodes wait for go on.
         """
@@ -229,7 +229,7 @@ class Workflows(Definitions):
             return await mending.get(conn, known)
 
     async def resume(self, id: str, input: Mapping[str, Any] | None = None) -> Execution:
-        """Go on with an interrupted execution; `input` is laid over its own.
+        """Go on with an interrupted execution and its children; `input` is laid over its own.
 
         Raises:
             Conflict: it is not interrupted.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from aegis.workflows.control import PARALLEL
 from aegis.workflows.models import CONTINUE, FAIL
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ __all__ = ["Ways"]
 
 
 class Ways:
-    """Edges up to the first of a node that always holds, and `on_error`."""
+    """Edges up to the first of a node that always holds, of `parallel` all, and `on_error`."""
 
     def __init__(self, graph: Graph) -> None:
         #: Edges that can be taken, by the node they leave.
@@ -24,7 +25,7 @@ class Ways:
         for edge in graph.edges:
             if edge.source in self.edges and edge.source not in shut:
                 self.edges[edge.source].append(edge)
-                if edge.when is None:
+                if edge.when is None and graph.nodes[edge.source].type != PARALLEL:
                     shut.add(edge.source)
         self.following: dict[str, list[str]] = {}
         for name, node in graph.nodes.items():

@@ -125,6 +125,14 @@ competitor_pages = Table(
         "lease_until",
         postgresql_where=text("lease_until IS NOT NULL"),
     ),
+    Index(
+        "idx_competitor_pages_host",
+        "host",
+        "next_check_at",
+        postgresql_where=text(
+            "(state = ANY (ARRAY['watched'::text, 'gone'::text])) AND next_check_at IS NOT NULL"
+        ),
+    ),
     Index("idx_competitor_pages_competitor_id", "competitor_id", "id"),
 )
 

@@ -108,8 +108,8 @@ workflow_executions = Table(
         name="workflow_executions_version_fkey",
     ),
     CheckConstraint(
-        "reason = ANY (ARRAY['waiting'::text, 'paused'::text, 'cancelled'::text, "
-        "'deadline'::text, 'step'::text, 'ceiling'::text, 'crashed'::text])",
+        "reason = ANY (ARRAY['waiting'::text, 'paused'::text, 'parent_paused'::text, "
+        "'cancelled'::text, 'deadline'::text, 'step'::text, 'ceiling'::text, 'crashed'::text])",
         name="ck_workflow_executions_reason",
     ),
     CheckConstraint(

@@ -25,6 +25,10 @@ __all__ = [
 ]
 
 
+#: Pages that are looked at, of those that are due, before hosts are.
+_WINDOW = 500
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
     """A row that was claimed."""
@@ -46,45 +50,106 @@ async def claim_pages(
     """Claim due pages, the longest due first, no more of one host at once than may be.
 
     A host that nobody may ask in the next seconds is passed over, as is one that is busy; so its
-    pages take no place from others.
+    pages take no place from others. The first 500 that are due are looked at; where they do not
+    do, because few hosts have them all, one page of each host is.
     """
     return await fetch_all(
         conn,
         Claimed,
         """
-        WITH busy AS (
+        WITH RECURSIVE busy AS MATERIALIZED (
             SELECT host, count(*) AS pages
             FROM competitor_pages
             WHERE lease_until > now()
             GROUP BY host
         ),
-        due AS (
+        first_due AS MATERIALIZED (
+            SELECT id, host, competitor_id, next_check_at
+            FROM competitor_pages
+            WHERE state IN ('watched', 'gone')
+              AND next_check_at IS NOT NULL
+              AND next_check_at <= now()
+              AND (lease_until IS NULL OR lease_until <= now())
+            ORDER BY next_check_at
+            LIMIT %(window)s
+        ),
+        near AS MATERIALIZED (
             SELECT p.id, p.host, p.next_check_at, coalesce(b.pages, 0) AS busy
-            FROM competitor_pages p
+            FROM first_due p
             LEFT JOIN competitors c ON c.id = p.competitor_id
             LEFT JOIN competitor_hosts h ON h.host = p.host
             LEFT JOIN busy b ON b.host = p.host
-            WHERE p.state IN ('watched', 'gone')
-              AND p.next_check_at <= now()
-              AND (p.lease_until IS NULL OR p.lease_until <= now())
-              AND coalesce(c.enabled, true)
+            WHERE coalesce(c.enabled, true)
               AND coalesce(b.pages, 0) < %(per_host)s
               AND (h.next_request_at IS NULL OR h.next_request_at <= now() + INTERVAL '2 seconds')
               AND (p.host IS NULL OR p.host <> ALL(%(without)s::text[]))
-            ORDER BY p.next_check_at
-            LIMIT 2000
+        ),
+        -- From one host to the next by the index; not at all where those near are enough.
+        hosts (host) AS (
+            (
+                SELECT p.host
+                FROM competitor_pages p
+                WHERE p.state IN ('watched', 'gone')
+                  AND p.next_check_at IS NOT NULL
+                  AND p.host IS NOT NULL
+                  AND (SELECT count(*) FROM first_due) = %(window)s
+                  AND (SELECT count(DISTINCT host) FROM near) < %(limit)s
+                ORDER BY p.host
+                LIMIT 1
+            )
+            UNION ALL
+            SELECT (
+                SELECT p.host
+                FROM competitor_pages p
+                WHERE p.state IN ('watched', 'gone')
+                  AND p.next_check_at IS NOT NULL
+                  AND p.host > hosts.host
+                ORDER BY p.host
+                LIMIT 1
+            )
+            FROM hosts
+            WHERE hosts.host IS NOT NULL
+        ),
+        far AS MATERIALIZED (
+            SELECT found.id, hosts.host, found.next_check_at, coalesce(b.pages, 0) AS busy
+            FROM hosts
+            LEFT JOIN competitor_hosts h ON h.host = hosts.host
+            LEFT JOIN busy b ON b.host = hosts.host
+            CROSS JOIN LATERAL (
+                SELECT p.id, p.next_check_at
+                FROM competitor_pages p
+                LEFT JOIN competitors c ON c.id = p.competitor_id
+                WHERE p.host = hosts.host
+                  AND p.state IN ('watched', 'gone')
+                  AND p.next_check_at <= now()
+                  AND (p.lease_until IS NULL OR p.lease_until <= now())
+                  AND coalesce(c.enabled, true)
+                ORDER BY p.next_check_at
+                LIMIT %(per_host)s
+            ) found
+            WHERE coalesce(b.pages, 0) < %(per_host)s
+              AND (h.next_request_at IS NULL OR h.next_request_at <= now() + INTERVAL '2 seconds')
+              AND hosts.host <> ALL(%(without)s::text[])
         ),
         turns AS (
             SELECT
                 id,
+                next_check_at,
                 busy + row_number() OVER (PARTITION BY host ORDER BY next_check_at, id) AS turn
-            FROM due
+            FROM (SELECT * FROM near UNION SELECT * FROM far) AS due
+        ),
+        best AS MATERIALIZED (
+            -- Some more than are wanted, as others may be taking the first of them.
+            SELECT id
+            FROM turns
+            WHERE turn <= %(per_host)s
+            ORDER BY next_check_at
+            LIMIT %(limit)s * 4 + 16
         ),
         chosen AS (
             SELECT p.id
             FROM competitor_pages p
-            JOIN turns t ON t.id = p.id
-            WHERE t.turn <= %(per_host)s
+            WHERE p.id = ANY (ARRAY(SELECT id FROM best))
               AND p.next_check_at <= now()
               AND (p.lease_until IS NULL OR p.lease_until <= now())
             ORDER BY p.next_check_at
@@ -95,8 +160,7 @@ async def claim_pages(
         SET lease_owner = %(owner)s,
             lease_until = now() + make_interval(secs => %(lease)s),
             lease_token = p.lease_token + 1
-        FROM chosen
-        WHERE p.id = chosen.id
+        WHERE p.id = ANY (ARRAY(SELECT id FROM chosen))
         RETURNING p.id, p.host, p.lease_token
         """,
         {
@@ -105,6 +169,7 @@ async def claim_pages(
             "lease": lease_s,
             "per_host": per_host,
             "without": list(without_hosts),
+            "window": _WINDOW,
         },
     )
 
@@ -239,30 +304,49 @@ async def release_competitors(conn: Connection, held: Sequence[tuple[int, int]])
 async def seconds_until_due(conn: Connection) -> float | None:
     """Return the seconds until the next page or competitor is due, None for never.
 
-    What is held is due when its lease ends.
+    What is held is due when its lease ends; what is due and cannot be asked for, when the first of
+    the hosts that have a pause may be asked again.
     """
     found = await fetch_value(
         conn,
         """
+        WITH first_due AS MATERIALIZED (
+            SELECT h.next_request_at
+            FROM competitor_pages p
+            LEFT JOIN competitors c ON c.id = p.competitor_id
+            LEFT JOIN competitor_hosts h ON h.host = p.host
+            WHERE p.state IN ('watched', 'gone')
+              AND p.next_check_at IS NOT NULL
+              AND p.next_check_at <= now()
+              AND (p.lease_until IS NULL OR p.lease_until <= now())
+              AND coalesce(c.enabled, true)
+            ORDER BY p.next_check_at
+            LIMIT %(window)s
+        )
         SELECT extract(epoch FROM least(
+            (SELECT min(coalesce(next_request_at, now())) FROM first_due),
             (
-                SELECT min(greatest(p.next_check_at, p.lease_until, h.next_request_at))
-                FROM competitor_pages p
-                LEFT JOIN competitors c ON c.id = p.competitor_id
-                LEFT JOIN competitor_hosts h ON h.host = p.host
-                WHERE p.state IN ('watched', 'gone')
-                  AND p.next_check_at <= now() + INTERVAL '1 hour'
-                  AND coalesce(c.enabled, true)
+                -- Those behind them may be of others.
+                SELECT min(next_request_at)
+                FROM competitor_hosts
+                WHERE next_request_at > now()
+                  AND (SELECT count(*) FROM first_due) = %(window)s
             ),
             (
                 SELECT p.next_check_at
                 FROM competitor_pages p
                 LEFT JOIN competitors c ON c.id = p.competitor_id
                 WHERE p.state IN ('watched', 'gone')
-                  AND p.next_check_at > now() + INTERVAL '1 hour'
+                  AND p.next_check_at > now()
                   AND coalesce(c.enabled, true)
                 ORDER BY p.next_check_at
                 LIMIT 1
+            ),
+            (
+                SELECT min(greatest(next_check_at, lease_until))
+                FROM competitor_pages
+                WHERE lease_until > now()
+                  AND state IN ('watched', 'gone')
             ),
             (
                 SELECT min(greatest(discover_at, lease_until))
@@ -272,6 +356,7 @@ async def seconds_until_due(conn: Connection) -> float | None:
             )
         ) - now())::double precision
         """,
+        {"window": _WINDOW},
     )
     return None if found is None else max(0.0, float(found))
 

@@ -1,8 +1,10 @@
-"""Perplexity's Sonar Deep Research over its asynchronous API.
+"""Perplexity's Sonar Deep Research over its asynchronous API, and its Agent API.
 
 The path is a setting: `/v1/async/sonar` as documented now, `/async/chat/completions` before; bodies
 are the same. A start carries the job's id as `idempotency_key`, so that it may be sent again. What
-has started cannot be ended there: it is read to its end, since it is paid.
+has started cannot be ended there: it is read to its end, since it is paid. `/v1/responses` is the
+Agent API (`perplexity_agent`): it can be cancelled, and knows no key, so that a start without an
+answer is not sent again.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from urllib.parse import quote
 
 from aegis.errors import InvalidInput
 from aegis.research.models import Call, Citation, Meter, Progress, Report, Source
-from aegis.research.providers import Ceilings
+from aegis.research.providers import Ceilings, perplexity_agent
 from aegis.research.reading import amount, items, mapping, money, text
 from aegis.research.trouble import Trouble
 
@@ -40,7 +42,6 @@ class Perplexity:
     """Sonar Deep Research of Perplexity."""
 
     name: ProviderName = "perplexity"
-    restart: Restart = "same_key"
     ceilings = Ceilings(total_s=60 * 60.0, request_s=60.0, poll_s=5.0, longest_poll_s=30.0)
 
     def __init__(self, settings: Settings, asking: Asking) -> None:
@@ -50,6 +51,8 @@ class Perplexity:
         self.model: str | None = settings.research_perplexity_model
         self.url: str | None = settings.research_perplexity_url
         self._path = settings.research_perplexity_path
+        self._agent = perplexity_agent.is_agent(self._path)
+        self.restart: Restart = "never" if self._agent else "same_key"
         self._asking = asking
         self._endpoint: Endpoint = Endpoint(
             name="Perplexity",
@@ -65,6 +68,8 @@ class Perplexity:
 
     def options(self, given: dict[str, Any]) -> dict[str, Any]:
         """Return the options that it knows, named as its API names them."""
+        if self._agent:
+            return _agent_options(given)
         for name, value in given.items():
             if name == "search_domain_filter":
                 if isinstance(value, list) and all(isinstance(one, str) for one in value):  # pyright: ignore[reportUnknownVariableType]
@@ -89,11 +94,12 @@ class Perplexity:
             "messages": [{"role": "user", "content": job.query}],
             **(job.options or {}),
         }
+        body: dict[str, Any] = {"request": request, "idempotency_key": job.id}
         document = await self._asking.ask(
             self._endpoint,
             "POST",
             self._path,
-            body={"request": request, "idempotency_key": job.id},
+            body=perplexity_agent.request(job) if self._agent else body,
             timeout_s=self.ceilings.request_s,
             exact=True,
             now=now,
@@ -114,12 +120,24 @@ class Perplexity:
         )
         return self.parse(document)
 
-    async def cancel(self, job: JobRow, *, now: datetime) -> bool:  # noqa: ARG002
-        """Return False: the API has no way to end a job."""
-        return False
+    async def cancel(self, job: JobRow, *, now: datetime) -> bool:
+        """Cancel a response of the Agent API; the other has no way to end a job."""
+        if not self._agent:
+            return False
+        await self._asking.ask(
+            self._endpoint,
+            "POST",
+            f"{self._path.rstrip('/')}/{quote(job.remote_id or '', safe='')}/cancel",
+            body={},
+            timeout_s=self.ceilings.request_s,
+            now=now,
+        )
+        return True
 
     def parse(self, document: dict[str, Any]) -> Progress:
         """Return what a job of the API says."""
+        if self._agent:
+            return perplexity_agent.parse(document)
         remote_id = text(document.get("id"))
         status = str(document.get("status")).upper()
         response = mapping(document.get("response"))
@@ -145,6 +163,21 @@ class Perplexity:
                 error_code="research_empty",
             )
         return Progress(state="completed", remote_id=remote_id, calls=calls, report=report)
+
+
+def _agent_options(given: dict[str, Any]) -> dict[str, Any]:
+    for name, value in given.items():
+        if name == "preset" and isinstance(value, str) and 0 < len(value) <= 100:
+            continue
+        steps: Any = value
+        whole = isinstance(steps, int) and not isinstance(steps, bool)
+        if name == "max_steps" and whole and 1 <= steps <= 100:
+            continue
+        raise InvalidInput(
+            f"option {name!r} is {value!r:.60}; perplexity's Agent API takes preset: a name; "
+            "max_steps: 1 to 100."
+        )
+    return given
 
 
 def _calls(response: dict[str, Any], remote_id: str | None) -> tuple[Call, ...]:

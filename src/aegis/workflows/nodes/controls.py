@@ -21,6 +21,7 @@ __all__ = [
     "Decision",
     "FanOut",
     "Join",
+    "Parallel",
     "SignalWait",
     "SubWorkflow",
     "WaitFor",
@@ -42,6 +43,16 @@ class Decision(Control):
     result = "null"
 
 
+_ERRORS = Param(
+    "text",
+    "`fail` ends all with the first branch that fails; `collect` makes "
+    '`{"error": {"code", "message"}}` its result.',
+    default="fail",
+    choices=("fail", "collect"),
+    literal=True,
+)
+
+
 class FanOut(Control):
     """Goes on once for each item."""
 
@@ -61,23 +72,34 @@ class FanOut(Control):
             most=control.MOST_CONCURRENCY,
             literal=True,
         ),
-        "errors": Param(
-            "text",
-            "`fail` ends all with the first branch that fails; `collect` makes "
-            '`{"error": {"code", "message"}}` its result.',
-            default="fail",
-            choices=("fail", "collect"),
-            literal=True,
-        ),
+        "errors": _ERRORS,
     }
+
+
+class Parallel(Control):
+    """Goes on in several ways at once."""
+
+    name = control.PARALLEL
+    doc = (
+        "Follows every one of its edges whose `when` holds or is missing, all at once, up to the "
+        "join; it fails where none holds."
+    )
+    result = (
+        "Names of the nodes that its branches begin with; the join's result is an object of the "
+        "branches' results by these names."
+    )
+    params: ClassVar[Mapping[str, Param]] = {"errors": _ERRORS}
 
 
 class Join(Control):
     """Waits for all branches."""
 
     name = control.JOIN
-    doc = "Waits for every branch of the fan-out before it."
-    result = "Results of the branches, in the order of the items."
+    doc = "Waits for every branch of the `fan_out` or `parallel` before it."
+    result = (
+        "Results of the branches: a list in the order of the items; of `parallel` an object by the "
+        "node that each began with."
+    )
 
 
 class SubWorkflow(Control):

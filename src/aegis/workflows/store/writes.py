@@ -272,19 +272,24 @@ async def insert_executions(conn: Connection, new: Sequence[NewExecution]) -> se
             INSERT INTO workflow_executions (
                 id, workflow_id, version, namespace, context, current_node, status,
                 idempotency_key, priority, started_at, wake_at, deadline_at, parent_id,
-                forked_from, steps
+                forked_from, steps, reason
             )
             SELECT n.id, n.workflow_id, n.version, n.namespace, n.context,
-                   left(n.current_node, 100), 'running', n.idempotency_key, n.priority, now(),
+                   left(n.current_node, 100),
+                   -- Its parent was interrupted while the step that starts it was recorded.
+                   CASE WHEN p.status = 'interrupted' THEN 'interrupted' ELSE 'running' END,
+                   n.idempotency_key, n.priority, now(),
                    now(),
                    LEAST(n.deadline_at, now() + make_interval(secs => n.deadline_s)),
-                   n.parent_id, n.forked_from, n.steps
+                   n.parent_id, n.forked_from, n.steps,
+                   CASE WHEN p.status = 'interrupted' THEN 'parent_paused' END
             FROM jsonb_to_recordset(%(new)s::jsonb) AS n (
                 id uuid, workflow_id uuid, version integer, namespace text, context jsonb,
                 current_node text, idempotency_key text, priority smallint,
                 deadline_at timestamptz, deadline_s double precision, parent_id uuid,
                 forked_from uuid, steps integer
             )
+            LEFT JOIN workflow_executions p ON p.id = n.parent_id
             ON CONFLICT DO NOTHING
             RETURNING id
         )
