@@ -110,7 +110,7 @@ class Kept:
     #: Partitions by name.
     created: Sequence[str]
     dropped: Sequence[str]
-    #: Minutes that were rolled up, late ones counted again.
+    #: Minutes that were rolled up and are new or different; late ones are counted again.
     minutes: int
     #: Roll-ups reach up to here; None while there are no samples.
     done_until: datetime | None

@@ -42,6 +42,16 @@ _UPSERT: Final[LiteralString] = """
         mem_percent_max = excluded.mem_percent_max,
         net_io_mb = excluded.net_io_mb,
         block_io_mb = excluded.block_io_mb
+    -- Each round looks at ten minutes again; what is as it was leaves no dead row behind.
+    WHERE (
+        known.samples, known.cpu_percent_avg, known.cpu_percent_max, known.mem_usage_mb_avg,
+        known.mem_usage_mb_max, known.mem_percent_avg, known.mem_percent_max, known.net_io_mb,
+        known.block_io_mb
+    ) IS DISTINCT FROM (
+        excluded.samples, excluded.cpu_percent_avg, excluded.cpu_percent_max,
+        excluded.mem_usage_mb_avg, excluded.mem_usage_mb_max, excluded.mem_percent_avg,
+        excluded.mem_percent_max, excluded.net_io_mb, excluded.block_io_mb
+    )
 """
 _COLUMNS: Final[LiteralString] = """
     container_name, bucket, samples, cpu_percent_avg, cpu_percent_max, mem_usage_mb_avg,
@@ -99,7 +109,7 @@ async def take_late_hour(conn: Connection, hour: datetime) -> bool:
 
 
 async def roll_minutes(conn: Connection, *, since: datetime, until: datetime) -> int:
-    """Write the minutes from `since` until `until` anew and return how many there are.
+    """Write the minutes from `since` until `until` anew; return how many are new or changed.
 
     A counter's increase is measured from the sample before, up to ten minutes back; a counter that
     has fallen began at zero.
@@ -129,7 +139,7 @@ async def roll_minutes(conn: Connection, *, since: datetime, until: datetime) ->
                 FROM clean
                 WINDOW before AS (PARTITION BY container_name ORDER BY timestamp)
             )
-            INSERT INTO container_metrics_1m ({columns})
+            INSERT INTO container_metrics_1m AS known ({columns})
             SELECT
                 container_name,
                 date_trunc('minute', timestamp, 'UTC'),
@@ -147,6 +157,7 @@ async def roll_minutes(conn: Connection, *, since: datetime, until: datetime) ->
             FROM steps
             WHERE timestamp >= %(since)s
             GROUP BY 1, 2
+            ORDER BY 1, 2
             {upsert}
             """
         ).format(columns=sql.SQL(_COLUMNS), upsert=sql.SQL(_UPSERT)),
@@ -186,7 +197,7 @@ async def _coarser(
         conn,
         sql.SQL(
             """
-            INSERT INTO {target} ({columns})
+            INSERT INTO {target} AS known ({columns})
             SELECT
                 container_name,
                 date_bin(%(size)s::interval, bucket, '2000-01-01 00:00:00+00'),

@@ -12,9 +12,10 @@ from psycopg import sql
 
 from aegis.db import execute, fetch_all
 from aegis.metrics.models import Latest
+from aegis.metrics.rendering import BEGIN, END
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from aegis.db import Connection
@@ -26,13 +27,19 @@ _COLUMNS: Final[LiteralString] = (
 )
 
 
-async def copy_samples(conn: Connection, partition: str, lines: Sequence[str]) -> None:
-    """Write rendered samples of one partition, which has to exist."""
-    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(
+async def copy_samples(conn: Connection, partition: str, rows: Iterable[bytes]) -> None:
+    """Write rendered samples of one partition, which has to exist.
+
+    The next rows are taken while the server works on those before.
+    """
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
         sql.Identifier(partition), sql.SQL(_COLUMNS)
     )
     async with conn.cursor() as cursor, cursor.copy(statement) as copy:
-        await copy.write("".join(lines))
+        await copy.write(BEGIN)
+        for part in rows:
+            await copy.write(part)
+        await copy.write(END)
 
 
 async def note_late(conn: Connection, hours: Sequence[datetime]) -> None:
