@@ -99,7 +99,7 @@ async def test_a_chart_shows_means_peaks_and_gaps(metrics: Metrics) -> None:
     )
     await metrics.keep()
     found = await chart(metrics)
-    assert (found.source, found.step_s) == ("1m", 300)
+    assert (found.source, found.step_s) == ("5m", 300)
     assert [(p.samples, p.value, p.highest) for p in found.points] == [
         (2, 20.0, 30.0),
         (1, None, None),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from aegis.errors import Unavailable
 from aegis.metrics.models import Kept
 from aegis.metrics.steps import QUARTERS_KEPT_DAYS
-from aegis.metrics.store import partitions, rollups
+from aegis.metrics.store import partitions, rollups, starts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -108,8 +108,12 @@ async def _drop_old(db: Database, *, oldest: datetime, now: datetime) -> list[st
     async with db.transaction() as conn:
         await partitions.delete_strays(conn, before=oldest)
         await rollups.delete_before(
-            conn, quarters=now - timedelta(days=QUARTERS_KEPT_DAYS), hours=now - _HOURS_KEPT
+            conn,
+            fives=oldest,
+            quarters=now - timedelta(days=QUARTERS_KEPT_DAYS),
+            hours=now - _HOURS_KEPT,
         )
+        await starts.delete_before(conn, oldest)
     return dropped
 
 
@@ -132,8 +136,7 @@ async def _roll_forward(db: Database, *, oldest: datetime, now: datetime) -> int
             # Another process may have come farther meanwhile: then this is done twice, as well.
             await rollups.lock_done_until(conn)
             total += await rollups.roll_minutes(conn, since=since, until=until)
-            await rollups.roll_quarters(conn, since=since, until=until)
-            await rollups.roll_hours(conn, since=since, until=until)
+            await rollups.roll_coarser(conn, since=since, until=until)
             await rollups.set_done_until(conn, min(until, now))
         if until > now:
             return total
@@ -157,8 +160,7 @@ async def _roll_late(db: Database, *, oldest: datetime, now: datetime) -> int:
             await rollups.lock_done_until(conn)
             until = min(hour + _HOUR + _OVERLAP, _minute(now) + timedelta(minutes=1))
             total += await rollups.roll_minutes(conn, since=hour, until=until)
-            await rollups.roll_quarters(conn, since=hour, until=until)
-            await rollups.roll_hours(conn, since=hour, until=until)
+            await rollups.roll_coarser(conn, since=hour, until=until)
     return total
 
 

@@ -36,7 +36,7 @@ _TIME: Final = Struct("!iq")
 _FIVE: Final = Struct("!ididididid")
 _ONE: Final = Struct("!id")
 _NULL: Final = b"\xff\xff\xff\xff"
-_COLUMNS: Final = 7
+_COLUMNS: Final = 8
 #: PostgreSQL counts microseconds from here.
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -102,6 +102,7 @@ def render(samples: Sequence[Sample], *, size: int) -> Iterator[bytes]:
 def _figures(sample: Sample) -> bytes:
     cpu, used, share = sample.cpu_percent, sample.mem_usage_mb, sample.mem_percent
     net, block = sample.net_io_mb, sample.block_io_mb
+    disk = _NULL if sample.disk_percent is None else _figure("disk_percent", sample.disk_percent)
     if (
         (type(cpu) is float and 0 <= cpu <= _MOST)
         and (type(used) is float and 0 <= used <= _MOST)
@@ -109,17 +110,15 @@ def _figures(sample: Sample) -> bytes:
         and (type(net) is float and 0 <= net <= _MOST)
         and (type(block) is float and 0 <= block <= _MOST)
     ):
-        return _FIVE.pack(8, cpu, 8, used, 8, share, 8, net, 8, block)
-    return b"".join(
-        _figure(metric, value)
-        for metric, value in (
-            ("cpu_percent", cpu),
-            ("mem_usage_mb", used),
-            ("mem_percent", share),
-            ("net_io_mb", net),
-            ("block_io_mb", block),
-        )
+        return _FIVE.pack(8, cpu, 8, used, 8, share, 8, net, 8, block) + disk
+    others = (
+        ("cpu_percent", cpu),
+        ("mem_usage_mb", used),
+        ("mem_percent", share),
+        ("net_io_mb", net),
+        ("block_io_mb", block),
     )
+    return b"".join(_figure(metric, value) for metric, value in others) + disk
 
 
 def _figure(metric: str, value: float | None) -> bytes:

@@ -10,12 +10,13 @@ from aegis.metrics import check, keeping, steps
 from aegis.metrics.models import Chart
 from aegis.metrics.rendering import render, sort
 from aegis.metrics.store import charts, partitions, samples
+from aegis.metrics.store import starts as start_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from aegis.db import Database
-    from aegis.metrics.models import Kept, Latest, Sample
+    from aegis.metrics.models import Kept, Latest, Sample, Start
 
 __all__ = ["Metrics"]
 
@@ -37,8 +38,8 @@ class Metrics:
         self._keep_days = keep_days
         self._now = now
 
-    async def record(self, given: Sequence[Sample]) -> int:
-        """Store samples, all or none, and return how many.
+    async def record(self, given: Sequence[Sample], *, starts: Sequence[Start] = ()) -> int:
+        """Store samples and starts of containers, all or none; return how many samples.
 
         A figure that is not finite counts as not measured. Samples may come in any order and late;
         the same sample twice is stored twice.
@@ -52,7 +53,7 @@ class Metrics:
                 "send parts."
             )
         found = sort(given, now=self._now(), keep_days=self._keep_days)
-        if not found.days:
+        if not found.days and not starts:
             return 0
         days = sorted(found.days)
         places = await keeping.ensure_days(self._db, "container_metrics", days)
@@ -61,6 +62,8 @@ class Metrics:
                 await samples.copy_samples(conn, places[day], render(found.days[day], size=_PART))
             if found.late_hours:
                 await samples.note_late(conn, found.late_hours)
+            if starts:
+                await start_store.note(conn, starts)
         return len(given)
 
     async def latest(self, *, hours: float = 24.0, limit: int = 1_000) -> Sequence[Latest]:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["copy_samples", "list_latest", "note_late"]
 
 _COLUMNS: Final[LiteralString] = (
-    "container_name, timestamp, cpu_percent, mem_usage_mb, mem_percent, net_io_mb, block_io_mb"
+    "container_name, timestamp, cpu_percent, mem_usage_mb, mem_percent, net_io_mb, block_io_mb, "
+    "disk_percent"
 )
 
 
@@ -107,7 +108,7 @@ async def list_latest(conn: Connection, *, since: datetime, limit: int) -> list[
         FROM known
         CROSS JOIN LATERAL (
             SELECT container_name, timestamp, cpu_percent, mem_usage_mb, mem_percent,
-                   net_io_mb, block_io_mb
+                   net_io_mb, block_io_mb, disk_percent
             FROM container_metrics AS m
             WHERE m.container_name = known.container_name
               AND m.timestamp >= %(since)s
