@@ -92,6 +92,12 @@ TABLES = (
     )
     """,
     "ALTER TABLE alert_channels ADD COLUMN quiet TEXT",
+    """
+    UPDATE alert_channels
+    SET quiet = to_char(make_interval(mins => quiet_from), 'HH24:MI') || '-'
+            || to_char(make_interval(mins => quiet_until), 'HH24:MI') || ' UTC'
+    WHERE quiet_from <> quiet_until
+    """,
 )
 
 _DISK = {
