@@ -210,7 +210,7 @@ async def test_what_a_night_held_back_is_one_message_with_how_it_stands(bench: B
     # A Friday: 23:30 in Tokyo is 14:30 in UTC; Saturday and Sunday follow, and a night.
     bench.clock.now = datetime(2027, 1, 8, 14, 30, tzinfo=UTC)
     async with bench.db.transaction() as conn:
-        await conn.execute("UPDATE alert_channels SET seen_at = '2027-01-08'")
+        await conn.execute("UPDATE alert_channels SET seen_at = '2027-01-10'")
     for number in range(30):
         await bench.see(bad(f"c{number}", hold_s=0.0, group=f"g{number}"))
         bench.clock.pass_(60)

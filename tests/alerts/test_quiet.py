@@ -78,7 +78,7 @@ def test_what_is_no_time_is_refused(text: str) -> None:
     st.sampled_from(["UTC", "Europe/Berlin", "America/St_Johns", "Pacific/Apia"]),
 )
 def test_end_lies_ahead_and_is_not_quiet(now: datetime, begin: int, end: int, zone: str) -> None:
-    if begin == end:
+    if (end - begin) % 1_440 == 0:
         return
     times = [f"{minute // 60:02}:{minute % 60:02}" for minute in (begin, end)]
     quiet = parse_quiet(["-".join(times)], zone)
@@ -86,5 +86,5 @@ def test_end_lies_ahead_and_is_not_quiet(now: datetime, begin: int, end: int, zo
     if until is None:
         return
     assert until > now
-    assert quiet.until(until) is None or until - now > timedelta(days=5)
+    assert quiet.until(until) is None
     assert quiet.until(until - timedelta(seconds=1)) == until
