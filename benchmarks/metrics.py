@@ -133,7 +133,7 @@ def _text(given: list[Sample]) -> list[str]:
     """Return the samples as COPY's text, 1,000 at a time."""
     lines = [
         f"{one.container_name}\t{one.timestamp.isoformat()}\t{one.cpu_percent}\t{one.mem_usage_mb}"
-        f"\t{one.mem_percent}\t{one.net_io_mb}\t{one.block_io_mb}\n"
+        f"\t{one.mem_percent}\t{one.net_io_mb}\t{one.block_io_mb}\t\\N\n"
         for one in given
     ]
     return ["".join(lines[at : at + 1_000]) for at in range(0, len(lines), 1_000)]
@@ -153,7 +153,7 @@ async def _copy(
             SQL(
                 """
                 COPY plain (container_name, timestamp, cpu_percent, mem_usage_mb, mem_percent,
-                            net_io_mb, block_io_mb)
+                            net_io_mb, block_io_mb, disk_percent)
                 FROM STDIN (FORMAT {})
                 """
             ).format(SQL(how))

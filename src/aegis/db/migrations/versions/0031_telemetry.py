@@ -20,6 +20,9 @@ down_revision = "0025"
 branch_labels = None
 depends_on = None
 
+AS_BROUGHT = "list price of the vendor''s interface, USD for a million tokens"
+UNCHECKED = "list price as known then, not checked against the vendor''s page since"
+
 ROLLUPS = ("container_metrics_1m", "container_metrics_15m", "container_metrics_1h")
 
 TABLES = (
@@ -98,6 +101,12 @@ TABLES = (
             || to_char(make_interval(mins => quiet_until), 'HH24:MI') || ' UTC'
     WHERE quiet_from <> quiet_until
     """,
+    # Whoever reads a sum has to know what it rests on.
+    f"""
+    UPDATE model_prices
+    SET note = '{UNCHECKED}'
+    WHERE note = '{AS_BROUGHT}'
+    """,
 )
 
 _DISK = {
@@ -163,6 +172,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("ALTER TABLE alert_channels DROP COLUMN quiet")
+    op.execute(f"UPDATE model_prices SET note = '{AS_BROUGHT}' WHERE note = '{UNCHECKED}'")
     for column, text in OLD_COMMENTS.items():
         op.execute(f"COMMENT ON COLUMN alert_channels.{column} IS '{text}'")
     op.execute("DROP TABLE metric_collectors, container_starts, container_metrics_5m")
