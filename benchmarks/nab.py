@@ -55,9 +55,10 @@ def run(args: argparse.Namespace) -> Outcome:
     """Return the figures."""
     data = load(args.data)
     points = sum(len(series.values) for series in data)
-    started = time.perf_counter()
+    # Of the processor: what else runs does not matter.
+    started = time.process_time()
     ours = {series.name: _incidents(series, RATIO) for series in data}
-    taken = time.perf_counter() - started
+    taken = time.process_time() - started
     figures: dict[str, float] = {
         "files": len(data),
         "points": points,
