@@ -67,6 +67,7 @@ async def _measure(args: argparse.Namespace) -> dict[str, float]:
             row = await cursor.fetchone()
             figures["rows"] = row[0] if row else 0
         figures |= await _charts(metrics, names, now, args.charts)
+        figures["select_1.p50_ms"] = await _nothing(db, args.charts)
         figures |= await _retention(db, args.days, now)
     return figures
 
@@ -213,6 +214,17 @@ async def _charts(
         figures[f"chart_{label}.p50_ms"] = percentile(taken, 50)
         figures[f"chart_{label}.p95_ms"] = percentile(taken, 95)
     return figures
+
+
+async def _nothing(db: Database, count: int) -> float:
+    """Return the time of the least that can be asked: what a busy machine adds to a chart."""
+    taken: list[float] = []
+    for _ in range(count):
+        started = time.perf_counter()
+        async with db.connection() as conn:
+            await conn.execute("SELECT 1")
+        taken.append(1_000 * (time.perf_counter() - started))
+    return percentile(taken, 50)
 
 
 async def _retention(db: Database, days: int, now: datetime) -> dict[str, float]:
