@@ -25,6 +25,7 @@ BENCHMARKS = {
     "hook": "a whole process of `aegis hook`, database up and down",
     "nab": "anomaly detection on labelled series, scored as NAB does; points a second",
     "metrics": "samples of containers in, roll-ups, charts, retention at N rows",
+    "collector": "processor time and memory of measuring and watching N containers",
     "alerts": "what detection costs, messages sent a second, from a bad sample to its message",
     "keys": "verified calls a second, and their limits, against plain SQL",
     "usage": "events written a second, what metering adds to a call, dropping a month",

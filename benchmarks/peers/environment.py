@@ -20,7 +20,7 @@ from aegis.errors import InvalidInput, OpsError
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["PEERS", "Peer", "choose", "default_cache", "install"]
+__all__ = ["PEERS", "TREES", "Peer", "choose", "default_cache", "install"]
 
 _HERE = Path(__file__).parent
 _REQUIREMENTS = _HERE / "requirements.txt"
@@ -77,6 +77,17 @@ PEERS = (
         note="Chroma: on SQLite and files of its own inside the process, not on PostgreSQL; "
         "vectors alone.",
     ),
+)
+
+
+#: Not a store: the detector that `benchmarks nab` compares with.
+TREES = Peer(
+    name="river",
+    title="half-space trees of river",
+    adapter=_ADAPTERS / "half_space_trees.py",
+    packages=("river",),
+    note="river: half-space trees of its defaults on values scaled to 0 to 1; as NAB does, the "
+    "threshold that is best over all files.",
 )
 
 

@@ -67,11 +67,12 @@ class OpsSettings(WorkSettings):
         default=2_000,
     )
     metrics_collect: CollectFrom = setting(
-        "What `aegis up` measures containers with: `off`, `auto`, `docker`, `cgroup`, "
-        "`prometheus` or `process` (its own process alone).",
-        default="off",
+        "What `aegis up` measures containers with: `auto` (Docker where its socket may be read, "
+        "else control groups), `docker`, `cgroup`, `prometheus`, `process` (its own process "
+        "alone) or `off`.",
+        default="auto",
     )
-    metrics_every_s: float = setting("Seconds between measurements.", default=30.0)
+    metrics_every_s: float = setting("Seconds between measurements.", default=15.0)
     metrics_docker: str = setting(
         "Where Docker listens: a Unix socket, or `http://host:port`.",
         default="/var/run/docker.sock",

@@ -47,13 +47,26 @@ def test_schema_goes_down_and_up_with_its_rows(aegis: Shell, dsn: str) -> None:
     assert "[confirmation_needed]" in refused.err
     down = aegis("db", "downgrade", "0001", "--yes", "--json")
     assert down.json["after"] == "0001"
-    assert down.json["dump"] in down.err
+    assert down.json["backup"] in down.err
     assert aegis("db", "current", "--json").json["state"] == "behind"
     assert aegis("memory", "list").status == 9
     up = aegis("db", "upgrade", "--json").json
     assert (up["before"], aegis("db", "current", "--json").json["state"]) == ("0001", "current")
     assert aegis("memory", "list", "--json").json["items"][0]["summary"] == "kept"
     assert aegis("db", "upgrade").out.startswith("The schema is at revision")
+
+
+def test_rollback_goes_back_to_before_a_downgrade(aegis: Shell) -> None:
+    aegis("memory", "record", "note", "kept")
+    down = aegis("db", "downgrade", "0020", "--yes", "--json").json
+    assert aegis("db", "upgrade", "--no-backup").status == 0
+    aegis("memory", "record", "note", "written since")
+    assert len(aegis("memory", "list", "--json").json["items"]) == 2
+    back = aegis("db", "rollback", "--yes", "--json")
+    assert (back.status, down["before"]) == (0, HEAD)
+    assert aegis("db", "current", "--json").json["state"] == "current"
+    items = aegis("memory", "list", "--json").json["items"]
+    assert [item["summary"] for item in items] == ["kept"]
 
 
 def test_nothing_to_do_is_said_without_a_dump(aegis: Shell, tmp_path: Path) -> None:
@@ -63,8 +76,8 @@ def test_nothing_to_do_is_said_without_a_dump(aegis: Shell, tmp_path: Path) -> N
         assert (done.status, done.err) == (0, "")
         assert done.out.startswith("Nothing to do: ")
         assert HEAD in done.out
-        assert aegis("db", *command, "--yes", "--json").json["dump"] is None
-    assert not (tmp_path / "data" / "dumps").exists()
+        assert aegis("db", *command, "--yes", "--json").json["backup"] is None
+    assert not (tmp_path / "data" / "backups").exists()
 
 
 def test_wrong_direction_is_named_with_the_right_command(aegis: Shell, tmp_path: Path) -> None:
@@ -73,12 +86,12 @@ def test_wrong_direction_is_named_with_the_right_command(aegis: Shell, tmp_path:
     assert up.status == 2
     assert "aegis db downgrade 0002" in up.err
     assert aegis("db", "downgrade", "nonsense", "--yes").status == 2
-    assert not (tmp_path / "data" / "dumps").exists()
+    assert not (tmp_path / "data" / "backups").exists()
     assert aegis("db", "downgrade", "0002", "--yes").status == 0
     down = aegis("db", "downgrade", "0003", "--yes")
     assert down.status == 2
     assert "aegis db upgrade 0003" in down.err
-    assert len(list((tmp_path / "data" / "dumps").iterdir())) == 1
+    assert len(aegis("backup", "list", "--json").json["items"]) == 1
     assert aegis("db", "upgrade", "0002", "--json").json["backup"] is None
 
 
@@ -123,7 +136,7 @@ def test_database_of_another_make_is_adopted_with_its_rows(
     assert "episodic_memory: as expected" in plan.err
     adopted = aegis("db", "adopt", "--yes", "--json")
     assert adopted.status == 0, adopted.err
-    assert adopted.json["dump"]
+    assert adopted.json["backup"]
     assert aegis("memory", "list", "--json").json["items"][0]["summary"] == "kept"
 
 

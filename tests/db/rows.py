@@ -196,8 +196,8 @@ VALUES (7, 'doctor', 'backup.age', '{"a": "b"}', 'doctor', 'Backup is old', 'fir
         'critical', 'night', 0, '2026-06-01', '2026-06-01');
 INSERT INTO alert_events (alert_id, kind, by) VALUES (7, 'fired', NULL), (7, 'acknowledged', 'me');
 INSERT INTO alert_silences (condition, until, reason) VALUES ('backup.*', '2026-06-02', 'move');
-INSERT INTO alert_channels (name, kind, shown, quiet_from, quiet_until)
-VALUES ('ops', 'webhook', 'https://example.org', 1320, 420);
+INSERT INTO alert_channels (name, kind, shown, quiet_from, quiet_until, quiet)
+VALUES ('ops', 'webhook', 'https://example.org', 1320, 420, '22:00-07:00 UTC');
 INSERT INTO alert_deliveries (channel, group_key, critical, entries)
 VALUES ('ops', 'doctor', true, '[{"alert_id": 7, "kind": "fired"}]');
 INSERT INTO metric_rules (name, kind, metric, value) VALUES ('hot', 'threshold', 'cpu_percent', 90);
@@ -217,6 +217,10 @@ INSERT INTO audit_verifications (complete, from_seq, through_seq, row_count, pro
 VALUES (true, 2, 2, 1, 0, 0, 1.5);
 INSERT INTO encrypted_columns (table_name, column_name, state, key_id, older_keys)
 VALUES ('billing_accounts', 'address', 'decrypting', '0123abcd', '{89abcdef}');
+INSERT INTO container_starts (container_name, started_at, starts) VALUES ('web', '2026-06-01', 2);
+INSERT INTO metric_collectors VALUES ('box', 'me', '2026-06-01');
+INSERT INTO container_metrics_5m (container_name, bucket, samples, cpu_percent_avg)
+VALUES ('web', '2026-06-01', 20, 3.5);
 """
 
 #: Its events are of the last 440 days; older revisions have no partitions.

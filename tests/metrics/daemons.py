@@ -21,10 +21,21 @@ class Daemon:
     containers: list[dict[str, Any]] = field(default_factory=list)
     stats: dict[str, Any] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    #: What `/containers/{id}/json` says; nothing of who is not in it.
+    starts: dict[str, Any] = field(default_factory=dict)
+    #: Answers to this are cut off in the middle.
+    cut_off: str | None = None
 
-    def add(self, key: str, name: str, stats: Any) -> None:
-        self.containers.append({"Id": key * 32, "Names": [f"/{name}"], "State": "running"})
+    def add(self, key: str, name: str, stats: Any, *, status: str = "Up 3 days") -> None:
+        self.containers.append(
+            {"Id": key * 32, "Names": [f"/{name}"], "State": "running", "Status": status}
+        )
         self.stats[key * 32] = stats
+
+    def start(self, key: str, at: str, restarts: int, *, status: str = "Up 2 seconds") -> None:
+        """Let a container have been started."""
+        self.starts[key * 32] = {"State": {"StartedAt": at}, "RestartCount": restarts}
+        next(c for c in self.containers if c["Id"] == key * 32)["Status"] = status
 
     def answer(self, path: str) -> tuple[int, bytes]:
         self.asked.append(path)
@@ -34,6 +45,9 @@ class Daemon:
         if found and found[1] in self.stats:
             stats = self.stats[found[1]]
             return 200, stats if isinstance(stats, bytes) else json.dumps(stats).encode()
+        found = re.fullmatch(r"/containers/(\w+)/json", path)
+        if found and found[1] in self.starts:
+            return 200, json.dumps(self.starts[found[1]]).encode()
         return 404, b'{"message": "No such container"}'
 
 
@@ -75,7 +89,10 @@ def stats(
 @asynccontextmanager
 async def docker_daemon(socket: Path, daemon: Daemon) -> AsyncGenerator[Daemon]:
     """Yield a daemon that listens on `socket`."""
-    server = await asyncio.start_unix_server(_handler(daemon.answer), str(socket))
+    server = await asyncio.start_unix_server(
+        _handler(daemon.answer, lambda path: bool(daemon.cut_off and daemon.cut_off in path)),
+        str(socket),
+    )
     try:
         yield daemon
     finally:
@@ -92,16 +109,20 @@ async def text_server(answer: Callable[[str], tuple[int, bytes]]) -> AsyncGenera
         server.close()
 
 
-def _handler(answer: Callable[[str], tuple[int, bytes]]) -> Any:
+def _handler(
+    answer: Callable[[str], tuple[int, bytes]], cut_off: Callable[[str], bool] = lambda _: False
+) -> Any:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            status, body = answer(head.split(" ", 2)[1])
+            path = head.split(" ", 2)[1]
+            status, body = answer(path)
             writer.write(
                 f"HTTP/1.1 {status} X\r\nContent-Type: text/plain; version=0.0.4\r\n"
                 f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
             )
-            writer.write(body)
+            # Its length was promised.
+            writer.write(body[: len(body) // 2] if cut_off(path) else body)
             await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):
             pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from aegis.errors import ConfigError, InvalidInput
 from aegis.metrics.collect import Collector, open_source
 from aegis.metrics.collect.cgroup import Cgroup
 from aegis.metrics.collect.docker import Docker, read_stats
-from aegis.metrics.collect.machine import Process
+from aegis.metrics.collect.machine import Process, read_machine
 from aegis.metrics.collect.reading import Rates, Reading, Round
 from aegis.metrics.service import Metrics
 from tests.metrics.daemons import Daemon, docker_daemon, stats
@@ -310,3 +311,52 @@ async def test_the_best_source_that_is_there(socket: Path, settings: Settings) -
         await open_source("prometheus", settings)
     with pytest.raises(ConfigError, match="no http"):
         await open_source("prometheus", replace(settings, metrics_prometheus="file:///secret"))
+
+
+async def test_file_systems_of_a_machine_are_measured_each_once(tmp_path: Path) -> None:
+    for name in ("data", "with space", "again"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "file").touch()
+    data, odd = tmp_path / "data", f"{tmp_path}/with\\040space"
+    write(
+        tmp_path / "proc",
+        {
+            **PROC,
+            "self/mounts": "overlay / overlay rw 0 0\nproc /proc proc rw 0 0\n"
+            f"/dev/sdb1 {data} ext4 rw 0 0\n/dev/sdb1 {tmp_path}/again/longer ext4 rw 0 0\n"
+            f"/dev/sdb1 {tmp_path}/file ext4 rw 0 0\n/dev/sdc1 {odd} xfs rw 0 0\n"
+            f"/dev/loop3 {tmp_path}/again squashfs ro 0 0\nhost:/x /mnt/nfs nfs rw 0 0\nbroken\n",
+        },
+    )
+    asked: list[str] = []
+
+    def statvfs(folder: str) -> os.statvfs_result:
+        asked.append(folder)
+        if folder.endswith("space"):
+            raise OSError("it was unplugged")
+        free = 20 if folder == "/" else 35
+        # Blocks, free ones, and those free for others than root: 5 are root's own.
+        return os.statvfs_result((4_096, 4_096, 100, free, free - 5, 9, 9, 9, 0, 255))
+
+    found = read_machine(tmp_path / "proc", name="host/box", statvfs=statvfs)
+    assert [(one.name, one.disk_percent) for one in found] == [
+        ("host/box", pytest.approx(100 * 80 / 95)),
+        (f"host/box:{data}", pytest.approx(100 * 65 / 95)),
+    ]
+    # A server that is gone would make one wait: it is not asked.
+    assert asked == ["/", str(data), f"{tmp_path}/with space"]
+    samples = Rates().samples(Round(at=1.0, readings=found))
+    assert by_name(samples)["host/box"].disk_percent == pytest.approx(100 * 80 / 95)
+
+
+async def test_docker_on_this_machine_comes_with_the_machine(
+    socket: Path, settings: Settings
+) -> None:
+    daemon = Daemon()
+    daemon.add("ab", "web", stats(total=1, system=1))
+    async with docker_daemon(socket, daemon):
+        source = await open_source("auto", replace(settings, metrics_docker=str(socket)))
+        names = [one.name for one in (await source.read()).readings]
+        await source.aclose()
+    assert names[0] == "web"
+    assert names[1].startswith("host/")

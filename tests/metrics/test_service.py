@@ -12,6 +12,7 @@ import pytest
 
 from aegis.db import fetch_value
 from aegis.errors import InvalidInput
+from aegis.metrics.rendering import render
 from aegis.metrics.service import Metrics
 from aegis.metrics.store import partitions, samples
 from tests.metrics.conftest import NOW, sample
@@ -98,7 +99,7 @@ async def test_a_chart_shows_means_peaks_and_gaps(metrics: Metrics) -> None:
     )
     await metrics.keep()
     found = await chart(metrics)
-    assert (found.source, found.step_s) == ("1m", 300)
+    assert (found.source, found.step_s) == ("5m", 300)
     assert [(p.samples, p.value, p.highest) for p in found.points] == [
         (2, 20.0, 30.0),
         (1, None, None),
@@ -149,8 +150,7 @@ async def test_samples_that_are_committed_during_a_roll_up_are_not_lost(
     day = late.timestamp.date()
     (place,) = (await _places(db, day)).values()
     async with db.transaction() as conn:
-        line = f"web\t{late.timestamp.isoformat()}\t50\t\\N\t\\N\t\\N\t\\N\n"
-        await samples.copy_samples(conn, place, [line])
+        await samples.copy_samples(conn, place, render([late], size=10))
         hour = late.timestamp.replace(minute=0, second=0)
         await samples.note_late(conn, [hour])
         # It has not been committed: the roll-up cannot see it, and must not count it as done.
@@ -277,3 +277,17 @@ async def test_a_day_that_is_missing_is_made_by_one_of_many(db: Database) -> Non
     day = (datetime.now(UTC) + 9 * DAY).date()
     found = await asyncio.gather(*(_places(db, day) for _ in range(5)))
     assert {place[day] for place in found} == {partitions.name_of("container_metrics", day)}
+
+
+async def test_a_round_that_finds_nothing_new_writes_no_row(metrics: Metrics, db: Database) -> None:
+    await metrics.record([sample(ago=number * MINUTE) for number in range(30)])
+    assert (await metrics.keep()).minutes >= 30
+    rows = "SELECT array_agg(ctid || xmin::text ORDER BY bucket) FROM container_metrics_1m"
+    async with db.transaction() as conn:
+        before = await fetch_value(conn, rows)
+    assert (await metrics.keep()).minutes == 0
+    async with db.transaction() as conn:
+        assert await fetch_value(conn, rows) == before
+    # And what has changed is written.
+    await metrics.record([sample(ago=MINUTE, cpu=99.0)])
+    assert (await metrics.keep()).minutes == 1

@@ -17,6 +17,7 @@ from aegis.memory.consolidation import proposal
 from aegis.memory.store import registry
 from aegis.metrics import models as metric_models
 from aegis.ops.backup import models as backups
+from aegis.ops.maintenance import models as maintenance
 from aegis.research import models as research
 from aegis.security.columns import models as column_models
 from aegis.sessions import models as sessions
@@ -112,6 +113,8 @@ async def test_importance_equals_the_enum(conn: Connection) -> None:
         ("alert_channels", "kind", alert_models.ChannelKind),
         ("alert_channels", "least_severity", alert_models.Severity),
         ("alert_deliveries", "state", alert_models.DeliveryState),
+        ("maintenance_runs", "task", maintenance.Task),
+        ("maintenance_runs", "state", maintenance.RunState),
         ("metric_rules", "kind", metric_models.RuleKind),
         ("metric_rules", "severity", metric_models.RuleSeverity),
     ],

@@ -64,6 +64,7 @@ async def test_prices_say_as_of_when_they_are_known(sessions: Sessions) -> None:
     prices = await sessions.prices.list()
     assert prices
     assert all(price.known_on is not None and price.note for price in prices)
+    assert all("not checked" in (price.note or "") for price in prices)
 
 
 async def test_new_price_counts_from_its_time_on_and_sessions_are_summed_anew(

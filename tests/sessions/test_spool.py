@@ -80,6 +80,40 @@ def test_full_disk_leaves_the_spool_as_it_was(
     assert drained(tmp_path) == [{"n": 1}, {"n": 3}]
 
 
+_UNTIL_FULL = """
+import resource, signal, sys
+from pathlib import Path
+from aegis.sessions import spool
+# The kernel writes what fits and refuses the rest, as on a full disk.
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
+folder, number = Path(sys.argv[1]), 0
+try:
+    while True:
+        spool.append(folder, {"n": number, "text": "x" * 300})
+        number += 1
+except OSError as error:
+    print(number, error.errno)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+spool.append(folder, {"n": number, "text": "again"})
+"""
+
+
+def test_kernel_that_takes_no_more_bytes_tears_and_loses_nothing(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _UNTIL_FULL, str(tmp_path)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    number, errno = map(int, done.stdout.split())
+    # The fault took effect, in the middle of a line.
+    assert errno == 27 and 20 < number < 40
+    found = drained(tmp_path)
+    assert [record["n"] for record in found] == list(range(number + 1))
+    assert found[-1]["text"] == "again"
+    size = sum(len(json.dumps(one, separators=(",", ":"))) + 1 for one in found[:number])
+    assert size <= 10_000 < size + 330
+
+
 def test_whoever_was_stopped_with_the_lock_in_hand_holds_up_nobody(tmp_path: Path) -> None:
     spool.append(tmp_path, {"n": 1})
     with (tmp_path / "lock").open("r+") as stopped:

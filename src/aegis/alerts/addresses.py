@@ -6,8 +6,9 @@
     own=command:/usr/local/bin/page                gets the message as JSON on standard input
     phone=ntfy://topic                             anything that apprise knows (extra `alerts`)
 
-After `#`, of any of them: `least=critical` (nothing less severe), `quiet=22:00-07:00` (UTC; only
-what is critical is sent then). An address is a secret: it is never shown, logged or stored.
+After `#`, of any of them: `least=critical` (nothing less severe), `quiet=22:00-07:00` (only what is
+critical is sent then; more than once, and `sat-sun@00:00-24:00` for days), `zone=Europe/Berlin`
+(whose hours these are; UTC otherwise). An address is a secret: it is never shown, logged or stored.
 """
 
 from __future__ import annotations
@@ -18,19 +19,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs, urlsplit
 
-from aegis.errors import ConfigError
+from aegis.alerts.quiet import Quiet, parse_quiet
+from aegis.errors import ConfigError, InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from aegis.alerts.models import ChannelKind, Severity
 
 __all__ = ["Address", "parse_addresses"]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_QUIET: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*")
-_OPTIONS: Final = frozenset({"secret", "least", "quiet"})
+_OPTIONS: Final = frozenset({"secret", "least", "quiet", "zone"})
 _MOST_BYTES: Final = 100_000
 
 
@@ -46,8 +47,7 @@ class Address:
     #: Key of the signature, of a webhook.
     secret: str | None = field(repr=False, default=None)
     least_severity: Severity = "warning"
-    #: Minutes of the day in UTC from when to when it is quiet.
-    quiet: tuple[int, int] | None = None
+    quiet: Quiet | None = None
 
 
 def parse_addresses(text: str | None) -> dict[str, Address]:
@@ -92,7 +92,8 @@ def _read(path: Path) -> str:
 
 def _address(name: str, text: str) -> Address:
     url, _, fragment = text.partition("#")
-    options = _options(name, fragment)
+    every = _options(name, fragment)
+    options = {option: values[-1] for option, values in every.items()}
     scheme = url.partition(":")[0]
     if not _SCHEME.fullmatch(scheme) or ":" not in url:
         raise ConfigError(f"AEGIS_ALERT_CHANNELS: the address of {name!r} has no scheme.")
@@ -122,7 +123,7 @@ def _address(name: str, text: str) -> Address:
         url=bare,
         secret=options.get("secret"),
         least_severity="critical" if least == "critical" else "warning",
-        quiet=_quiet(name, options.get("quiet")),
+        quiet=_quiet(name, every),
     )
 
 
@@ -140,7 +141,7 @@ def _kind(scheme: str) -> ChannelKind:
             return "apprise"
 
 
-def _options(name: str, fragment: str) -> dict[str, str]:
+def _options(name: str, fragment: str) -> dict[str, list[str]]:
     if not fragment:
         return {}
     found = parse_qs(fragment, keep_blank_values=True)
@@ -150,19 +151,18 @@ def _options(name: str, fragment: str) -> dict[str, str]:
             f"AEGIS_ALERT_CHANNELS: {unknown[0][:20]!r} after # of {name!r} is no option; use "
             f"{', '.join(sorted(_OPTIONS))}."
         )
-    return {option: values[-1] for option, values in found.items()}
+    return found
 
 
-def _quiet(name: str, text: str | None) -> tuple[int, int] | None:
-    if text is None:
+def _quiet(name: str, options: Mapping[str, Sequence[str]]) -> Quiet | None:
+    if "quiet" not in options:
+        if "zone" in options:
+            raise ConfigError(f"AEGIS_ALERT_CHANNELS: {name!r} has a zone and no quiet= beside it.")
         return None
-    found = _QUIET.fullmatch(text)
-    if found is None:
-        raise ConfigError(
-            f"AEGIS_ALERT_CHANNELS: quiet of {name!r} is {text[:20]!r}; write 22:00-07:00 (UTC)."
-        )
-    hours = [int(part) for part in found.groups()]
-    return hours[0] * 60 + hours[1], hours[2] * 60 + hours[3]
+    try:
+        return parse_quiet(options["quiet"], options.get("zone", ["UTC"])[-1])
+    except InvalidInput as error:
+        raise ConfigError(f"AEGIS_ALERT_CHANNELS: {name!r}: {error.message}") from None
 
 
 def _check_email(name: str, url: str) -> None:

@@ -75,8 +75,17 @@ def entry_of(alert: Alert, kind: MessageKind, *, at: datetime) -> dict[str, Any]
     }
 
 
-def render(delivery_id: str, entries: Sequence[Mapping[str, Any]], *, host: str) -> Message:
-    """Return the message about `entries`; of an alert told twice in it, the last one counts."""
+def render(
+    delivery_id: str,
+    entries: Sequence[Mapping[str, Any]],
+    *,
+    host: str,
+    held_back: bool = False,
+) -> Message:
+    """Return the message about `entries`; of an alert told twice in it, the last one counts.
+
+    `held_back`: a quiet time is over, and this is what it held back.
+    """
     last: dict[Any, Mapping[str, Any]] = {}
     for entry in entries:
         before = last.pop(entry["alert_id"], None)
@@ -93,7 +102,7 @@ def render(delivery_id: str, entries: Sequence[Mapping[str, Any]], *, host: str)
     worst = bad[0]["severity"] if bad else "ok"
     return Message(
         delivery_id=delivery_id,
-        subject=_subject(shown, bad, worst, host),
+        subject=_held(shown, bad, host) if held_back else _subject(shown, bad, worst, host),
         body=_body(shown),
         severity=worst,
         entries=shown,
@@ -108,6 +117,12 @@ def _subject(
     more = len(bad or shown) - 1
     also = f" (and {more} more)" if more > 0 else ""
     return f"[{host}] {head}: {_WORDS.get(first['kind'], '')}{_line(first['title'])}{also}"
+
+
+def _held(shown: Sequence[Mapping[str, Any]], bad: Sequence[Mapping[str, Any]], host: str) -> str:
+    over = len(shown) - len(bad)
+    first = f": {_line(bad[0]['title'])}" if bad else ""
+    return f"[{host}] while it was quiet, {len(bad)} still so and {over} over{first}"
 
 
 def _body(shown: Sequence[Mapping[str, Any]]) -> str:

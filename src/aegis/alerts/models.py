@@ -221,9 +221,11 @@ class Channel:
     #: Scheme and host, nothing secret.
     shown: str
     least_severity: Severity
-    #: Minutes of the day in UTC in which only critical alerts are sent; both None for no such time.
+    #: Minutes of the day of the first quiet time, in its zone; both None for no such time.
     quiet_from: int | None
     quiet_until: int | None
+    #: All of them with days and zone, as `alerts.quiet` writes them.
+    quiet: str | None
     #: When a process that knows the address last said so.
     seen_at: datetime
     sent_at: datetime | None

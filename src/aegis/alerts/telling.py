@@ -1,7 +1,8 @@
 """From what happened to alerts to messages that are due: who is told, together with what, when.
 
 Alerts of one group that fire within `group_s` are one message; a channel that got many messages
-lately gets the rest as one. At night, quiet channels are sent only what is critical.
+lately gets the rest as one. In its quiet times a channel is sent only what is critical, and
+afterwards all the rest as one.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 from aegis.alerts.matching import is_severe
 from aegis.alerts.message import entry_of
+from aegis.alerts.quiet import from_text
 from aegis.alerts.store import channels as channel_store
 from aegis.alerts.store import outbox
+from aegis.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from aegis.alerts.models import Alert, Channel, MessageKind, Rule
     from aegis.db import Connection
 
-__all__ = ["KIND", "Telling", "enqueue", "recipients", "when_heard"]
+__all__ = ["HELD_BACK", "KIND", "Telling", "enqueue", "recipients", "when_heard"]
 
 #: Name of the work (`aegis.db.lease.Kind`).
 KIND: Final = "alerts"
@@ -31,6 +34,8 @@ SEEN_WITHIN: Final = timedelta(days=2)
 STORM_MESSAGES: Final = 20
 STORM_WITHIN: Final = timedelta(minutes=10)
 _STORM_PAUSE: Final = {True: timedelta(seconds=60), False: timedelta(minutes=5)}
+#: Group of what a quiet time holds back.
+HELD_BACK: Final = "quiet"
 #: Alerts of one message.
 _MOST_ENTRIES: Final = 500
 
@@ -63,15 +68,13 @@ def recipients(telling: Telling, known: Sequence[Channel]) -> list[Channel]:
 
 def when_heard(channel: Channel, now: datetime, *, critical: bool) -> datetime:
     """Return when a channel may be sent something: now, or when its quiet time ends."""
-    begin, end = channel.quiet_from, channel.quiet_until
-    if critical or begin is None or end is None or begin == end:
+    if critical or channel.quiet is None:
         return now
-    minute = now.hour * 60 + now.minute
-    quiet = begin <= minute < end if begin < end else minute >= begin or minute < end
-    if not quiet:
+    try:
+        return from_text(channel.quiet).until(now) or now
+    except InvalidInput:
+        # A zone that another machine knows: to be told too early is better than never.
         return now
-    ends = now.replace(hour=end // 60, minute=end % 60, second=0, microsecond=0)
-    return ends if ends > now else ends + timedelta(days=1)
 
 
 async def enqueue(conn: Connection, tellings: Iterable[Telling], *, now: datetime) -> set[int]:
@@ -102,7 +105,11 @@ async def _put(
 ) -> None:
     critical = any(telling.alert.severity == "critical" for telling in batch)
     wait = timedelta(seconds=min(telling.rule.group_s for telling in batch))
-    next_at = max(now + wait, when_heard(channel, now, critical=critical))
+    heard_at = when_heard(channel, now, critical=critical)
+    next_at = max(now + wait, heard_at)
+    if heard_at > now:
+        # What a night brings is one message in the morning, not one a group.
+        group = HELD_BACK
     entries = [entry_of(telling.alert, telling.kind, at=now) for telling in batch]
     for at in range(0, len(entries), _MOST_ENTRIES):
         part = entries[at : at + _MOST_ENTRIES]
@@ -118,7 +125,7 @@ async def _put(
             continue
         recent = await outbox.count_recent(conn, channel.name, since=now - STORM_WITHIN)
         key, due = group, next_at
-        if recent >= STORM_MESSAGES:
+        if recent >= STORM_MESSAGES and group != HELD_BACK:
             key, due = "*", max(next_at, now + _STORM_PAUSE[critical])
             if await outbox.add_entries(
                 conn,

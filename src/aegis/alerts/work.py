@@ -19,7 +19,7 @@ from aegis.alerts import sending
 from aegis.alerts.message import render
 from aegis.alerts.store import channels as channel_store
 from aegis.alerts.store import outbox
-from aegis.alerts.telling import KIND
+from aegis.alerts.telling import HELD_BACK, KIND
 from aegis.errors import AegisError, ConfigError
 
 if TYPE_CHECKING:
@@ -109,7 +109,12 @@ class Deliveries:
         if address is None:
             await self.release([claim])
             return
-        message = render(delivery.delivery_id, delivery.entries, host=self._host)
+        message = render(
+            delivery.delivery_id,
+            delivery.entries,
+            host=self._host,
+            held_back=delivery.group_key == HELD_BACK,
+        )
         error: AegisError | None = None
         try:
             await self._send(address, message)

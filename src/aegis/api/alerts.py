@@ -126,6 +126,7 @@ class ChannelAnswer(_Shape):
     least_severity: Severity
     quiet_from: int | None
     quiet_until: int | None
+    quiet: str | None
     seen_at: datetime
     sent_at: datetime | None
     failed_at: datetime | None

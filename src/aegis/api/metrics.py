@@ -30,6 +30,7 @@ class SampleBody(BaseModel):
     mem_percent: float | None = Field(None, description="Of the container's limit.")
     net_io_mb: float | None = Field(None, description="Since the container started.")
     block_io_mb: float | None = Field(None, description="Since the container started.")
+    disk_percent: float | None = Field(None, description="Of the file system, of machines.")
 
 
 class SamplesBody(BaseModel):
@@ -60,6 +61,7 @@ class LatestSample(BaseModel):
     mem_percent: float | None
     net_io_mb: float | None
     block_io_mb: float | None
+    disk_percent: float | None
 
 
 class LatestSamples(BaseModel):
@@ -142,6 +144,7 @@ async def record_metrics(client: ClientOf, body: SamplesBody) -> Any:
             mem_percent=sample.mem_percent,
             net_io_mb=sample.net_io_mb,
             block_io_mb=sample.block_io_mb,
+            disk_percent=sample.disk_percent,
         )
         for sample in body.samples
     ]

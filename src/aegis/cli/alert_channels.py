@@ -28,14 +28,14 @@ def channels(as_json: AsJson = False) -> None:
         show_json({"items": items})
         return
     table(
-        ["name", "kind", "address", "from", "quiet (UTC)", "last sent", "failures", "error"],
+        ["name", "kind", "address", "from", "quiet", "last sent", "failures", "error"],
         [
             [
                 item["name"],
                 item["kind"],
                 item["shown"],
                 item["least_severity"],
-                _quiet(item),
+                item["quiet"] or "",
                 when(item["sent_at"]),
                 str(item["failures"]),
                 item["last_error"] or "",
@@ -138,10 +138,3 @@ def send(as_json: AsJson = False) -> None:
         show_json(done)
         return
     line(f"{done['tried']} message(s) tried, {done['waiting']} wait.")
-
-
-def _quiet(item: dict[str, Any]) -> str:
-    if item["quiet_from"] is None:
-        return ""
-    begin, end = item["quiet_from"], item["quiet_until"]
-    return f"{begin // 60:02}:{begin % 60:02}-{end // 60:02}:{end % 60:02}"

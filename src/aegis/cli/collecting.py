@@ -21,7 +21,7 @@ _BETWEEN_S = 1.0
 def collect(
     source: Annotated[str, Option(help="auto, docker, cgroup, prometheus or process.")] = "auto",
     once: Annotated[bool, Option("--once", help="Measure once, and end.")] = False,
-    every: Annotated[str, Option(help="Time between measurements, such as 30s.")] = "30s",
+    every: Annotated[str, Option(help="Time between measurements, such as 15s.")] = "15s",
     as_json: Annotated[bool, Option("--json", help="One JSON document a round.")] = False,
 ) -> None:
     """Measure containers, services and the machine, and store it; `aegis up` does it, too."""
@@ -136,7 +136,7 @@ def _show_round(done: Collected, *, as_json: bool, once: bool) -> None:
         note(f"{done.source} cannot be read: {problem}")
     if once:
         table(
-            ["container", "cpu %", "memory MB", "memory %", "network MB", "disk MB"],
+            ["container", "cpu %", "memory MB", "memory %", "network MB", "disk MB", "disk %"],
             [
                 [
                     sample["container_name"],
@@ -148,6 +148,7 @@ def _show_round(done: Collected, *, as_json: bool, once: bool) -> None:
                             "mem_percent",
                             "net_io_mb",
                             "block_io_mb",
+                            "disk_percent",
                         )
                     ),
                 ]

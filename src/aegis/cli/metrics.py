@@ -41,7 +41,16 @@ def show(
         show_json({"items": items})
         return
     table(
-        ["container", "measured", "cpu %", "memory MB", "memory %", "network MB", "disk MB"],
+        [
+            "container",
+            "measured",
+            "cpu %",
+            "memory MB",
+            "memory %",
+            "network MB",
+            "disk MB",
+            "disk %",
+        ],
         [
             [
                 item["container_name"],
@@ -51,6 +60,7 @@ def show(
                 _figure(item["mem_percent"]),
                 _figure(item["net_io_mb"]),
                 _figure(item["block_io_mb"]),
+                _figure(item["disk_percent"]),
             ]
             for item in items
         ],
@@ -63,7 +73,10 @@ def show(
 def chart(
     container: Annotated[str, Argument(metavar="CONTAINER", help="The container, by name.")],
     metric: Annotated[
-        str, Option(help="cpu_percent, mem_usage_mb, mem_percent, net_io_mb or block_io_mb.")
+        str,
+        Option(
+            help="cpu_percent, mem_usage_mb, mem_percent, net_io_mb, block_io_mb or disk_percent."
+        ),
     ] = "cpu_percent",
     since: Since = None,
     until: Until = None,

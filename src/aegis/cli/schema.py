@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from aegis.cli.command import Argument, Option
 from aegis.cli.options import AsJson, Yes
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from aegis.cli.command import App
     from aegis.db.adopt import AdoptionReport
     from aegis.db.revision import SchemaStatus
     from aegis.security.audit.actions import ActionId
 
 __all__ = ["add_to"]
+
+#: Labels of backups that are made before the schema changes; `rollback` goes back to the last.
+_UPGRADE, _DOWNGRADE, _ADOPTION = "before-upgrade", "before-downgrade", "before-adoption"
+_BEFORE = (_UPGRADE, _DOWNGRADE, _ADOPTION)
 
 
 def add_to(app: App) -> None:
@@ -43,7 +45,7 @@ def upgrade(
             f"The schema is at revision {at}, and {target} is before it: that is a downgrade; "
             f"use `aegis db downgrade {goal or 'base'}`."
         )
-    kept = _backup(dsn) if backup and at is not None and goal != at else None
+    kept = _backup(dsn, _UPGRADE) if backup and at is not None and goal != at else None
     before = migrate.upgrade(dsn, target)
     after = migrate.current(dsn)
     if after == migrate.HEAD and before != after:
@@ -60,17 +62,17 @@ def upgrade(
 
 def rollback(
     name: Annotated[
-        str | None, Argument(metavar="[BACKUP]", help="The last before an upgrade if left out.")
+        str | None, Argument(metavar="[BACKUP]", help="The last before a change if left out.")
     ] = None,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Go back to the backup that was made before the last upgrade; what is there now is kept."""
+    """Go back to the backup from before the schema last changed; what is there now is kept."""
     from aegis.cli.backup import with_backups
     from aegis.cli.backup_render import plan_text, show_restored
     from aegis.cli.running import confirm
     from aegis.errors import Conflict, NotFound
-    from aegis.ops.backup.service import BEFORE_UPGRADE, Backups
+    from aegis.ops.backup.service import Backups
     from aegis.ops.restore.models import Plan, Restored, Wanted
 
     async def look(backups: Backups) -> tuple[str, Plan]:
@@ -80,14 +82,14 @@ def rollback(
                 entry.name
                 for entry in await backups.list()
                 if entry.manifest is not None
-                and entry.manifest.label == BEFORE_UPGRADE
+                and entry.manifest.label in _BEFORE
                 and entry.local
                 and entry.verdict != "failed"
             ]
             if not found:
                 raise NotFound(
-                    "There is no backup from before an upgrade; `aegis backup list` shows others, "
-                    "and `aegis backup restore` takes one.",
+                    "There is no backup from before a change of the schema; `aegis backup list` "
+                    "shows others, and `aegis backup restore` takes one.",
                     code="backup_not_found",
                 )
             chosen = found[0]
@@ -111,7 +113,7 @@ def downgrade(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take the schema back to REVISION; the database is dumped first."""
+    """Take the schema back to REVISION; the database is backed up first."""
     from aegis.cli.render import line, show_json
     from aegis.cli.running import confirm
     from aegis.db import migrate
@@ -129,23 +131,23 @@ def downgrade(
         )
     if goal == at:
         if as_json:
-            show_json({"before": at, "after": at, "dump": None})
+            show_json({"before": at, "after": at, "backup": None})
         else:
             line(f"Nothing to do: the schema is at revision {at} already.")
         return
     what = "every table of Aegis is dropped" if goal is None else "newer tables and columns go"
     confirm(
         f"{redact(dsn)} goes back from revision {at} to {goal or 'nothing'}: {what}. "
-        "It is dumped first.",
+        "It is backed up first.",
         yes=yes,
     )
-    kept = _dump(dsn, "downgrade")
+    kept = _backup(dsn, _DOWNGRADE)
     # Before: the log may be among what goes.
     _log(dsn, "db.downgrade", before=at, after=goal)
     before = migrate.downgrade(dsn, goal or "base")
     after = migrate.current(dsn)
     if as_json:
-        show_json({"before": before, "after": after, "dump": _path(kept)})
+        show_json({"before": before, "after": after, "backup": kept})
     else:
         line(f"Downgraded from {before} to {after or 'nothing'}.")
 
@@ -204,7 +206,7 @@ def adopt(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take over a database that has Aegis's tables already; it is dumped first.
+    """Take over a database that has Aegis's tables already; it is backed up first.
 
     Without --yes it shows what it found and asks; on a table that differs it changes nothing.
     """
@@ -218,7 +220,7 @@ def adopt(
     report = adoption.inspect(dsn)
     if report.status.state == "current":
         if as_json:
-            show_json({"report": report, "after": report.status.revision, "dump": None})
+            show_json({"report": report, "after": report.status.revision, "backup": None})
         else:
             line(f"Nothing to do: {report.notes[0]}, at revision {report.status.revision}.")
         return
@@ -226,7 +228,7 @@ def adopt(
         require_current(report.status)
     if report.adoptable or set_aside:
         confirm(_plan(report), yes=yes)
-        kept = _dump(dsn, "adopt")
+        kept = _backup(dsn, _ADOPTION)
     else:
         # It is refused below, in the words of who refuses; there is nothing to lose.
         kept = None
@@ -234,7 +236,7 @@ def adopt(
     after = migrate.current(dsn)
     _log(dsn, "db.adopt", after=after, tables=len(report.tables))
     if as_json:
-        show_json({"report": report, "after": after, "dump": _path(kept)})
+        show_json({"report": report, "after": after, "backup": kept})
     else:
         # A database of ours that was behind has no tables to compare.
         done = f"Adopted: {len(report.tables)} tables" if report.tables else "Upgraded"
@@ -250,7 +252,7 @@ def _log(dsn: str, action: ActionId, **details: object) -> None:
 
 
 def _goal(status: SchemaStatus, target: str) -> tuple[str | None, str | None]:
-    """Return what `target` means, and where the database is, so that no dump is made in vain.
+    """Return what `target` means, and where the database is, so that no backup is made in vain.
 
     Raises:
         OpsError: the schema is not one that this Aegis may change.
@@ -273,7 +275,7 @@ def _plan(report: AdoptionReport) -> str:
     lines += [f"  {text}" for text in (*report.differences, *report.notes)]
     if report.extra_tables:
         lines.append(f"Left alone: {', '.join(report.extra_tables)}.")
-    lines.append("The database will be dumped, stamped and upgraded; every row stays.")
+    lines.append("The database will be backed up, stamped and upgraded; every row stays.")
     return "\n".join(lines)
 
 
@@ -287,33 +289,20 @@ def _dsn() -> str:
     return owner_endpoint(load_settings())
 
 
-def _dump(dsn: str, what: str) -> Path | None:
-    from aegis.cli.progress import working
-    from aegis.cli.render import note
-    from aegis.config import load_settings
-    from aegis.db.dump import dump_before
-
-    with working("Dumping the database"):
-        kept = dump_before(dsn, load_settings().data_dir / "dumps", what)
-    if kept is not None:
-        note(f"Dumped to {kept}.")
-    return kept
-
-
-def _backup(dsn: str) -> str | None:
+def _backup(dsn: str, label: str) -> str | None:
     """Make and read back a backup, and return its name; None where there is nothing to lose."""
     from aegis.cli.backup import with_backups
     from aegis.cli.render import note
     from aegis.config import load_settings
     from aegis.db.dump import has_rows
     from aegis.errors import OpsError
-    from aegis.ops.backup.service import BEFORE_UPGRADE
 
-    if load_settings().backup_before_upgrade == "no" or not has_rows(dsn):
+    # That setting is for upgrades, which only add: the others take something away.
+    if label == _UPGRADE and load_settings().backup_before_upgrade == "no":
         return None
-    made = with_backups(
-        "Making a backup", lambda backups: backups.create(backups.wish(BEFORE_UPGRADE))
-    )
+    if not has_rows(dsn):
+        return None
+    made = with_backups("Making a backup", lambda backups: backups.create(backups.wish(label)))
     if made.verdict == "failed":
         raise OpsError(
             f"The backup {made.name} does not verify, and nothing was changed: see "
@@ -322,7 +311,3 @@ def _backup(dsn: str) -> str | None:
         )
     note(f"Backup: {made.name}; `aegis db rollback` goes back to it.")
     return made.name
-
-
-def _path(path: Path | None) -> Any:
-    return None if path is None else str(path)

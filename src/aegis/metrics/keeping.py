@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from aegis.errors import Unavailable
 from aegis.metrics.models import Kept
 from aegis.metrics.steps import QUARTERS_KEPT_DAYS
-from aegis.metrics.store import partitions, rollups
+from aegis.metrics.store import partitions, rollups, starts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -74,10 +74,16 @@ async def keep(db: Database, *, now: datetime, keep_days: int) -> Kept:
     async with db.transaction() as conn:
         await partitions.delete_strays(conn, before=oldest)
         await rollups.delete_before(
-            conn, quarters=now - timedelta(days=QUARTERS_KEPT_DAYS), hours=now - _HOURS_KEPT
+            conn,
+            fives=oldest,
+            quarters=now - timedelta(days=QUARTERS_KEPT_DAYS),
+            hours=now - _HOURS_KEPT,
         )
+        await starts.delete_before(conn, oldest)
         strays = await partitions.list_stray_days(conn, since=oldest, until=now)
-        known = {table: await partitions.list_partitions(conn, table) for table in tables}
+        known: dict[Parted, dict[str, date]] = {}
+        for table in tables:
+            known[table] = await partitions.list_partitions(conn, table)
     created: list[str] = []
     for table in tables:
         days = {*ahead, *strays} if table == "container_metrics" else set(ahead)
@@ -130,8 +136,7 @@ async def _roll_forward(db: Database, *, oldest: datetime, now: datetime) -> int
             # Another process may have come farther meanwhile: then this is done twice, as well.
             await rollups.lock_done_until(conn)
             total += await rollups.roll_minutes(conn, since=since, until=until)
-            await rollups.roll_quarters(conn, since=since, until=until)
-            await rollups.roll_hours(conn, since=since, until=until)
+            await rollups.roll_coarser(conn, since=since, until=until)
             await rollups.set_done_until(conn, min(until, now))
         if until > now:
             return total
@@ -159,8 +164,7 @@ async def _roll_late(
             await rollups.lock_done_until(conn)
             until = min(hour + _HOUR + _OVERLAP, _minute(now) + timedelta(minutes=1))
             total += await rollups.roll_minutes(conn, since=hour, until=until)
-            await rollups.roll_quarters(conn, since=hour, until=until)
-            await rollups.roll_hours(conn, since=hour, until=until)
+            await rollups.roll_coarser(conn, since=hour, until=until)
     return total, done
 
 

@@ -25,21 +25,25 @@ __all__ = [
     "RuleSeverity",
     "Sample",
     "Source",
+    "Start",
     "Watched",
 ]
 
 #: What is measured of a container. `net_io_mb` and `block_io_mb` are counters: what has passed
 #: since the container started; a chart shows what passed in each interval.
-Metric = Literal["cpu_percent", "mem_usage_mb", "mem_percent", "net_io_mb", "block_io_mb"]
+Metric = Literal[
+    "cpu_percent", "mem_usage_mb", "mem_percent", "net_io_mb", "block_io_mb", "disk_percent"
+]
 METRICS: tuple[Metric, ...] = (
     "cpu_percent",
     "mem_usage_mb",
     "mem_percent",
     "net_io_mb",
     "block_io_mb",
+    "disk_percent",
 )
 #: Where a chart reads from.
-Source = Literal["samples", "1m", "15m", "1h"]
+Source = Literal["samples", "1m", "5m", "15m", "1h"]
 AnomalyStatus = Literal["open", "acknowledged", "resolved"]
 ANOMALY_STATUSES: tuple[AnomalyStatus, ...] = ("open", "acknowledged", "resolved")
 #: A value beyond a limit; its change in a minute; seconds without a sample.
@@ -63,6 +67,18 @@ class Sample:
     #: Since the container started.
     net_io_mb: float | None = None
     block_io_mb: float | None = None
+    #: Of the file system, of machines.
+    disk_percent: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """A container was started."""
+
+    container_name: str
+    started_at: datetime
+    #: Starts since the one before: more where they came too fast to be seen one by one.
+    starts: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +92,7 @@ class Latest:
     mem_percent: float | None
     net_io_mb: float | None
     block_io_mb: float | None
+    disk_percent: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +127,7 @@ class Kept:
     #: Partitions by name.
     created: Sequence[str]
     dropped: Sequence[str]
-    #: Minutes that were rolled up, late ones counted again.
+    #: Minutes that were rolled up and are new or different; late ones are counted again.
     minutes: int
     #: Roll-ups reach up to here; None while there are no samples.
     done_until: datetime | None

@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING
 from aegis.errors import InvalidInput
 from aegis.metrics import check, keeping, steps
 from aegis.metrics.models import Chart
-from aegis.metrics.rendering import render
+from aegis.metrics.rendering import render, sort
 from aegis.metrics.store import charts, partitions, samples
+from aegis.metrics.store import starts as start_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from aegis.db import Database
-    from aegis.metrics.models import Kept, Latest, Sample
+    from aegis.metrics.models import Kept, Latest, Sample, Start
 
 __all__ = ["Metrics"]
 
-#: Samples of one COPY; one transaction takes as many as it is given.
-_BATCH = 5_000
+#: Samples that are rendered at a time, about 80 KB.
+_PART = 1_000
 
 
 def _clock() -> datetime:
@@ -37,8 +38,8 @@ class Metrics:
         self._keep_days = keep_days
         self._now = now
 
-    async def record(self, given: Sequence[Sample]) -> int:
-        """Store samples, all or none, and return how many.
+    async def record(self, given: Sequence[Sample], *, starts: Sequence[Start] = ()) -> int:
+        """Store samples and starts of containers, all or none; return how many samples.
 
         A figure that is not finite counts as not measured. Samples may come in any order and late;
         the same sample twice is stored twice.
@@ -51,18 +52,18 @@ class Metrics:
                 f"{len(given):,} samples in one call; up to {check.MOST_SAMPLES:,} are taken, "
                 "send parts."
             )
-        rendered = render(given, now=self._now(), keep_days=self._keep_days)
-        if not rendered.days:
+        found = sort(given, now=self._now(), keep_days=self._keep_days)
+        if not found.days and not starts:
             return 0
-        days = sorted(rendered.days)
+        days = sorted(found.days)
         places = await keeping.ensure_days(self._db, "container_metrics", days)
         async with self._db.transaction() as conn:
             for day in days:
-                lines = rendered.days[day]
-                for at in range(0, len(lines), _BATCH):
-                    await samples.copy_samples(conn, places[day], lines[at : at + _BATCH])
-            if rendered.late_hours:
-                await samples.note_late(conn, rendered.late_hours)
+                await samples.copy_samples(conn, places[day], render(found.days[day], size=_PART))
+            if found.late_hours:
+                await samples.note_late(conn, found.late_hours)
+            if starts:
+                await start_store.note(conn, starts)
         return len(given)
 
     async def latest(self, *, hours: float = 24.0, limit: int = 1_000) -> Sequence[Latest]:
@@ -100,7 +101,8 @@ class Metrics:
             age_s=(self._now() - begin).total_seconds(),
             keep_days=self._keep_days,
         )
-        async with self._db.transaction() as conn:
+        # One statement, and no transaction around it: its two round trips cost as much again.
+        async with self._db.connection() as conn:
             if plan.source == "samples":
                 found = await charts.list_samples(
                     conn, container_name=container_name, metric=chosen, since=begin, until=end

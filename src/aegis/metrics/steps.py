@@ -16,7 +16,7 @@ _STEPS: Final = (
     60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200, 86_400,
     172_800, 604_800, 1_209_600, 2_592_000,
 )  # fmt: skip
-#: Days that quarters of an hour and hours are kept; minutes are kept as long as samples.
+#: Days that quarters of an hour and hours are kept; minutes and fives of them as long as samples.
 QUARTERS_KEPT_DAYS: Final = 200
 _DAY_S: Final = 86_400
 
@@ -45,4 +45,6 @@ def choose(span_s: float, *, points: int, age_s: float, keep_days: int) -> Plan:
         step = max(step, 3_600)
     if step % 3_600 == 0:
         return Plan(source="1h", step_s=step)
-    return Plan(source="15m" if step % 900 == 0 else "1m", step_s=step)
+    if step % 900 == 0:
+        return Plan(source="15m", step_s=step)
+    return Plan(source="5m" if step % 300 == 0 else "1m", step_s=step)

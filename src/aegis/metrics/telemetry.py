@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+import socket
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from aegis.alerts.models import Condition
-from aegis.errors import InvalidInput, NotFound
+from aegis.errors import InvalidInput, NotFound, Unavailable
 from aegis.metrics.collect import Collector, open_source
 from aegis.metrics.models import ANOMALY_STATUSES
 from aegis.metrics.store import anomalies as anomaly_store
+from aegis.metrics.store import starts as start_store
 from aegis.metrics.store import watching as store
 from aegis.metrics.watching.finding import SOURCE
 from aegis.metrics.watching.rules import check_rule, prefix_of
@@ -29,6 +33,11 @@ if TYPE_CHECKING:
 __all__ = ["Telemetry", "marked"]
 
 
+#: Rounds without a sign of life until another process measures the machine.
+_LEASE_ROUNDS: Final = 4
+_LEAST_LEASE_S: Final = 60.0
+
+
 class Telemetry:
     """One process's collector and watcher, opened when they are first asked."""
 
@@ -39,17 +48,44 @@ class Telemetry:
         self._settings = settings
         self._collector: Collector | None = None
         self._watcher: Watcher | None = None
+        self._host = socket.gethostname()
+        self._owner = f"{os.getpid()}:{secrets.token_hex(4)}"
+        self._collects = False
 
     async def open_collector(self, source: str = "auto") -> Collector:
         """Return a collector of a source (`InvalidInput`, `ConfigError`); close it when done."""
         return Collector(self._metrics, await open_source(source, self._settings))
 
-    async def collect(self) -> Collected:
-        """Measure once with the source that the settings name; keep what the next round needs."""
+    async def collect(self) -> Collected | None:
+        """Measure once with the source that the settings name; keep what the next round needs.
+
+        None where another process measures this machine: figures of both would be one series.
+        """
+        if not await self._may_collect():
+            await self._let_collector_go()
+            return None
         if self._collector is None:
             chosen = self._settings.metrics_collect
             self._collector = await self.open_collector("auto" if chosen == "off" else chosen)
         return await self._collector.collect()
+
+    async def _may_collect(self) -> bool:
+        lease_s = max(_LEAST_LEASE_S, _LEASE_ROUNDS * self._settings.metrics_every_s)
+        try:
+            async with self._db.transaction() as conn:
+                self._collects = await start_store.take(
+                    conn, self._host, self._owner, lease_s=lease_s
+                )
+        except Unavailable:
+            # Whoever measured goes on: samples wait for the database.
+            if not self._collects:
+                raise
+        return self._collects
+
+    async def _let_collector_go(self) -> None:
+        collector, self._collector = self._collector, None
+        if collector is not None:
+            await collector.aclose()
 
     async def watch(self) -> Watched:
         """Judge the samples that came since the last round, and write what is found."""
@@ -60,11 +96,13 @@ class Telemetry:
     async def aclose(self) -> None:
         """Save what the watcher knows, and close the source."""
         watcher, self._watcher = self._watcher, None
-        collector, self._collector = self._collector, None
-        if collector is not None:
-            await collector.aclose()
+        await self._let_collector_go()
         if watcher is not None:
             await watcher.aclose()
+        if self._collects:
+            self._collects = False
+            async with self._db.transaction() as conn:
+                await start_store.let_go(conn, self._host, self._owner)
 
     async def anomalies(
         self,

@@ -27,14 +27,17 @@ _CHECK_EVERY = 20
 
 
 async def collect_metrics(client: Aegis) -> None:
-    """Measure containers, where the settings ask for it."""
+    """Measure containers and the machine, unless the settings say no."""
     if client.settings.metrics_collect == "off":
         return
 
     async def work() -> None:
         await client.telemetry.collect()
 
-    await _for_ever(work, every_s=client.settings.metrics_every_s, event="serve.collect_failed")
+    try:
+        await _for_ever(work, every_s=client.settings.metrics_every_s, event="serve.collect_failed")
+    finally:
+        await _close(client)
 
 
 async def watch_metrics(client: Aegis) -> None:
@@ -50,11 +53,16 @@ async def watch_metrics(client: Aegis) -> None:
     try:
         await _for_ever(work, every_s=_WATCH_S, event="serve.watch_failed")
     finally:
-        try:
-            await asyncio.wait_for(client.telemetry.aclose(), 5.0)
-        except (AegisError, TimeoutError) as error:
-            # What is not saved is judged again.
-            _log.warning("serve.watch_not_saved", extra={"why": str(error)})
+        await _close(client)
+
+
+async def _close(client: Aegis) -> None:
+    """Save what is known and let another process go on; whichever loop ends first does it."""
+    try:
+        await asyncio.wait_for(client.telemetry.aclose(), 5.0)
+    except (AegisError, TimeoutError) as error:
+        # What is not saved is judged again.
+        _log.warning("serve.watch_not_saved", extra={"why": str(error)})
 
 
 async def send_alerts(client: Aegis) -> None:

@@ -20,7 +20,7 @@ from tests.cluster import reachable_folder
 from tests.db.rows import create_published, execute, value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from aegis.config import Settings
     from aegis.security.audit.models import AuditEntry, Verification
@@ -46,7 +46,7 @@ def settings(dsn: str) -> Iterator[Settings]:
 
 
 @contextmanager
-def dropping(cluster: Cluster) -> Iterator[None]:
+def dropping(cluster: Cluster) -> Generator[None]:
     """Drop what is made in the block."""
     query = "SELECT datname FROM pg_database"
     before = {name for (name,) in cluster.admin.execute(query)}

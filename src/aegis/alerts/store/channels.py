@@ -22,8 +22,8 @@ async def list_channels(conn: Connection, *, seen_since: datetime | None = None)
         conn,
         Channel,
         """
-        SELECT name, kind, shown, least_severity, quiet_from, quiet_until, seen_at, sent_at,
-               failed_at, last_error, failures
+        SELECT name, kind, shown, least_severity, quiet_from, quiet_until, quiet, seen_at,
+               sent_at, failed_at, last_error, failures
         FROM alert_channels
         WHERE %(since)s::timestamptz IS NULL
            OR seen_at > %(since)s
@@ -39,10 +39,11 @@ async def put_channel(conn: Connection, address: Address) -> None:
         conn,
         """
         INSERT INTO alert_channels (
-            name, kind, shown, least_severity, quiet_from, quiet_until, seen_at
+            name, kind, shown, least_severity, quiet_from, quiet_until, quiet, seen_at
         )
         VALUES (
-            %(name)s, %(kind)s, %(shown)s, %(least)s, %(from)s, %(until)s, clock_timestamp()
+            %(name)s, %(kind)s, %(shown)s, %(least)s, %(from)s, %(until)s, %(quiet)s,
+            clock_timestamp()
         )
         ON CONFLICT (name) DO UPDATE
         SET kind = excluded.kind,
@@ -50,6 +51,7 @@ async def put_channel(conn: Connection, address: Address) -> None:
             least_severity = excluded.least_severity,
             quiet_from = excluded.quiet_from,
             quiet_until = excluded.quiet_until,
+            quiet = excluded.quiet,
             seen_at = excluded.seen_at
         """,
         {
@@ -57,8 +59,9 @@ async def put_channel(conn: Connection, address: Address) -> None:
             "kind": address.kind,
             "shown": address.shown,
             "least": address.least_severity,
-            "from": None if address.quiet is None else address.quiet[0],
-            "until": None if address.quiet is None else address.quiet[1],
+            "from": None if address.quiet is None else address.quiet.windows[0].begin,
+            "until": None if address.quiet is None else address.quiet.windows[0].end,
+            "quiet": None if address.quiet is None else str(address.quiet),
         },
     )
 

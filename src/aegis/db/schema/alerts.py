@@ -192,6 +192,7 @@ alert_channels = Table(
     Column("failed_at", TIMESTAMPTZ),
     Column("last_error", Text),
     Column("failures", Integer, nullable=False, server_default=text("0")),
+    Column("quiet", Text),
     PrimaryKeyConstraint("name", name="alert_channels_pkey"),
     _choice("alert_channels", "kind", "webhook", "slack", "email", "command", "apprise"),
     _choice("alert_channels", "least_severity", "warning", "critical"),

@@ -14,6 +14,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     String,
     Table,
+    Text,
     text,
 )
 
@@ -23,7 +24,10 @@ __all__ = [
     "container_metrics",
     "container_metrics_1h",
     "container_metrics_1m",
+    "container_metrics_5m",
     "container_metrics_15m",
+    "container_starts",
+    "metric_collectors",
     "metric_late_hours",
     "metric_rollups",
 ]
@@ -45,6 +49,7 @@ container_metrics = Table(
     Column("net_io_mb", Double),
     Column("block_io_mb", Double),
     timestamp_now("timestamp"),
+    Column("disk_percent", Double),
     Index("uq_container_metrics_id", "id", "timestamp", unique=True),
     Index("idx_container_metrics_name_timestamp", "container_name", text("timestamp DESC")),
     Index(
@@ -72,6 +77,8 @@ def _rollup(name: str, *more: Any, **options: Any) -> Table:
         Column("mem_percent_max", Double),
         Column("net_io_mb", Double),
         Column("block_io_mb", Double),
+        Column("disk_percent_avg", Double),
+        Column("disk_percent_max", Double),
         *more,
         **options,
     )
@@ -82,6 +89,11 @@ container_metrics_1m = _rollup(
     Index("uq_container_metrics_1m_bucket", "container_name", "bucket", unique=True),
     postgresql_partition_by="RANGE (bucket)",
 )
+container_metrics_5m = _rollup(
+    "container_metrics_5m",
+    PrimaryKeyConstraint("container_name", "bucket", name="container_metrics_5m_pkey"),
+    Index("idx_container_metrics_5m_bucket", "bucket"),
+)
 container_metrics_15m = _rollup(
     "container_metrics_15m",
     PrimaryKeyConstraint("container_name", "bucket", name="container_metrics_15m_pkey"),
@@ -91,6 +103,27 @@ container_metrics_1h = _rollup(
     "container_metrics_1h",
     PrimaryKeyConstraint("container_name", "bucket", name="container_metrics_1h_pkey"),
     Index("idx_container_metrics_1h_bucket", "bucket"),
+)
+
+container_starts = Table(
+    "container_starts",
+    metadata,
+    Column("container_name", String(100), nullable=False),
+    Column("started_at", TIMESTAMPTZ, nullable=False),
+    Column("starts", Integer, nullable=False, server_default=text("1")),
+    timestamp_now("noted_at", nullable=False),
+    PrimaryKeyConstraint("container_name", "started_at", name="container_starts_pkey"),
+    CheckConstraint("starts >= 1", name="ck_container_starts_starts"),
+    Index("idx_container_starts_started_at", "started_at"),
+)
+
+metric_collectors = Table(
+    "metric_collectors",
+    metadata,
+    Column("host", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("lease_until", TIMESTAMPTZ, nullable=False),
+    PrimaryKeyConstraint("host", name="metric_collectors_pkey"),
 )
 
 metric_rollups = Table(

@@ -59,10 +59,9 @@ class Cgroup:
         problems: dict[str, str] = {}
         memory = machine.memory(self._proc)
         host = machine.read_machine(self._proc, name=self._host)
-        if host is None:
+        if not host:
             problems["host"] = f"{self._proc}/stat cannot be read"
-        else:
-            readings.append(host)
+        readings += host
         limit = None if memory is None else memory[1]
         try:
             if (self._root / "cgroup.controllers").exists():

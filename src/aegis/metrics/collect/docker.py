@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+import re
 import time
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from aegis.metrics.collect.reading import Reading, Round
@@ -18,7 +22,7 @@ if TYPE_CHECKING:
 
     import httpx2
 
-__all__ = ["Docker", "read_stats"]
+__all__ = ["Docker", "read_start", "read_stats"]
 
 _TIMEOUT_S: Final = 8.0
 _AT_ONCE: Final = 8
@@ -34,6 +38,9 @@ class Docker:
     def __init__(self, address: str) -> None:
         self._address = address
         self._client: httpx2.AsyncClient | None = None
+        #: When containers started and how often they were restarted, by id.
+        self._starts: dict[str, tuple[float, int]] = {}
+        self._read_at = -math.inf
 
     async def read(self) -> Round:
         """Ask for the list of containers, and for each one's figures."""
@@ -47,6 +54,8 @@ class Docker:
             if isinstance(row, dict)
         ]
         gate = asyncio.Semaphore(_AT_ONCE)
+        if time.monotonic() - self._read_at > _SETTLED_S:
+            self._starts.clear()
 
         async def one(row: dict[str, Any]) -> tuple[str, Reading | None, str | None]:
             async with gate:
@@ -55,6 +64,9 @@ class Docker:
         found = await asyncio.gather(*(one(row) for row in rows))
         problems = {f"docker {name}": why for name, _, why in found if why is not None}
         readings = [reading for _, reading, _ in found if reading is not None]
+        ids = {str(row.get("Id", "")) for row in rows}
+        self._starts = {key: known for key, known in self._starts.items() if key in ids}
+        self._read_at = time.monotonic()
         return Round(at=at, readings=readings, problems=problems)
 
     async def aclose(self) -> None:
@@ -75,9 +87,24 @@ class Docker:
         if not isinstance(stats, dict):
             return name, None, trouble or "sent no figures"
         try:
-            return name, read_stats(name, key, cast("dict[str, Any]", stats)), None
+            reading = read_stats(name, key, cast("dict[str, Any]", stats))
+            started_at, restarts = await self._start(row, key)
+            return name, replace(reading, started_at=started_at, restarts=restarts), None
         except (TypeError, ValueError, AttributeError, KeyError) as error:
             return name, None, f"sent figures of an unknown shape ({type(error).__name__})"
+
+    async def _start(self, row: Mapping[str, Any], key: str) -> tuple[float | None, int | None]:
+        """Return when a container started and its restarts; asked only where they may be new."""
+        known = self._starts.get(key)
+        if known is not None and _SETTLED.match(str(row.get("Status", ""))):
+            return known
+        said, _ = await self._get(f"/containers/{key}/json")
+        found = read_start(said)
+        if found is None:
+            # As it was: what cannot be told is no start.
+            return known or (None, None)
+        self._starts[key] = found
+        return found
 
     async def _get(self, path: str) -> tuple[Any, str | None]:
         import httpx2
@@ -103,6 +130,12 @@ class Docker:
 
 
 _GONE: Final = "is gone"
+#: `docker ps` says since when in words. These are for more than a minute: it is the start that was
+#: seen then, if the last round was less than a minute ago.
+_SETTLED: Final = re.compile(r"Up (?:About an hour|\d+ (?:minutes|hours|days|weeks|months|years))")
+_SETTLED_S: Final = 60.0
+#: Docker's nanoseconds, cut to what is understood.
+_NANOSECONDS: Final = re.compile(r"(\.\d{1,6})\d*")
 
 
 def _open(address: str) -> httpx2.AsyncClient:
@@ -152,6 +185,20 @@ def read_stats(name: str, key: str, stats: Mapping[str, Any]) -> Reading:
         net_bytes=_network(stats.get("networks")),
         block_bytes=_block(stats.get("blkio_stats") or {}),
     )
+
+
+def read_start(said: Any) -> tuple[float, int] | None:
+    """Return Unix seconds of the start and restarts, of an answer of `/containers/{id}/json`."""
+    try:
+        text = _NANOSECONDS.sub(r"\1", str(said["State"]["StartedAt"]))
+        at = datetime.fromisoformat(text)
+        restarts = int(said.get("RestartCount") or 0)
+    except (TypeError, ValueError, KeyError, AttributeError):
+        return None
+    # The year 1 is how Docker says never.
+    if at.year < 2000 or at.tzinfo is None:
+        return None
+    return at.astimezone(UTC).timestamp(), restarts
 
 
 def _cpu(cpu: Mapping[str, Any]) -> tuple[float | None, float | None]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Protocol
 
-from aegis.metrics.models import Sample
+from aegis.metrics.models import Sample, Start
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,6 +18,7 @@ _MB: Final = 1_000_000.0
 #: Readings farther apart say nothing about now.
 _LONGEST_S: Final = 600.0
 _MOST_NAME: Final = 100
+_MOST_STARTS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,11 @@ class Reading:
     #: Since the container started.
     net_bytes: float | None = None
     block_bytes: float | None = None
+    #: Share of the file system in use, of machines.
+    disk_percent: float | None = None
+    #: When it was started, Unix seconds, and how often it was restarted because it had ended.
+    started_at: float | None = None
+    restarts: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +78,14 @@ class Rates:
 
     def __init__(self) -> None:
         self._before: dict[str, tuple[float, Reading]] = {}
+        #: Starts that the newest round showed.
+        self.starts: list[Start] = []
 
     def samples(self, this: Round) -> list[Sample]:
         """Return a sample of each reading, one a name."""
         found: dict[str, Sample] = {}
         now: dict[str, tuple[float, Reading]] = {}
+        self.starts = []
         for reading in this.readings:
             before = self._before.get(reading.key)
             now[reading.key] = (this.at, reading)
@@ -85,8 +95,36 @@ class Rates:
             if name in found:
                 continue
             found[name] = sample
+            start = _start(this.at, reading, before)
+            if start is not None:
+                self.starts.append(start)
         self._before = now
         return list(found.values())
+
+
+def _start(at: float, reading: Reading, before: tuple[float, Reading] | None) -> Start | None:
+    """Return the start that a reading shows; one that is known already does no harm."""
+    known = None if before is None else before[1]
+    if reading.started_at is None:
+        # A counter that fell: that is all that some sources say.
+        fell = known is not None and (known.cpu_s or 0.0) > (reading.cpu_s or math.inf)
+        began, number = at, 1
+        if not fell:
+            return None
+    else:
+        if known is not None and known.started_at is not None:
+            # Docker's time has more digits than are kept.
+            if reading.started_at <= known.started_at + 0.001:
+                return None
+            number = max(1, (reading.restarts or 0) - (known.restarts or 0))
+        else:
+            number = 1
+        began = reading.started_at
+    return Start(
+        container_name=fit_name(reading.name),
+        started_at=datetime.fromtimestamp(began, UTC),
+        starts=min(number, _MOST_STARTS),
+    )
 
 
 def _cpu(at: float, reading: Reading, before: tuple[float, Reading] | None) -> float | None:
@@ -115,6 +153,7 @@ def _sample(at: float, reading: Reading, cpu: float | None) -> Sample:
         mem_percent=100 * used / limit if used is not None and limit else None,
         net_io_mb=_mb(reading.net_bytes),
         block_io_mb=_mb(reading.block_bytes),
+        disk_percent=reading.disk_percent,
     )
 
 

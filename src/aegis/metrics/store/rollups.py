@@ -1,4 +1,4 @@
-"""Roll-ups: minutes from samples, quarters of an hour from minutes, hours from quarters.
+"""Roll-ups: minutes from samples, five of them from one, quarters of an hour, hours.
 
 Every statement writes whole intervals anew, so that it may be run again at any time: what was
 done twice is the same as once. Figures that cannot be (NaN, infinite, absurdly large: the table
@@ -24,9 +24,8 @@ __all__ = [
     "get_done_until",
     "lock_done_until",
     "oldest_sample",
-    "roll_hours",
+    "roll_coarser",
     "roll_minutes",
-    "roll_quarters",
     "set_done_until",
     "take_late_hour",
 ]
@@ -41,11 +40,25 @@ _UPSERT: Final[LiteralString] = """
         mem_percent_avg = excluded.mem_percent_avg,
         mem_percent_max = excluded.mem_percent_max,
         net_io_mb = excluded.net_io_mb,
-        block_io_mb = excluded.block_io_mb
+        block_io_mb = excluded.block_io_mb,
+        disk_percent_avg = excluded.disk_percent_avg,
+        disk_percent_max = excluded.disk_percent_max
+    -- Each round looks at ten minutes again; what is as it was leaves no dead row behind.
+    WHERE (
+        known.samples, known.cpu_percent_avg, known.cpu_percent_max, known.mem_usage_mb_avg,
+        known.mem_usage_mb_max, known.mem_percent_avg, known.mem_percent_max, known.net_io_mb,
+        known.block_io_mb, known.disk_percent_avg, known.disk_percent_max
+    ) IS DISTINCT FROM (
+        excluded.samples, excluded.cpu_percent_avg, excluded.cpu_percent_max,
+        excluded.mem_usage_mb_avg, excluded.mem_usage_mb_max, excluded.mem_percent_avg,
+        excluded.mem_percent_max, excluded.net_io_mb, excluded.block_io_mb,
+        excluded.disk_percent_avg, excluded.disk_percent_max
+    )
 """
 _COLUMNS: Final[LiteralString] = """
     container_name, bucket, samples, cpu_percent_avg, cpu_percent_max, mem_usage_mb_avg,
-    mem_usage_mb_max, mem_percent_avg, mem_percent_max, net_io_mb, block_io_mb
+    mem_usage_mb_max, mem_percent_avg, mem_percent_max, net_io_mb, block_io_mb, disk_percent_avg,
+    disk_percent_max
 """
 
 
@@ -99,7 +112,7 @@ async def take_late_hour(conn: Connection, hour: datetime) -> bool:
 
 
 async def roll_minutes(conn: Connection, *, since: datetime, until: datetime) -> int:
-    """Write the minutes from `since` until `until` anew and return how many there are.
+    """Write the minutes from `since` until `until` anew; return how many are new or changed.
 
     A counter's increase is measured from the sample before, up to ten minutes back; a counter that
     has fallen began at zero.
@@ -116,7 +129,8 @@ async def roll_minutes(conn: Connection, *, since: datetime, until: datetime) ->
                     CASE WHEN mem_usage_mb BETWEEN -1e15 AND 1e15 THEN mem_usage_mb END AS mem,
                     CASE WHEN mem_percent BETWEEN -1e15 AND 1e15 THEN mem_percent END AS share,
                     CASE WHEN net_io_mb BETWEEN 0 AND 1e15 THEN net_io_mb END AS net,
-                    CASE WHEN block_io_mb BETWEEN 0 AND 1e15 THEN block_io_mb END AS block
+                    CASE WHEN block_io_mb BETWEEN 0 AND 1e15 THEN block_io_mb END AS block,
+                    CASE WHEN disk_percent BETWEEN 0 AND 1e15 THEN disk_percent END AS disk
                 FROM container_metrics
                 WHERE timestamp >= %(since)s - INTERVAL '10 minutes'
                   AND timestamp < %(until)s
@@ -129,7 +143,7 @@ async def roll_minutes(conn: Connection, *, since: datetime, until: datetime) ->
                 FROM clean
                 WINDOW before AS (PARTITION BY container_name ORDER BY timestamp)
             )
-            INSERT INTO container_metrics_1m ({columns})
+            INSERT INTO container_metrics_1m AS known ({columns})
             SELECT
                 container_name,
                 date_trunc('minute', timestamp, 'UTC'),
@@ -143,10 +157,13 @@ async def roll_minutes(conn: Connection, *, since: datetime, until: datetime) ->
                 sum(CASE WHEN net >= net_before THEN net - net_before
                          WHEN net < net_before THEN net END),
                 sum(CASE WHEN block >= block_before THEN block - block_before
-                         WHEN block < block_before THEN block END)
+                         WHEN block < block_before THEN block END),
+                avg(disk),
+                max(disk)
             FROM steps
             WHERE timestamp >= %(since)s
             GROUP BY 1, 2
+            ORDER BY 1, 2
             {upsert}
             """
         ).format(columns=sql.SQL(_COLUMNS), upsert=sql.SQL(_UPSERT)),
@@ -154,18 +171,13 @@ async def roll_minutes(conn: Connection, *, since: datetime, until: datetime) ->
     )
 
 
-async def roll_quarters(conn: Connection, *, since: datetime, until: datetime) -> int:
-    """Write the quarters of an hour that touch this time anew from minutes."""
-    return await _coarser(
-        conn, "container_metrics_1m", "container_metrics_15m", "15 minutes", since, until
+async def roll_coarser(conn: Connection, *, since: datetime, until: datetime) -> None:
+    """Write what touches this time anew: five minutes from minutes, quarters from these, hours."""
+    await _coarser(conn, "container_metrics_1m", "container_metrics_5m", "5 minutes", since, until)
+    await _coarser(
+        conn, "container_metrics_5m", "container_metrics_15m", "15 minutes", since, until
     )
-
-
-async def roll_hours(conn: Connection, *, since: datetime, until: datetime) -> int:
-    """Write the hours that touch this time anew from quarters."""
-    return await _coarser(
-        conn, "container_metrics_15m", "container_metrics_1h", "1 hour", since, until
-    )
+    await _coarser(conn, "container_metrics_15m", "container_metrics_1h", "1 hour", since, until)
 
 
 async def _coarser(
@@ -186,7 +198,7 @@ async def _coarser(
         conn,
         sql.SQL(
             """
-            INSERT INTO {target} ({columns})
+            INSERT INTO {target} AS known ({columns})
             SELECT
                 container_name,
                 date_bin(%(size)s::interval, bucket, '2000-01-01 00:00:00+00'),
@@ -202,7 +214,10 @@ async def _coarser(
                     / sum(samples) FILTER (WHERE mem_percent_avg IS NOT NULL),
                 max(mem_percent_max),
                 sum(net_io_mb),
-                sum(block_io_mb)
+                sum(block_io_mb),
+                sum(disk_percent_avg * samples)
+                    / sum(samples) FILTER (WHERE disk_percent_avg IS NOT NULL),
+                max(disk_percent_max)
             FROM {source}
             WHERE bucket >= date_bin(%(size)s::interval, %(since)s, '2000-01-01 00:00:00+00')
               AND bucket < date_bin(
@@ -216,11 +231,26 @@ async def _coarser(
     )
 
 
-async def delete_before(conn: Connection, *, quarters: datetime, hours: datetime) -> int:
-    """Delete quarters and hours that are older than is kept; return how many."""
-    gone = await execute(
-        conn, "DELETE FROM container_metrics_15m WHERE bucket < %(before)s", {"before": quarters}
-    )
-    return gone + await execute(
-        conn, "DELETE FROM container_metrics_1h WHERE bucket < %(before)s", {"before": hours}
+async def delete_before(
+    conn: Connection, *, fives: datetime, quarters: datetime, hours: datetime
+) -> int:
+    """Delete five minutes, quarters and hours that are older than is kept; return how many."""
+    return sum(
+        [
+            await execute(
+                conn,
+                "DELETE FROM container_metrics_5m WHERE bucket < %(before)s",
+                {"before": fives},
+            ),
+            await execute(
+                conn,
+                "DELETE FROM container_metrics_15m WHERE bucket < %(before)s",
+                {"before": quarters},
+            ),
+            await execute(
+                conn,
+                "DELETE FROM container_metrics_1h WHERE bucket < %(before)s",
+                {"before": hours},
+            ),
+        ]
     )

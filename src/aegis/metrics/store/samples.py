@@ -12,9 +12,10 @@ from psycopg import sql
 
 from aegis.db import execute, fetch_all
 from aegis.metrics.models import Latest
+from aegis.metrics.rendering import BEGIN, END
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from aegis.db import Connection
@@ -22,17 +23,24 @@ if TYPE_CHECKING:
 __all__ = ["copy_samples", "list_latest", "note_late"]
 
 _COLUMNS: Final[LiteralString] = (
-    "container_name, timestamp, cpu_percent, mem_usage_mb, mem_percent, net_io_mb, block_io_mb"
+    "container_name, timestamp, cpu_percent, mem_usage_mb, mem_percent, net_io_mb, block_io_mb, "
+    "disk_percent"
 )
 
 
-async def copy_samples(conn: Connection, partition: str, lines: Sequence[str]) -> None:
-    """Write rendered samples of one partition, which has to exist."""
-    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(
+async def copy_samples(conn: Connection, partition: str, rows: Iterable[bytes]) -> None:
+    """Write rendered samples of one partition, which has to exist.
+
+    The next rows are taken while the server works on those before.
+    """
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
         sql.Identifier(partition), sql.SQL(_COLUMNS)
     )
     async with conn.cursor() as cursor, cursor.copy(statement) as copy:
-        await copy.write("".join(lines))
+        await copy.write(BEGIN)
+        for part in rows:
+            await copy.write(part)
+        await copy.write(END)
 
 
 async def note_late(conn: Connection, hours: Sequence[datetime]) -> None:
@@ -100,7 +108,7 @@ async def list_latest(conn: Connection, *, since: datetime, limit: int) -> list[
         FROM known
         CROSS JOIN LATERAL (
             SELECT container_name, timestamp, cpu_percent, mem_usage_mb, mem_percent,
-                   net_io_mb, block_io_mb
+                   net_io_mb, block_io_mb, disk_percent
             FROM container_metrics AS m
             WHERE m.container_name = known.container_name
               AND m.timestamp >= %(since)s

@@ -126,12 +126,23 @@ async def set_done(conn: Connection, until: datetime) -> None:
 
 async def list_samples(
     conn: Connection, *, since: datetime, until: datetime
-) -> list[tuple[str, float, float | None, float | None, float | None, float | None, float | None]]:
+) -> list[
+    tuple[
+        str,
+        float,
+        float | None,
+        float | None,
+        float | None,
+        float | None,
+        float | None,
+        float | None,
+    ]
+]:
     """Return samples after `since` and up to `until`, in order of time; times in Unix seconds."""
     cursor = await conn.execute(
         """
         SELECT container_name, extract(epoch FROM timestamp)::float8, cpu_percent, mem_usage_mb,
-               mem_percent, net_io_mb, block_io_mb
+               mem_percent, net_io_mb, block_io_mb, disk_percent
         FROM container_metrics
         WHERE timestamp > %(since)s
           AND timestamp <= %(until)s

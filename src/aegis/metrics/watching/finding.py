@@ -23,6 +23,7 @@ UNITS: Final = {
     "mem_percent": ("memory", "% of the limit"),
     "net_io_mb": ("network", " MB/min"),
     "block_io_mb": ("disk traffic", " MB/min"),
+    "disk_percent": ("disk", "%"),
     "restarts": ("restarts", " in 15 min"),
     "samples": ("measurements", " s"),
 }
@@ -33,11 +34,13 @@ _KINDS: Final = {
     "unseasonal": "is unusual for this time",
     "flatline": "stands still",
     "leak": "rises steadily",
+    "filling": "fills up",
     "restart_loop": "starts again and again",
     "silence": "is not measured any more",
 }
 _ADVICE: Final = {
     "leak": "Restart {name} before the limit is reached, and look for what it keeps.",
+    "filling": "See what grows: du -xh --max-depth 2 / | sort -h, or give it more room.",
     "restart_loop": "See its last lines: docker logs --tail 100 {name}",
     "silence": "See whether it runs: docker ps -a --filter name={name}",
     "flatline": "See whether {name} still does its work.",
@@ -71,7 +74,9 @@ class Finding:
     @property
     def condition_id(self) -> str:
         """Return what alerts know it by: one a series and sort of finding."""
-        sort = self.kind if self.kind in ("leak", "restart_loop", "silence") else "anomaly"
+        sort = (
+            self.kind if self.kind in ("leak", "filling", "restart_loop", "silence") else "anomaly"
+        )
         return f"{sort}:{shown(self.container_name)}:{self.metric}"
 
     def condition(self) -> Condition:
@@ -129,17 +134,19 @@ def of_incident(container: str, metric: str, incident: Incident) -> Finding:
     )
 
 
-def of_drift(container: str, metric: str, drift: Drift, *, ended_at: float | None) -> Finding:
+def of_drift(
+    container: str, metric: str, drift: Drift, *, kind: str, ended_at: float | None
+) -> Finding:
     """Return the finding that a slow rise towards a limit is."""
     full = datetime.fromtimestamp(drift.full_at, UTC)
     left_h = (drift.full_at - drift.started_at) / 3_600
     now_h = (drift.limit - drift.value) / max(drift.per_hour, 1e-9)
     word, unit = UNITS.get(metric, (metric, ""))
     return Finding(
-        incident=f"{container}/{metric}/leak/{int(drift.started_at)}",
+        incident=f"{container}/{metric}/{kind}/{int(drift.started_at)}",
         container_name=container,
         metric=metric,
-        kind="leak",
+        kind=kind,
         severity="critical" if now_h < _SOON_H else "warning",
         started_at=drift.started_at,
         ended_at=ended_at,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from aegis.errors import InvalidInput
@@ -27,10 +28,12 @@ JUDGED: Final = {
     "mem_percent": 2.0,
     "net_io_mb": 1.0,
     "block_io_mb": 5.0,
+    "disk_percent": 5.0,
 }
 #: Counters; what passes in a minute is judged.
 _COUNTERS: Final = ("net_io_mb", "block_io_mb")
-_TREND: Final = "mem_percent"
+#: What must not reach 100 percent, and what it is called when it is about to.
+_TRENDS: Final = {"mem_percent": "leak", "disk_percent": "filling"}
 #: So many starts within this time are a loop, which ends after this time without one.
 _LOOP_STARTS: Final = 3
 _LOOP_S: Final = 900.0
@@ -38,7 +41,10 @@ _LOOP_S: Final = 900.0
 _SILENT_INTERVALS: Final = 5.0
 _SILENT_S: Final = 180.0
 _LIVED_S: Final = 600.0
-_VERSION: Final = 1
+#: A counter that falls so soon after a start that was told is that start.
+_SAME_START_S: Final = 60.0
+_MOST_STARTS: Final = 100
+_VERSION: Final = 2
 
 
 class Container:
@@ -53,10 +59,13 @@ class Container:
         self.before: dict[str, float] = {}
         self.step_s = 0.0
         self._watches: dict[str, Watch] = {}
-        self._trend = Trend(limit=100.0)
-        self._drift: Drift | None = None
+        self._trends: dict[str, Trend] = {}
+        self._drifts: dict[str, Drift] = {}
         self._counters: dict[str, tuple[float, float]] = {}
         self._starts: list[float] = []
+        #: Those of them that a daemon told, not a counter.
+        self._told_starts: list[float] = []
+        self._starts_changed = False
         self._loop_at: float | None = None
         self._silent_at: float | None = None
 
@@ -90,10 +99,30 @@ class Container:
             values[metric] = value
             found += self._judge(metric, at, value)
         self.before, self.values = self.values, values
-        if restarted:
+        if restarted and not self._told_of(at):
             self._starts.append(at)
+            self._starts_changed = True
         found += self._loop(at)
         return found
+
+    def started(self, at: float, number: int) -> list[Finding]:
+        """Take `number` starts up to `at`, of which the last was then; once, however often told."""
+        if any(abs(known - at) < 0.001 for known in self._told_starts):
+            return []
+        # That its counters fell was noticed first: it is the same start.
+        soon = max(_SAME_START_S, 4 * self.step_s)
+        told = self._told_starts
+        fell = next((s for s in self._starts if at < s <= at + soon and s not in told), None)
+        if fell is not None:
+            self._starts.remove(fell)
+        self._told_starts = [*self._told_starts, at][-_MOST_STARTS:]
+        self._starts = sorted([*self._starts, *[at] * number])[-_MOST_STARTS:]
+        self._starts_changed = True
+        return list(self._loop(at))
+
+    def _told_of(self, at: float) -> bool:
+        soon = max(_SAME_START_S, 4 * self.step_s)
+        return any(at - soon <= told <= at for told in self._told_starts)
 
     def silence(self, now: float) -> list[Finding]:
         """Return that it is not measured any more, once."""
@@ -119,8 +148,10 @@ class Container:
             for metric, watch in self._watches.items()
             if watch.incident is not None and watch.incident.ended_at is None
         ]
-        if self._drift is not None:
-            found.append(of_drift(self.name, _TREND, self._drift, ended_at=None))
+        found += [
+            of_drift(self.name, metric, drift, kind=_TRENDS[metric], ended_at=None)
+            for metric, drift in self._drifts.items()
+        ]
         return found
 
     def _judge(self, metric: str, at: float, value: float) -> Iterator[Finding]:
@@ -130,26 +161,24 @@ class Container:
         incident = watch.update(at, value)
         if incident is not None:
             yield of_incident(self.name, metric, incident)
-        if metric == _TREND:
-            yield from self._rises(at, value)
+        if metric in _TRENDS:
+            yield from self._rises(metric, at, value)
 
-    def _rises(self, at: float, value: float) -> Iterator[Finding]:
-        drift = self._trend.update(at, value)
+    def _rises(self, metric: str, at: float, value: float) -> Iterator[Finding]:
+        trend = self._trends.get(metric)
+        if trend is None:
+            trend = self._trends[metric] = Trend(limit=100.0)
+        kind, known = _TRENDS[metric], self._drifts.get(metric)
+        drift = trend.update(at, value)
         if drift is not None:
             # The beginning stays that of the first look: one leak is one finding.
-            if self._drift is not None:
-                drift = Drift(
-                    started_at=self._drift.started_at,
-                    value=drift.value,
-                    per_hour=drift.per_hour,
-                    limit=drift.limit,
-                    full_at=drift.full_at,
-                )
-            self._drift = drift
-            yield of_drift(self.name, _TREND, drift, ended_at=None)
-        elif self._drift is not None and not self._trend.drifting:
-            ended, self._drift = self._drift, None
-            yield of_drift(self.name, _TREND, ended, ended_at=at)
+            if known is not None:
+                drift = replace(drift, started_at=known.started_at)
+            self._drifts[metric] = drift
+            yield of_drift(self.name, metric, drift, kind=kind, ended_at=None)
+        elif known is not None and not trend.drifting:
+            del self._drifts[metric]
+            yield of_drift(self.name, metric, known, kind=kind, ended_at=at)
 
     def _rate(self, metric: str, at: float, value: float) -> tuple[float | None, bool]:
         """Return what passed in a minute, and whether the counter began anew."""
@@ -162,6 +191,7 @@ class Container:
         return 60 * (value - before[1]) / (at - before[0]), False
 
     def _loop(self, at: float) -> Iterator[Finding]:
+        changed, self._starts_changed = self._starts_changed, False
         self._starts = [start for start in self._starts if at - start <= _LOOP_S]
         if self._loop_at is None:
             if len(self._starts) < _LOOP_STARTS:
@@ -171,7 +201,7 @@ class Container:
         elif not self._starts:
             yield self._looping(at)
             self._loop_at = None
-        elif self._starts[-1] == at:
+        elif changed:
             yield self._looping(None)
 
     def _looping(self, ended_at: float | None) -> Finding:
@@ -227,12 +257,11 @@ class Container:
                 "step_s": self.step_s,
                 "watches": watches,
                 "sizes": [len(part) for part in parts],
-                "trend": self._trend.state(),
-                "drift": None
-                if self._drift is None
-                else {name: getattr(self._drift, name) for name in Drift.__slots__},
+                "trends": {metric: trend.state() for metric, trend in self._trends.items()},
+                "drifts": {metric: asdict(drift) for metric, drift in self._drifts.items()},
                 "counters": self._counters,
                 "starts": self._starts,
+                "told_starts": self._told_starts,
                 "loop_at": self._loop_at,
                 "silent_at": self._silent_at,
             }
@@ -246,8 +275,13 @@ class Container:
         try:
             (size,) = struct.unpack_from("<I", state)
             head: dict[str, Any] = json.loads(state[4 : 4 + size])
-            if head["version"] != _VERSION:
+            if head["version"] not in (1, _VERSION):
                 raise ValueError(f"version {head['version']}")
+            if head["version"] == 1:
+                # It knew one trend, and no starts but those that counters showed.
+                drift = head["drift"]
+                head |= {"trends": {"mem_percent": head["trend"]}, "told_starts": []}
+                head["drifts"] = {} if drift is None else {"mem_percent": drift}
             at = 4 + size
             for (metric, watch), length in zip(head["watches"].items(), head["sizes"], strict=True):
                 found._watches[metric] = Watch.restored(watch, state[at : at + length])
@@ -255,10 +289,10 @@ class Container:
             found.last_at, found.first_at = head["last_at"], head["first_at"]
             found.interval, found.step_s = head["interval"], head["step_s"]
             found.values = head["values"]
-            found._trend = Trend.restored(head["trend"])
-            found._drift = None if head["drift"] is None else Drift(**head["drift"])
+            found._trends = {m: Trend.restored(trend) for m, trend in head["trends"].items()}
+            found._drifts = {m: Drift(**drift) for m, drift in head["drifts"].items()}
             found._counters = {key: (one, two) for key, (one, two) in head["counters"].items()}
-            found._starts = head["starts"]
+            found._starts, found._told_starts = head["starts"], head["told_starts"]
             found._loop_at, found._silent_at = head["loop_at"], head["silent_at"]
         except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidInput(

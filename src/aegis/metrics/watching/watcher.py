@@ -19,6 +19,7 @@ from aegis.alerts.models import Condition
 from aegis.errors import InvalidInput
 from aegis.metrics.models import Watched
 from aegis.metrics.store import anomalies as anomaly_store
+from aegis.metrics.store import starts as start_store
 from aegis.metrics.store import watching as store
 from aegis.metrics.watching import rules as hand
 from aegis.metrics.watching.finding import SOURCE, Finding
@@ -51,6 +52,8 @@ _FALSE_FOR: Final = timedelta(days=14)
 _FALSE_RATIO: Final = 1.5
 #: Nothing at all is measured for so long: that is one alert, not one a container.
 _ALL_SILENT: Final = timedelta(minutes=5)
+#: A start is noted with the next sample, or when the database is back.
+_STARTS_BEFORE: Final = timedelta(minutes=15)
 _PART: Final = 5_000
 _METRICS: Final = tuple(JUDGED)
 
@@ -95,10 +98,13 @@ class Watcher:
                     await self._load(conn, lease.done_until, now)
                 since, until = self._span(now)
                 rows = await store.list_samples(conn, since=since, until=until)
+                starts = await start_store.list_between(
+                    conn, since=since - _STARTS_BEFORE, until=until
+                )
                 rules = await store.list_rules(conn)
                 false = await anomaly_store.list_false(conn, since=now - _FALSE_FOR)
             # In a thread: a day that is made up for must not stop what else is served.
-            found = await asyncio.to_thread(self._judge, rows)
+            found = await asyncio.to_thread(self._judge, rows, starts)
             samples += len(rows)
             points += found
             self._until = until
@@ -151,12 +157,26 @@ class Watcher:
     def _judge(
         self,
         rows: Sequence[
-            tuple[str, float, float | None, float | None, float | None, float | None, float | None]
+            tuple[
+                str,
+                float,
+                float | None,
+                float | None,
+                float | None,
+                float | None,
+                float | None,
+                float | None,
+            ]
         ],
+        starts: Sequence[tuple[str, float, int]],
     ) -> int:
         assert self._containers is not None
-        points = 0
+        points, told = 0, iter(starts)
+        start = next(told, None)
         for name, at, *values in rows:
+            while start is not None and start[1] <= at:
+                self._take_start(*start)
+                start = next(told, None)
             container = self._containers.get(name)
             if container is None:
                 container = self._containers[name] = Container(name)
@@ -166,11 +186,24 @@ class Watcher:
             if container.last_at != before:
                 points += container.points
                 self._changed.add(name)
+        for late in (start, *told):
+            if late is not None:
+                self._take_start(*late)
         return points
+
+    def _take_start(self, name: str, at: float, number: int) -> None:
+        assert self._containers is not None
+        container = self._containers.get(name)
+        if container is None:
+            # Its first sample follows; the next round reads this start again.
+            return
+        for finding in container.started(at, number):
+            self._findings[finding.incident] = finding
+            self._changed.add(name)
 
     def _look_for_silence(self, now: datetime) -> None:
         assert self._containers is not None
-        newest = max((one.last_at for one in self._containers.values()), default=0.0)
+        newest = self._newest()
         if now.timestamp() - newest > _ALL_SILENT.total_seconds():
             # Whoever measures is gone, not all containers at once.
             return
@@ -235,7 +268,7 @@ class Watcher:
         assert self._containers is not None
         if not self._containers:
             return {}
-        newest = max(one.last_at for one in self._containers.values())
+        newest = self._newest()
         quiet = now.timestamp() - newest
         silent = quiet > _ALL_SILENT.total_seconds()
         condition = Condition(
@@ -250,6 +283,16 @@ class Watcher:
             group=SOURCE,
         )
         return {condition.id: condition}
+
+    def _newest(self) -> float:
+        """Return when any container was measured last; the machine itself where there is none.
+
+        Where Docker is gone its machine is still measured, and no container.
+        """
+        assert self._containers is not None
+        each = self._containers.values()
+        containers = [one.last_at for one in each if not one.name.startswith("host/")]
+        return max(containers or [one.last_at for one in each], default=0.0)
 
     async def _save(self, conn: Connection) -> None:
         assert self._containers is not None
