@@ -9,11 +9,16 @@ BASE_PYTHON ?= python3
 # uv is used where it is (much faster); a plain venv with pip does the same.
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: help install up test check bench docs format lock clean
+
+# Where the root of `make test-debian` stands; building it takes root and minutes.
+DEBIAN_ROOT ?= /var/tmp/aegis-debian
+
+.PHONY: help install up test debian-root test-debian check bench docs format lock clean
 
 help:
 	@echo "make up       install what is needed and serve Aegis"
 	@echo "make test     the whole test suite, on real PostgreSQL"
+	@echo "make test-debian  what needs Debian's server, extensions and S3 store (root, debootstrap)"
 	@echo "make check    format, lint, types, imports, docs"
 	@echo "make bench    the benchmarks (DATA=folder of labelled conversations)"
 
@@ -44,6 +49,12 @@ up: $(VENV)/.installed
 
 test: install
 	$(PY) -m pytest $(PYTEST_ARGS)
+
+debian-root: install
+	$(PY) -m tests.debian.root $(DEBIAN_ROOT)
+
+test-debian: debian-root
+	AEGIS_TEST_DEBIAN_ROOT=$(DEBIAN_ROOT) $(PY) -m pytest tests/debian
 
 check: install
 	$(VENV)/bin/ruff format --check .

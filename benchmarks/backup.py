@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,8 @@ from aegis.ops.restore.running import run as restore
 from benchmarks.report import progress
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from aegis.ops.backup.models import Entry
 
 __all__ = ["add_arguments", "run"]
@@ -68,7 +71,7 @@ def run(args: argparse.Namespace) -> dict[str, float]:
             figures |= _backups(own, folder, wish, args.rounds)
         catalogue = Catalogue(folder / "backups")
         entry = catalogue.entries()[0]
-        figures |= _restores(own, entry)
+        figures |= _restores(own, entry, args.rounds)
         figures["create_rss_mb"] = _memory(own, folder)
     figures |= _detection(args.damages)
     return figures
@@ -145,39 +148,61 @@ def _backups(dsn: str, folder: Path, wish: Wish, rounds: int) -> dict[str, float
     }
 
 
-def _restores(dsn: str, entry: Entry) -> dict[str, float]:
-    plain: list[float] = []
-    ours: list[float] = []
-    checks: list[float] = []
+def _restores(dsn: str, entry: Entry, rounds: int) -> dict[str, float]:
+    """Restore by pg_restore and by ours in turns; who goes first changes, as the disk remembers."""
     assert entry.manifest is not None
     program, _ = find_program("pg_restore", entry.manifest.client_major)
     archive = next(p for p in entry.path.iterdir() if p.name.startswith("database"))
-    for number in progress(range(2), "Restoring"):
-        name = f"plain_{number}"
-        with psycopg.connect(make_conninfo(dsn, dbname="postgres"), autocommit=True) as conn:
-            conn.execute(f"CREATE DATABASE {name} TEMPLATE template0".encode())
-            began = time.perf_counter()
-            with environment(dsn) as variables:
-                subprocess.run(
-                    [program, f"--dbname={name}", "--jobs=2", archive], env=variables, check=True
-                )
-            plain.append(time.perf_counter() - began)
-            conn.execute(f"DROP DATABASE {name}".encode())
-            began = time.perf_counter()
-            with open_entry(entry, KEYS) as source:
-                job = prepare(dsn, source, Wanted(into=f"ours_{number}", jobs=2))
-                done = restore(job)
-            whole = time.perf_counter() - began
-            conn.execute(f"DROP DATABASE ours_{number}".encode())
-        checking = done.timings["compare"] + done.timings["analyze"]
-        checks.append(checking)
-        ours.append(whole - checking)
+    plain: list[float] = []
+    ours: list[dict[str, float]] = []
+    for number in progress(range(rounds), "Restoring"):
+        turns = [
+            lambda: plain.append(_restore_plainly(dsn, program, archive)),
+            lambda: ours.append(_restore_ours(dsn, entry)),
+        ]
+        for turn in turns if number % 2 else reversed(turns):
+            turn()
+    best = min(ours, key=lambda steps: steps["without_checks"])
     return {
         "restore.pg_restore_s": min(plain),
-        "restore.without_checks_s": min(ours),
-        "restore.checks_s": min(checks),
-        "restore.vs_pg_restore_ratio": min(ours) / min(plain),
+        **{f"restore.{step}_s": seconds for step, seconds in best.items()},
+        "restore.vs_pg_restore_ratio": best["without_checks"] / min(plain),
     }
+
+
+@contextmanager
+def _passing(dsn: str, name: str) -> Generator[psycopg.Connection]:
+    """Drop a database at the end, and let what that leaves on the disk settle."""
+    with psycopg.connect(make_conninfo(dsn, dbname="postgres"), autocommit=True) as conn:
+        yield conn
+        conn.execute(f"DROP DATABASE {name}".encode())
+        conn.execute("CHECKPOINT")
+
+
+def _restore_plainly(dsn: str, program: Path, archive: Path) -> float:
+    with _passing(dsn, "plain") as conn:
+        began = time.perf_counter()
+        conn.execute("CREATE DATABASE plain TEMPLATE template0")
+        with environment(dsn) as variables:
+            subprocess.run(
+                [program, "--dbname=plain", "--jobs=2", archive], env=variables, check=True
+            )
+        return time.perf_counter() - began
+
+
+def _restore_ours(dsn: str, entry: Entry) -> dict[str, float]:
+    """Return the seconds of each step, and of all that is not a check."""
+    with _passing(dsn, "ours"):
+        began = time.perf_counter()
+        with open_entry(entry, KEYS) as source:
+            opened = time.perf_counter() - began
+            done = restore(prepare(dsn, source, Wanted(into="ours", jobs=2)))
+        whole = time.perf_counter() - began
+    # The whole archive is read and compared with the manifest before anything is done.
+    checks = opened + done.timings["compare"] + done.timings["analyze"]
+    return {
+        "without_checks": whole - checks, "checks": checks, "opening": opened, **done.timings,
+    }  # fmt: skip
 
 
 def _memory(dsn: str, folder: Path) -> float:

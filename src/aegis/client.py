@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from aegis.ops.stats import Stats
     from aegis.research.service import Research
     from aegis.security.audit.service import AuditLog
+    from aegis.security.service import Security
     from aegis.sessions.service import Sessions
     from aegis.usage import Usage
     from aegis.worker.functions import Functions
@@ -55,7 +56,8 @@ else:
 class Aegis:
     """An open client: an agent's `memory`, `sessions`, `workflows`, `research` and `intel`, the
     `metrics` of its containers; an API's `keys`, `usage` and `billing`; and the database's own
-    `health`, `maintenance`, `backups`, `alerts` and `audit_log`. `db` is the pool beneath.
+    `health`, `maintenance`, `backups`, `alerts`, `security` and `audit_log`. `db` is the pool
+    beneath.
     """
 
     def __init__(
@@ -178,6 +180,13 @@ class Aegis:
         from aegis.ops.maintenance import Maintenance
 
         return Maintenance(self.db, self.settings)
+
+    @lazy
+    def security(self) -> Security:
+        """Who may do what in the database."""
+        from aegis.security.service import Security
+
+        return Security(self.db, self.settings)
 
     @lazy
     def alerts(self) -> Alerts:

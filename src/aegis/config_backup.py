@@ -47,8 +47,8 @@ class BackupSettings:
         "Backups that are kept whatever their age, beside the last verified one.", default=3
     )
     backup_destination: str | None = setting(
-        "Where copies go: `file:///folder`, `sftp://user@host:port/folder` or "
-        "`s3://bucket/prefix`.",
+        "Where copies go: `file:///folder`, `sftp://user@host:port/folder` (below the home folder; "
+        "`//folder` begins at the root) or `s3://bucket/prefix`.",
         default=None,
     )
     backup_sftp_key: Path | None = setting(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from aegis.config_fields import setting
@@ -18,6 +19,26 @@ CollectFrom = Literal["off", "auto", "docker", "cgroup", "prometheus", "process"
 class OpsSettings(WorkSettings):
     """How the database is looked after, and whom alerts are sent to."""
 
+    owner_url: str | None = setting(
+        "PostgreSQL as the owner of the tables, for what the application may not: upgrades, "
+        "indexes, maintenance; `database_url` if left out.",
+        secret=True,
+        default=None,
+    )
+    backup_url: str | None = setting(
+        "PostgreSQL as the role that backups are made as; `owner_url` or `database_url` if left "
+        "out.",
+        secret=True,
+        default=None,
+    )
+    role_prefix: str = setting(
+        "What names of roles begin with: `aegis` makes `aegis_owner`, `aegis_app` and so on.",
+        default="aegis",
+    )
+    roles_dir: Path | None = setting(
+        "Folder of the roles' passwords, one file each; `roles` in `data_dir` otherwise.",
+        default=None,
+    )
     health_thresholds: str | None = setting(
         "Limits of checks that differ from the built-in ones: `connections=70/85` (warning from, "
         "critical from), `unused-indexes=warning@50`, `slow-log=off` (docs/reference/checks.md).",

@@ -84,6 +84,11 @@ def _check_numbers(settings: Any) -> None:
     if not 0 <= settings.api_port <= 65535:
         raise ConfigError(f"AEGIS_API_PORT is {settings.api_port}; use 0 to 65535.")
     _check_outbound(settings)
+    # With the longest ending it stays below the 63 letters of a name.
+    if not re.fullmatch(r"[a-z_][a-z0-9_]{0,29}", settings.role_prefix):
+        raise ConfigError(
+            f"AEGIS_ROLE_PREFIX is {settings.role_prefix!r}; use a to z, 0 to 9 and _, 30 at most."
+        )
     if not 1 <= settings.worker_concurrency <= 1_000:
         raise ConfigError(
             f"AEGIS_WORKER_CONCURRENCY is {settings.worker_concurrency}; use 1 to 1000."

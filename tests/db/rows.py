@@ -57,6 +57,9 @@ INSERT INTO api_key_secrets (id) VALUES ('a');
 INSERT INTO api_quota_ledger (api_key_id, period, kind, amount)
 VALUES ('3f0e8a52-9c1d-4a57-8a36-0d5b7c1c2e11', '2026-06-01', 'grant', 5),
        ('3f0e8a52-9c1d-4a57-8a36-0d5b7c1c2e11', '2026-06-01', 'overage', 2);
+INSERT INTO security_roles (role_name, kind) VALUES ('aegis_tenant', 'tenant');
+INSERT INTO security_tenants (role_name, namespace, customer_id)
+VALUES ('aegis_tenant_modern', 'agent-1', NULL);
 UPDATE api_tiers SET price_usd = 30 WHERE name = 'developer';
 INSERT INTO infra_anomaly_alerts (metric, kind, explanation, started_at, evidence)
 VALUES ('cpu_percent', 'spike', 'three times the usual', NOW(), '{"window": [1, 2]}');

@@ -52,6 +52,8 @@ _AREAS: Final[Sequence[tuple[str, str, str]]] = (
     ("/v1/approvals", "workflows:approve", "workflows:approve"),
     ("/v1/backups", "backups:read", _OPERATOR_ONLY),
     ("/v1/status", "status:read", _OPERATOR_ONLY),
+    # Where a door is open is nobody else's to know.
+    ("/v1/security", _OPERATOR_ONLY, _OPERATOR_ONLY),
 )
 
 

@@ -77,7 +77,7 @@ class App(click.Group):
 
     def add(self, function: F) -> F:
         """Add `function` as a command of its own name, and return it."""
-        name = function.__name__.rstrip("_")
+        name = function.__name__.rstrip("_").replace("_", "-")
         self._makers[name] = lambda: make_command(name, function)
         return function
 

@@ -31,8 +31,10 @@ def upgrade(
 ) -> None:
     """Bring the schema up to date, or up to REVISION."""
     from aegis.cli.render import line, show_json
+    from aegis.config import load_settings
     from aegis.db import migrate
     from aegis.errors import InvalidInput
+    from aegis.security.roles.after import regrant_after_upgrade
 
     dsn = _dsn()
     goal, at = _goal(migrate.status(dsn), target)
@@ -44,6 +46,8 @@ def upgrade(
     kept = _backup(dsn) if backup and at is not None and goal != at else None
     before = migrate.upgrade(dsn, target)
     after = migrate.current(dsn)
+    if after == migrate.HEAD and before != after:
+        regrant_after_upgrade(dsn, load_settings())
     if before is not None and before != after:
         _log(dsn, "db.upgrade", before=before, after=after)
     if as_json:
@@ -278,9 +282,9 @@ _STATES = {"same": "as expected", "missing": "will be created", "differs": "DIFF
 
 def _dsn() -> str:
     from aegis.config import load_settings
-    from aegis.db.server import endpoint
+    from aegis.db.server import owner_endpoint
 
-    return endpoint(load_settings())
+    return owner_endpoint(load_settings())
 
 
 def _dump(dsn: str, what: str) -> Path | None:

@@ -134,6 +134,56 @@ def plans(limit: Limit = 5, as_json: AsJson = False) -> None:
 
 
 @app.add
+def record_plans(
+    slower_than: Annotated[
+        int | None, Option("--slower-than", metavar="MS", help="From so many milliseconds on.")
+    ] = None,
+    analyze: Annotated[
+        bool, Option("--analyze", help="With the rows and blocks of each step.")
+    ] = False,
+    off: Annotated[bool, Option("--off", help="Stop.")] = False,
+) -> None:
+    """Have the server log the plans of slow statements (auto_explain), from the next connection."""
+    from aegis.cli.render import line
+    from aegis.errors import InvalidInput
+
+    if off == (slower_than is not None):
+        raise InvalidInput("Say either --slower-than MS or --off.")
+
+    async def work(client: Aegis) -> None:
+        if slower_than is None:
+            await client.stats.stop_recording_plans()
+        else:
+            await client.stats.record_plans(slower_than_ms=slower_than, analyze=analyze)
+
+    with_client(work)
+    done = "logs no more plans" if slower_than is None else f"logs plans from {slower_than} ms on"
+    line(f"The server {done}, on connections made from now on.")
+
+
+@app.add
+def recorded_plans(limit: Limit = 5, as_json: AsJson = False) -> None:
+    """Show the plans that the server's log has, the slowest statement first."""
+    from aegis.cli.render import line, show_json, style
+    from aegis.wire.plain import plain
+
+    async def work(client: Aegis) -> Any:
+        return await client.stats.recorded_plans(limit=limit)
+
+    items: list[dict[str, Any]] = plain(with_client(work))
+    if as_json:
+        show_json({"items": items})
+        return
+    for item in items:
+        line(style(" ".join(item["query"].split())[:500], "bold"))
+        line(f"    {item['milliseconds']:,.1f} ms, the slowest of {item['times']:,}")
+        for text in item["plan"]:
+            line(f"    {text}")
+    if not items:
+        line("The log has no plan: `aegis db stats record-plans --slower-than 500` starts that.")
+
+
+@app.add
 def advice(
     limit: Limit = 20,
     gain: Annotated[float, Option(help="Least gain, as a share of the cost.")] = 0.1,

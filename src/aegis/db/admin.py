@@ -10,15 +10,22 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
+from psycopg import sql
 
-from aegis.db.revision import STATUS_SQL, TABLES, VERSIONS_SQL, SchemaStatus, classify
+from aegis.db.revision import HEAD, STATUS_SQL, TABLES, VERSIONS_SQL, SchemaStatus, classify
 from aegis.db.translate import translate, translated
 from aegis.errors import OpsError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["admin_connection", "exclusive_connection", "read_status", "require_server"]
+__all__ = [
+    "admin_connection",
+    "exclusive_connection",
+    "read_status",
+    "require_owner",
+    "require_server",
+]
 
 #: Key of the advisory lock: "aegis" in ASCII.
 LOCK_KEY: Final = 0x6165676973
@@ -74,8 +81,63 @@ def exclusive_connection(dsn: str, *, wait_s: int = LOCK_WAIT_S) -> Generator[ps
                 code="schema_busy",
             ) from error
         _set_lock_timeout(conn, DDL_LOCK_TIMEOUT_S)
+        _act_as_owner(conn)
         conn.commit()
         yield conn
+
+
+def _act_as_owner(conn: psycopg.Connection) -> None:
+    """Become the role that owns the tables, where roles were parted and the user may.
+
+    What a superuser made would be the superuser's, beside tables of the owner's.
+    """
+    if conn.execute("SELECT to_regclass('security_roles')").fetchone() == (None,):
+        return
+    found: Any = conn.execute(
+        """
+        SELECT r.role_name
+        FROM security_roles r
+        JOIN pg_roles o ON o.rolname = r.role_name
+        JOIN pg_class c ON c.oid = to_regclass('alembic_version')
+        WHERE r.kind = 'owner'
+          AND c.relowner = o.oid
+          AND o.rolname <> current_user
+          AND pg_has_role(current_user, o.oid, 'SET')
+        """
+    ).fetchone()
+    if found is not None:
+        conn.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(found[0])))
+
+
+def require_owner(dsn: str, status: SchemaStatus) -> None:
+    """Refuse in one line where the user may not change the schema.
+
+    Raises:
+        OpsError: `schema_needs_owner`.
+    """
+    with admin_connection(dsn) as conn, translated():
+        found: Any = conn.execute(
+            """
+            SELECT
+                current_user,
+                coalesce(
+                    (
+                        SELECT pg_has_role(current_user, c.relowner, 'USAGE')
+                            OR pg_has_role(current_user, c.relowner, 'SET')
+                        FROM pg_class c
+                        WHERE c.oid = to_regclass('alembic_version')
+                    ),
+                    has_schema_privilege(current_schema(), 'CREATE')
+                )
+            """
+        ).fetchone()
+    if not found[1]:
+        at = "has no tables yet" if status.revision is None else f"is at {status.revision}"
+        raise OpsError(
+            f"The schema {at}, this Aegis needs {HEAD}, and {found[0]} may not change it: run "
+            "`aegis db upgrade` with the owner's address in AEGIS_OWNER_URL.",
+            code="schema_needs_owner",
+        )
 
 
 def _require_version(conn: psycopg.Connection) -> None:

@@ -122,6 +122,27 @@ class Database:
                     await conn.set_autocommit(False)
 
     @asynccontextmanager
+    async def owner(self) -> AsyncGenerator[Connection, None]:
+        """Lend a connection of the tables' owner, in autocommit mode, for what only he may.
+
+        That is AEGIS_OWNER_URL where it is set, opened for this and closed; else one of the pool.
+        """
+        dsn = self.settings.owner_url
+        if dsn is None:
+            async with self.connection() as conn:
+                yield conn
+            return
+        with translated(dsn=dsn):
+            conn = await psycopg.AsyncConnection.connect(
+                dsn, autocommit=True, **connection_arguments(self.settings, dsn)
+            )
+        try:
+            with translated():
+                yield conn
+        finally:
+            await conn.close()
+
+    @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Connection, None]:
         """Lend a connection in a transaction: committed at the end, rolled back on an error."""
         async with self._lend() as conn, conn.transaction():

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from aegis.config import Settings
     from aegis.db.database import Connection
 
-__all__ = ["ServerReport", "check_server", "endpoint", "finder", "ready"]
+__all__ = ["ServerReport", "check_server", "endpoint", "finder", "owner_endpoint", "ready"]
 
 #: PostgreSQL 16, as `server_version_num` writes it.
 OLDEST_SERVER = 160_000
@@ -84,6 +84,11 @@ def finder(settings: Settings) -> Callable[[], str | None] | None:
     from aegis.db import embedded
 
     return functools.partial(embedded.find_dsn, settings)
+
+
+def owner_endpoint(settings: Settings) -> str:
+    """Return where the tables' owner works: AEGIS_OWNER_URL, or the one endpoint there is."""
+    return settings.owner_url or endpoint(settings)
 
 
 async def ready(settings: Settings) -> str:

@@ -132,7 +132,8 @@ _MEANINGS: tuple[tuple[type[psycopg.Error], type[AegisError], str, str], ...] = 
     (pg.TooManyConnections, Unavailable, "db_too_many_connections",
      "PostgreSQL has no free connection slot ({}). Raise its max_connections, or try again."),
     (pg.InsufficientPrivilege, PermissionDenied, "db_privilege",
-     "The database user may not do this ({}). Grant it, or use another user."),
+     "The database user may not do this ({}). Give the owner's address in AEGIS_OWNER_URL, grant "
+     "it, or use another user."),
     (pg.UndefinedTable, OpsError, "schema_mismatch",
      "The schema does not fit this version of Aegis ({}). Run `aegis db upgrade`."),
     (pg.UndefinedColumn, OpsError, "schema_mismatch",

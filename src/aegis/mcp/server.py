@@ -27,6 +27,7 @@ from aegis.mcp.prompts import add_prompts
 from aegis.mcp.research import research_tools
 from aegis.mcp.resources import add_resources
 from aegis.mcp.retention import retention_tools
+from aegis.mcp.security import security_tools
 from aegis.mcp.security_audit import audit_log_tools
 from aegis.mcp.sessions import session_tools
 from aegis.mcp.usage import usage_tools
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from aegis.ops.health import Health
     from aegis.ops.maintenance import Maintenance
     from aegis.security.audit.service import AuditLog
+    from aegis.security.service import Security
     from aegis.usage import Usage
     from aegis.worker.service import Jobs, Schedules
     from aegis.workflows.service import Workflows
@@ -77,6 +79,7 @@ def create_server(
     health: Health | None = None,
     maintenance: Maintenance | None = None,
     alerts: Alerts | None = None,
+    security: Security | None = None,
     audit_log: AuditLog | None = None,
 ) -> MCPServer:
     """Return the server whose tools work on `memory`, and read what else is given."""
@@ -107,6 +110,7 @@ def create_server(
             *([] if backups is None else backup_tools(backups)),
             *([] if health is None or maintenance is None else health_tools(health, maintenance)),
             *([] if alerts is None else alert_tools(alerts)),
+            *([] if security is None else security_tools(security)),
             *([] if audit_log is None else audit_log_tools(audit_log)),
         ],
         log_level="WARNING",
@@ -145,6 +149,7 @@ def server_of(client: Aegis) -> MCPServer:
         health=client.health,
         maintenance=client.maintenance,
         alerts=client.alerts,
+        security=client.security,
         audit_log=client.audit_log,
     )
 

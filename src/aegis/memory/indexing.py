@@ -68,7 +68,7 @@ async def rebuild(
     """
     _check(space, m, ef_construction)
     done: list[Rebuilt] = []
-    async with db.connection() as conn:
+    async with db.owner() as conn:
         if not await store.lock_builds(conn):
             raise Conflict("Another build of vector indexes is under way; wait for its end.")
         try:
@@ -101,7 +101,7 @@ async def _rebuild(
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
-    async with db.transaction() as swapping:
+    async with db.owner() as swapping, swapping.transaction():
         await store.swap_index(swapping, name, built)
     found = await store.find_index(conn, name)
     assert found is not None

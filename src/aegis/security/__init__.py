@@ -1,4 +1,4 @@
-"""What keeps the database from those who should not: the audit log, roles, encrypted columns.
+"""What keeps the database from those who should not: roles, the audit log, encrypted columns.
 
 The parts do not know one another; each is imported by itself.
 """

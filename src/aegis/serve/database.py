@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aegis.db import embedded, migrate
+from aegis.db.admin import require_owner
 from aegis.db.dump import has_rows
 from aegis.db.revision import HEAD, require_current
 from aegis.security.audit.recording import make_note, record_now
+from aegis.security.roles.after import regrant_after_upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,19 +53,23 @@ def prepare(settings: Settings, say: Callable[[str], object]) -> Prepared:
 
 def _make_current(dsn: str, settings: Settings, say: Callable[[str], object]) -> None:
     status = migrate.status(dsn)
+    owner = settings.owner_url or dsn
+    if status.state in ("empty", "behind"):
+        require_owner(owner, status)
     if status.state == "empty":
-        migrate.upgrade(dsn)
+        migrate.upgrade(owner)
         if settings.database_url is None:
             asyncio.run(_take_extensions(dsn, settings))
     elif status.state == "behind":
         say(f"The schema is at revision {status.revision}; upgrading to {HEAD}.")
         if settings.backup_before_upgrade == "yes" and has_rows(dsn):
             _back_up(settings, say)
-        migrate.upgrade(dsn)
+        migrate.upgrade(owner)
+        regrant_after_upgrade(owner, settings)
         upgraded = make_note(
             "db.upgrade", "schema", None, before=status.revision, after=HEAD, by="aegis up"
         )
-        record_now(dsn, settings, upgraded)
+        record_now(owner, settings, upgraded)
     else:
         require_current(status)
 

@@ -39,7 +39,7 @@ async def build_indexes(db: Database, model: str, dimensions: int) -> None:
     if dimensions > indexing.MOST_DIMENSIONS:
         return
     space, name = Space(model=model, dimensions=dimensions), spare_index_name(model)
-    async with db.connection() as conn:
+    async with db.owner() as conn:
         if not await spares.has_halfvec(conn):
             return
         if not await store.lock_builds(conn):
@@ -62,13 +62,13 @@ async def build_indexes(db: Database, model: str, dimensions: int) -> None:
 
 async def drop_indexes_beside(db: Database, model: str) -> None:
     """Remove the index of a model's vectors beside the rows: they have all moved in."""
-    async with db.connection() as conn:
+    async with db.owner() as conn:
         await store.drop_index(conn, spare_index_name(model))
 
 
 async def drop_indexes_of(db: Database, model: str) -> None:
     """Remove the indexes of a model that is no longer used; the schema's own stay."""
-    async with db.connection() as conn:
+    async with db.owner() as conn:
         await store.drop_index(conn, spare_index_name(model))
         if model != MINILM:
             for table in store.TABLES:

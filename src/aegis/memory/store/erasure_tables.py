@@ -78,6 +78,7 @@ _WATCHED = "What websites of others say; told of, not deleted: delete the page t
 _BACKUPS = "Names, sizes and verdicts of backups; no row of the database is in it."
 _AUDIT = "Who changed what: ids and keyed digests, no contents; without a row the chain breaks."
 _ALERTS = "What containers, servers and backups did; no memory goes into them."
+_ACCESS = "Names of logins and whose rows they see; `aegis security tenant remove` takes one away."
 _OTHERS = "Written by other programs, which have to erase it themselves; told of, not deleted."
 
 #: What is no memory: an erasure tells how many rows speak of the subject, and leaves them.
@@ -144,6 +145,8 @@ OUTSIDE: dict[str, str] = {
     "research_prices": "Prices of providers of research.",
     "research_sources": _RESEARCH,
     "schedules": _JOBS,
+    "security_roles": _ACCESS,
+    "security_tenants": _ACCESS,
     "usage_archives": _CALLS,
     "usage_daily": _CALLS,
     "usage_event_ids": _CALLS,

@@ -10,8 +10,6 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from psycopg import sql
-
 from aegis.db import execute
 
 if TYPE_CHECKING:
@@ -28,12 +26,8 @@ __all__ = [
     "name_of",
 ]
 
-#: The partitioned tables, and the column of their time.
+#: The partitioned tables.
 Parted = Literal["container_metrics", "container_metrics_1m"]
-_TIME: Final[dict[Parted, str]] = {
-    "container_metrics": "timestamp",
-    "container_metrics_1m": "bucket",
-}
 _NAME: Final = re.compile(r"_(p|before_)(\d{8})$")
 #: Any number that nobody else takes: who makes or drops partitions holds it.
 _LOCK: Final = 0x6165_6769_7301_0018
@@ -73,52 +67,19 @@ async def list_partitions(conn: Connection, table: Parted) -> dict[str, date]:
 async def attach_day(conn: Connection, table: Parted, day: date) -> str:
     """Make the partition of a day; rows of it that lie in the default partition move there.
 
-    It is made beside and attached, which lets readers and writers of other days go on. The caller
-    holds `lock`, and knows that no partition covers the day.
+    The owner's function makes it beside and attaches it, which lets readers and writers of other
+    days go on. The caller holds `lock`, and knows that no partition covers the day.
     """
-    name = name_of(table, day)
-    begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    names: dict[str, Any] = {
-        "name": sql.Identifier(name),
-        "table": sql.Identifier(table),
-        "default": sql.Identifier(f"{table}_default"),
-        "time": sql.Identifier(_TIME[table]),
-        "begin": sql.Literal(begin.isoformat()),
-        "end": sql.Literal((begin + timedelta(days=1)).isoformat()),
-    }
-    await conn.execute(
-        sql.SQL(
-            "CREATE TABLE {name} (LIKE {table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"
-        ).format(**names)
+    cursor = await conn.execute(
+        "SELECT aegis_metrics_partition(%(table)s, %(day)s)", {"table": table, "day": day}
     )
-    # Rows that come into the default partition now would be missed.
-    await conn.execute(sql.SQL("LOCK TABLE {default} IN ACCESS EXCLUSIVE MODE").format(**names))
-    await conn.execute(
-        sql.SQL(
-            """
-            WITH moved AS (
-                DELETE FROM {default}
-                WHERE {time} >= {begin}
-                  AND {time} < {end}
-                RETURNING *
-            )
-            INSERT INTO {name}
-            SELECT *
-            FROM moved
-            """
-        ).format(**names)
-    )
-    await conn.execute(
-        sql.SQL(
-            "ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ({begin}) TO ({end})"
-        ).format(**names)
-    )
-    return name
+    row: Any = await cursor.fetchone()
+    return str(row[0])
 
 
 async def drop(conn: Connection, partition: str) -> None:
     """Drop a partition with its rows; waits for whoever reads the table, as `lock_timeout` says."""
-    await conn.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(partition)))
+    await conn.execute("SELECT aegis_metrics_drop(%(partition)s)", {"partition": partition})
 
 
 async def list_stray_days(conn: Connection, *, since: datetime, until: datetime) -> list[date]:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from aegis.db.server import endpoint
+from aegis.db.server import owner_endpoint
 from aegis.errors import AegisError, Conflict, InvalidInput
 from aegis.ops.backup.catalogue import Catalogue
 from aegis.ops.backup.conditions import Condition, conditions
@@ -116,11 +116,11 @@ class Backups:
         wanted = wish or self.wish()
 
         def work(stop: threading.Event) -> Entry:
-            dsn = endpoint(self.settings)
+            dsn = self.settings.backup_url or owner_endpoint(self.settings)
             entry = create(dsn, self.catalogue, wanted, self.keys, stop=stop, tell=self._tell)
             if verify:
                 entry = self._verify(entry, False, stop)
-            self._mirror(dsn)
+            self._mirror(self.settings.database_url or dsn)
             return entry
 
         return await in_thread(work)
@@ -367,7 +367,7 @@ class Backups:
 
     @contextmanager
     def _restoring(self, source: str | Path, wanted: Wanted) -> Generator[Job]:
-        dsn = endpoint(self.settings)
+        dsn = owner_endpoint(self.settings)
         if not isinstance(source, str):
             with open_file(source) as opened:
                 yield prepare(dsn, opened, wanted)

@@ -7,7 +7,7 @@ session and cost nothing; they are dropped at the end.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 from psycopg import sql
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from aegis.ops.stats.statements import Kept
 
 __all__ = ["advice"]
+
+#: Reading fewer rows costs less than an index does, whatever share of the cost it would save.
+_LEAST_ROWS: Final = 1_000
 
 
 async def advice(conn: Connection, *, limit: int, least_gain: float) -> list[Advice]:
@@ -127,6 +130,7 @@ async def _try(
 
 
 async def _columns(conn: Connection, scan: Scan) -> list[str]:
+    """Return the columns that an index might have: none of a catalog or a table of few rows."""
     cursor = await conn.execute(
         """
         SELECT a.attname
@@ -135,10 +139,13 @@ async def _columns(conn: Connection, scan: Scan) -> list[str]:
         JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE n.nspname = %(schema)s
           AND c.relname = %(table)s
+          AND NOT starts_with(n.nspname, 'pg_')
+          AND n.nspname <> 'information_schema'
+          AND c.reltuples >= %(least_rows)s
           AND a.attnum > 0
           AND NOT a.attisdropped
         """,
-        {"schema": scan.schema, "table": scan.table},
+        {"schema": scan.schema, "table": scan.table, "least_rows": _LEAST_ROWS},
     )
     return [row[0] for row in await cursor.fetchall()]
 

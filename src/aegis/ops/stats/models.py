@@ -16,6 +16,7 @@ __all__ = [
     "Interval",
     "Plan",
     "Regression",
+    "SlowPlan",
     "Snapshot",
     "StatementFigures",
     "StatementInterval",
@@ -139,6 +140,17 @@ class Plan:
     plan: Sequence[str]
     #: Why there is no plan; None where there is one.
     why_not: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlowPlan:
+    """How a statement was executed when it was slow; of several times, the slowest."""
+
+    query: str
+    milliseconds: float
+    #: How many plans of this statement the log has.
+    times: int
+    plan: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

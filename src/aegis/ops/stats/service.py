@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from aegis.errors import Conflict, InvalidInput, NotFound
-from aegis.ops.stats import advising, counters, planning, statements, views
+from aegis.ops.stats import advising, counters, planning, slow_plans, statements, views
 from aegis.ops.stats.deltas import between, slope_per_day
 from aegis.ops.stats.history import intervals, regressions
 from aegis.ops.stats.models import Growth, Snapshot
@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aegis.db import Connection, Database
-    from aegis.ops.stats.models import Advice, Interval, Plan, Regression, StatementInterval
+    from aegis.ops.stats.models import (
+        Advice,
+        Interval,
+        Plan,
+        Regression,
+        SlowPlan,
+        StatementInterval,
+    )
     from aegis.ops.stats.views import View
 
 __all__ = ["KEEP_DAYS", "Stats"]
@@ -115,6 +122,30 @@ class Stats:
         """
         async with self._db.transaction() as conn:
             return await planning.plans(conn, limit=limit)
+
+    async def record_plans(self, *, slower_than_ms: int, analyze: bool = False) -> None:
+        """Have new connections log the plan of each statement that takes so long.
+
+        Raises:
+            InvalidInput: the milliseconds are out of range.
+            Unavailable: it takes a superuser, and auto_explain on the server.
+        """
+        async with self._db.transaction() as conn:
+            await slow_plans.record(conn, slower_than_ms=slower_than_ms, analyze=analyze)
+
+    async def stop_recording_plans(self) -> None:
+        """Have no more plans logged; `Unavailable` where that takes another role."""
+        async with self._db.transaction() as conn:
+            await slow_plans.turn_off(conn)
+
+    async def recorded_plans(self, *, limit: int = 10) -> Sequence[SlowPlan]:
+        """Return what the server's log has of plans, the slowest statement first.
+
+        Raises:
+            Unavailable: the log cannot be read from here.
+        """
+        async with self._db.transaction() as conn:
+            return await slow_plans.recorded(conn, limit=limit)
 
     async def advice(self, *, limit: int = 20, least_gain: float = 0.1) -> Sequence[Advice]:
         """Return indexes that the planner would use, by what they gain.

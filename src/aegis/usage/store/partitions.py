@@ -93,14 +93,12 @@ async def read_rows(conn: Connection, table: str, *, batch: int) -> AsyncIterato
 
 async def detach(conn: Connection, table: str) -> None:
     """Take a partition out of the table; nobody who asks the table sees its events any more."""
-    await conn.execute(
-        sql.SQL("ALTER TABLE api_usage_events DETACH PARTITION {}").format(sql.Identifier(table))
-    )
+    await conn.execute("SELECT aegis_usage_detach(%(table)s)", {"table": table})
 
 
 async def drop(conn: Connection, table: str) -> None:
     """Drop a table that was detached."""
-    await conn.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(table)))
+    await conn.execute("SELECT aegis_usage_drop(%(table)s)", {"table": table})
 
 
 async def insert_archive(conn: Connection, archive: Archive) -> None:
