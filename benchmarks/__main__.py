@@ -26,6 +26,7 @@ BENCHMARKS = {
     "nab": "anomaly detection on labelled series, scored as NAB does; points a second",
     "metrics": "samples of containers in, roll-ups, charts, retention at N rows",
     "collector": "processor time and memory of measuring and watching N containers",
+    "audit_log": "what the audit log costs changes at once; rows of it verified a second",
     "alerts": "what detection costs, messages sent a second, from a bad sample to its message",
     "keys": "verified calls a second, and their limits, against plain SQL",
     "usage": "events written a second, what metering adds to a call, dropping a month",

@@ -63,6 +63,7 @@ class Dying:
     def __init__(self, db: Database, after: int) -> None:
         self._db = db
         self._left = after
+        self.settings = db.settings
 
     def transaction(self) -> Any:
         return _Cut(self._db.transaction(), self)

@@ -30,6 +30,7 @@ OTHER_TOOLS = {
     "alert_list",
     "alert_get",
     "alert_ack",
+    "audit_log_list",
     "metrics_latest",
     "metrics_chart",
     *(f"research_{what}" for what in ("start", "status", "result", "list", "cancel")),

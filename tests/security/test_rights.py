@@ -117,7 +117,7 @@ def test_every_privilege_on_every_table_is_as_described(shared: Guarded, role: K
         for table, root, column in tables:
             can = {verb for verb in VERBS if attempt(conn, verb, table, column)}
             may = expected(role, root, partition=table != root)
-            if role == "owner" and TABLES[root] == "ledger":
+            if role == "owner" and (TABLES[root] == "ledger" or root == "audit_head"):
                 can.add("TRUNCATE")  # A trigger refuses it, with the same state.
             if can != may:
                 differing[table] = (can, may)

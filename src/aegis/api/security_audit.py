@@ -121,7 +121,7 @@ async def verify_audit_log(
     client: ClientOf,
     recent: Annotated[bool, Query(description="Only what came after the last anchor.")] = False,
 ) -> Any:
-    """Verify the log; a million rows take about half a minute."""
+    """Verify the log; a long one takes its time: `recent` is for those that ask often."""
     found = await client.audit_log.verify(complete=not recent)
     return answer(found)
 

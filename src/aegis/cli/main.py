@@ -9,7 +9,7 @@ import click
 from aegis.cli.command import App
 from aegis.cli.exits import BROKEN_PIPE, INTERRUPTED, UNEXPECTED, USAGE, status_of
 from aegis.errors import AegisError
-from aegis.security.audit.actor import Actor, act_as
+from aegis.security.audit.actor import Actor, acting_as
 
 __all__ = ["app", "main", "run", "version"]
 
@@ -64,9 +64,9 @@ def run(argv: list[str]) -> int:
     arguments = [a for a in options if a != "--debug"] + argv[len(options) :]
     if arguments[:1] == ["--version"]:
         arguments = ["version"]
-    act_as(Actor(kind="cli", face="cli"))
     try:
-        status = app.main(arguments, prog_name="aegis", standalone_mode=False)
+        with acting_as(Actor(kind="cli", face="cli")):
+            status = app.main(arguments, prog_name="aegis", standalone_mode=False)
     except AegisError as error:
         return _failed(error, f"{error.message} [{error.code}]", status_of(error), debug)
     except click.exceptions.NoArgsIsHelpError as error:

@@ -76,7 +76,7 @@ async def test_holds_keys_and_removals_of_backups(settings: Settings, dsn: str) 
     await backups.hold(names[0], "Ann said so")
     await backups.hold(names[0], None)
     older = settings.backup_keys
-    newer = Backups(replace(settings, backup_keys=f"{new_key()},{older}"))
+    newer = Backups(replace(settings, backup_keys=f"{older},{new_key()}"))
     assert await newer.rekey() == 3
     few = Backups(replace(newer.settings, backup_keep_days=0, backup_keep_at_least=1))
     gone = [one.choice.name for one in await few.prune() if one.done]

@@ -195,6 +195,16 @@ async def test_an_intact_log_with_an_anchor_is_well(db: Database, log: AuditLog)
     assert (anchor_path(db.settings).stat().st_mode & 0o777) == 0o600
 
 
+async def test_whoever_may_only_read_verifies_too(db: Database, dsn: str, log: AuditLog) -> None:
+    from aegis.db import Database as Pool
+
+    await fill(db, 2)
+    await log.head()
+    reading = f"{dsn} options='-c default_transaction_read_only=on'"
+    async with await Pool.open(reading, db.settings, min_size=1) as other:
+        assert (await AuditLog(other, db.settings).verify()).state == "ok"
+
+
 async def test_anchors_that_were_changed_are_found(db: Database, log: AuditLog) -> None:
     await fill(db, 2)
     await log.head()

@@ -13,6 +13,7 @@ import hmac
 import json
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from aegis.redaction import redact
@@ -122,7 +123,7 @@ def anchor_body(anchor: Anchor) -> bytes:
 
 def sign(secret: Secret, what: bytes) -> bytes:
     """Return the signature of something: 32 bytes."""
-    return hmac.digest(hmac.digest(secret.value, _PURPOSE, "sha256"), what, "sha256")
+    return hmac.digest(_key_of(secret), what, "sha256")
 
 
 def is_signed(secrets: Mapping[str, Secret], secret_id: str, what: bytes, signature: bytes) -> bool:
@@ -171,6 +172,12 @@ def clean(secret: Secret, value: Any, depth: int = 0) -> Any:
             )
     # A binary or decimal number is kept as text: every reader prints it alike.
     return _text(str(value))
+
+
+@cache
+def _key_of(secret: Secret) -> bytes:
+    """Return the key of signatures; of few secrets, and each time the same."""
+    return hmac.digest(secret.value, _PURPOSE, "sha256")
 
 
 def _text(text: str) -> str:

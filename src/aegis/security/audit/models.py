@@ -160,7 +160,7 @@ class Verification:
     state: Literal["ok", "warning", "tampered"]
     #: Whether it began at the first row that there is.
     complete: bool
-    log_id: UUID
+    log_id: str
     #: Number of the first row that was to be read, and of the last one, as the head says.
     from_seq: int
     through_seq: int

@@ -122,13 +122,15 @@ def record_now(dsn: str, settings: Settings, *notes: Note) -> LockedHead | None:
     Raises:
         Unavailable, ConfigError: the database does not answer; the secret cannot be used.
     """
-    with admin_connection(dsn, application_name="aegis-audit") as conn, translated():
+    with (
+        admin_connection(dsn, application_name="aegis-audit") as conn,
+        translated(),
+        conn.transaction(),
+    ):
         if not store.has_log(conn):
             return None
         append_now(conn, settings, notes)
-        head = store.lock_head_now(conn)
-        conn.commit()
-        return head
+        return store.lock_head_now(conn)
 
 
 def append_now(conn: store.SyncConnection, settings: Settings, notes: Sequence[Note]) -> None:

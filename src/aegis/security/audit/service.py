@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from aegis.errors import NotFound
+from aegis.errors import NotFound, PermissionDenied, Unavailable
 from aegis.security.audit import sealing, store, validate
 from aegis.security.audit.anchors import add_anchor, make_anchor, read_anchors, read_anchors_of
 from aegis.security.audit.encoding import Private, object_text
@@ -131,8 +131,13 @@ class AuditLog:
         found = await verify(
             self._db, self._settings, complete=complete, anchors=known, progress=progress
         )
-        async with self._db.transaction() as conn:
-            await store.insert_verification(conn, found)
+        try:
+            async with self._db.transaction() as conn:
+                await store.insert_verification(conn, found)
+        except (PermissionDenied, Unavailable) as error:
+            # Whoever may only read, or reads a standby, learns what there is to know all the same.
+            if error.code not in ("db_privilege", "db_read_only"):
+                raise
         return found
 
     async def keep(self) -> Verification:

@@ -118,7 +118,7 @@ def _said(chain: Chain, *, complete: bool, begin: int, elapsed_ms: float) -> Ver
     return Verification(
         state="tampered" if chain.problems else "warning" if chain.warnings else "ok",
         complete=complete,
-        log_id=chain.head.log_id,
+        log_id=str(chain.head.log_id),
         from_seq=begin + 1,
         through_seq=chain.head.seq,
         rows=chain.rows,

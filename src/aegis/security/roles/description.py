@@ -109,10 +109,11 @@ TABLES: Final[dict[str, str]] = {
         "schema": "alembic_version security_roles",
         "own": "security_tenants",
         "secret": "api_key_old_hashes api_key_secrets",
-        "ledger": "billing_events billing_plans billing_invoice_lines",
+        "ledger": "audit_log audit_seals billing_events billing_plans billing_invoice_lines",
         "rows": """
             alert_channels alert_deliveries alert_events alert_rules alert_silences alerts
             api_key_limits api_key_meters api_keys api_quota_ledger api_tiers api_usage_events
+            audit_head audit_verifications
             backup_drills backups billing_accounts billing_invoice_numbers billing_invoices
             billing_periods billing_runs billing_stripe_events billing_stripe_outbox
             billing_subscriptions claude_sessions competitor_changes competitor_hosts

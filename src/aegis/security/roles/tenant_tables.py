@@ -69,7 +69,8 @@ CLOSED: Final[dict[str, str]] = {
     for reason, line in {
         _OPERATOR: """
             alembic_version alert_channels alert_deliveries alert_events alert_rules alert_silences
-            alerts api_tiers backup_drills backups billing_plans billing_runs container_metrics
+            alerts api_tiers audit_head audit_log audit_seals audit_verifications backup_drills
+            backups billing_plans billing_runs container_metrics
             container_metrics_15m container_metrics_1h container_metrics_1m health_queries
             health_relations health_snapshots health_statements infra_anomaly_alerts
             maintenance_runs metric_rules model_prices research_prices schedules security_roles
