@@ -319,9 +319,8 @@ def check_namespace(value: Any) -> None:
 
 def namespace_of(given: Any, default: str) -> str:
     """Return the namespace that was given, `default` for None (`InvalidInput`)."""
-    if given is not None:
-        check_namespace(given)
-    return binding.home(default) if given is None else cast("str", given)
+    check_namespace(place := binding.home(default) if given is None else given)
+    return cast("str", place)
 
 
 def check_changes(changes: Mapping[str, Any], allowed: Collection[str]) -> None:
