@@ -85,6 +85,34 @@ async def test_other_services_ask_for_a_verdict(http: httpx2.AsyncClient) -> Non
     assert made["key"] not in wrong.text
 
 
+async def test_limits_of_customers_and_bindings_are_set_and_read(http: httpx2.AsyncClient) -> None:
+    made = await issue(http, namespaces=[{"namespace": "n"}, {"namespace": "m", "write": False}])
+    answers.IssuedKey.model_validate(made)
+    bound = [{"namespace": "n", "write": True}, {"namespace": "m", "write": False}]
+    assert made["record"]["namespaces"] == bound
+    freed = await http.patch(f"/v1/keys/{made['record']['id']}", json={"namespaces": None})
+    assert freed.json()["namespaces"] is None
+    refused = await http.patch(f"/v1/keys/{made['record']['id']}", json={"namespaces": []})
+    assert (refused.status_code, "use 1 to 100" in refused.text) == (422, True)
+    place = "/v1/keys/customers/acme"
+    assert (await http.get(place)).status_code == 404
+    changed = await http.patch(place, json={"rate_limit": 50, "monthly_quota": 10})
+    answers.Customer.model_validate(changed.json())
+    assert (changed.json()["keys"], changed.json()["remaining"]) == (1, 10)
+    limits = [{"name": "t", "limit": 5, "window_s": 60, "shared": True}]
+    body = {"key": made["key"], "limits": limits}
+    found = (await http.post("/v1/keys/verify", json=body)).json()
+    answers.Verification.model_validate(found)
+    assert [x["name"] for x in found["limits"]] == ["requests", "customer", "t"]
+    assert found["customer_quota"]["remaining"] == 9
+    granted = await http.post(f"{place}/grants", json={"amount": 5})
+    assert (granted.status_code, granted.json()["remaining"]) == (201, 14)
+    ledger = (await http.get(f"{place}/ledger")).json()
+    answers.CustomerLedgerPage.model_validate(ledger)
+    assert [e["kind"] for e in ledger["items"]] == ["topup", "grant"]
+    answers.CustomerPage.model_validate((await http.get("/v1/keys/customers")).json())
+
+
 async def test_tiers_are_read_and_changed(http: httpx2.AsyncClient) -> None:
     answers.Tiers.model_validate((await http.get("/v1/keys/tiers")).json())
     changed = await http.patch(

@@ -77,6 +77,31 @@ def test_life_of_a_key(aegis: Shell) -> None:
     assert "revoked" in aegis("keys", "list").out
 
 
+def test_customers_and_bindings(aegis: Shell) -> None:
+    key, key_id = issue(aegis, "--namespace", "n", "--read-namespace", "m")
+    shown = aegis("keys", "show", key_id).out
+    assert "m (reading)" in shown
+    freed = aegis("keys", "bind", key_id, "--anywhere", "--json").json
+    assert freed["namespaces"] is None
+    bound = aegis("keys", "bind", key_id, "--read-namespace", "m", "--json").json
+    assert bound["namespaces"] == [{"namespace": "m", "write": False}]
+    assert aegis("keys", "bind", key_id).status == 2
+    assert aegis("keys", "bind", key_id, "--anywhere", "--namespace", "n").status == 2
+    assert aegis("keys", "customers", "show", "acme").status == 3
+    done = aegis("keys", "customers", "set", "acme", "--rate-limit", "50", "--monthly-quota", "3",
+                 "--json")  # fmt: skip
+    assert (done.json["rate_limit"], done.json["remaining"]) == (50, 3)
+    assert "customer-month" not in aegis("keys", "verify", key).out
+    assert aegis("keys", "verify", key, "--cost", "3").status == 6
+    assert "2 used of" not in aegis("keys", "customers", "show", "acme").out
+    assert aegis("keys", "customers", "grant", "acme", "4", "--json").json["remaining"] == 6
+    assert "topup" in aegis("keys", "customers", "ledger", "acme").out
+    assert "acme" in aegis("keys", "customers", "list").out
+    off = aegis("keys", "customers", "set", "acme", "--monthly-quota", "none", "--json").json
+    assert off["monthly_quota"] is None
+    assert aegis("keys", "customers", "set", "acme", "--rate-limit", "many").status == 2
+
+
 def test_tiers_and_secrets(aegis: Shell) -> None:
     issue(aegis)
     changed = aegis("keys", "tiers", "set", "pro", "--price-usd", "249.90", "--overage", "no",

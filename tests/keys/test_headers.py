@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -67,7 +68,8 @@ def test_call_that_never_fits_is_not_told_to_wait() -> None:
 
 
 def test_spent_quota_violates_the_month() -> None:
-    spent = refused(code="QUOTA_EXCEEDED", limits=[BURST], quota=MONTH, retry_after_s=951_232.5)
+    month = replace(MONTH, exceeded=True)
+    spent = refused(code="QUOTA_EXCEEDED", limits=[BURST], quota=month, retry_after_s=951_232.5)
     answer = refuse(spent, scope=None, now_s=0)
     body = json.loads(answer.body)
     assert (answer.status, body["violated-policies"]) == (429, ["month"])

@@ -52,6 +52,7 @@ async def test_no_tool_leaves_the_namespaces_of_a_key(
         for tool in within:
             said = await refused(client, tool.name, **arguments_of(tool, "foreign"))
             assert "namespace_denied" in said, (tool.name, said)
+            assert tool.annotations is not None
             if not tool.annotations.read_only_hint:
                 said = await refused(client, tool.name, **arguments_of(tool, "seen"))
                 assert "only reads it" in said, (tool.name, said)
@@ -68,4 +69,4 @@ async def test_no_tool_leaves_the_namespaces_of_a_key(
             else:
                 raise AssertionError(uri)
         listed = await client.read_resource("aegis://episodes")
-        assert "mine alone" in listed.contents[0].text
+        assert "mine alone" in str(listed.contents[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +13,7 @@ from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field, ValidationError
 
 from aegis.errors import AegisError, InvalidInput, PermissionDenied
-from aegis.memory.binding import bound, bounds
+from aegis.memory.binding import bound, bounds, home, require
 from aegis.memory.models import FEEDBACK, IMPORTANCE, METRICS, MODES, ON_CONFLICT, OUTCOMES
 from aegis.memory.validate import parse_time
 from aegis.security.audit.actor import Actor, acting_as, actor
@@ -21,7 +21,6 @@ from aegis.wire.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
-    from contextlib import AbstractContextManager
     from datetime import datetime
 
 __all__ = [
@@ -122,7 +121,7 @@ class _Tool(Tool):
     ) -> Any:
         """Run the tool (`ToolError`)."""
         try:
-            with acting_as(_caller()), told(), self._bounded():
+            with acting_as(_caller()), told(), self._bounded(arguments.get("namespace")):
                 return await super().run(arguments, context, convert_result)
         except ToolError as error:
             if not isinstance(error.__cause__, ValidationError):
@@ -130,11 +129,13 @@ class _Tool(Tool):
             wrong = [self._wrong(item) for item in error.__cause__.errors()[:3]]
             raise ToolError(f"{'; '.join(wrong)}. [{InvalidInput.code}]") from error
 
-    def _bounded(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def _bounded(self, namespace: Any) -> Generator[None]:
         """Keep a bound key to its namespaces: tools that take none are not for it."""
         now = bounds()
         if now is None:
-            return nullcontext()
+            yield
+            return
         if "namespace" not in self.parameters["properties"] or self.name in OPERATORS:
             raise PermissionDenied(
                 f"The key is bound to {', '.join(now.namespaces)}; {self.name} is not about one "
@@ -142,7 +143,9 @@ class _Tool(Tool):
                 code="namespace_denied",
             )
         reads = self.annotations is not None and self.annotations.read_only_hint
-        return bound(replace(now, writes=not reads))
+        with bound(replace(now, writes=not reads)):
+            require(namespace) if isinstance(namespace, str) else home("")
+            yield
 
     def _wrong(self, item: Any) -> str:
         name = ".".join(str(part) for part in item["loc"])

@@ -319,10 +319,8 @@ def check_namespace(value: Any) -> None:
 
 def namespace_of(given: Any, default: str) -> str:
     """Return the namespace that was given, `default` for None (`InvalidInput`)."""
-    if given is None:
-        return binding.home(default)
-    check_namespace(given)
-    return cast("str", given)
+    check_namespace(place := binding.home(default) if given is None else given)
+    return cast("str", place)
 
 
 def check_changes(changes: Mapping[str, Any], allowed: Collection[str]) -> None:
