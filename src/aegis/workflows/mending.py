@@ -16,7 +16,7 @@ from aegis.workflows.control import SUB_WORKFLOW
 from aegis.workflows.execution import StepRecord
 from aegis.workflows.flow import Flow
 from aegis.workflows.starting import graph_of
-from aegis.workflows.store import executions, steps, writes
+from aegis.workflows.store import executions, families, steps, writes
 from aegis.workflows.store.writes import NewExecution
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ async def resume(conn: Connection, id: str, input: dict[str, JSON]) -> Execution
     known.flow.apply(record)
     await steps.insert_steps(conn, id, [record])
     await _reopen(conn, known, found.deadline_at, None)
-    await executions.go_on_with_parent(conn, id)
+    await families.go_on_with_parent(conn, id)
     return await get(conn, id)
 
 

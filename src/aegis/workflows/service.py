@@ -13,7 +13,7 @@ from aegis.workflows.defining import Definitions
 from aegis.workflows.execution import ENDED, STATUSES, ExecutionDetail
 from aegis.workflows.listening import Listener
 from aegis.workflows.payload import encode, shorten
-from aegis.workflows.store import executions, steps, writes
+from aegis.workflows.store import executions, families, steps, writes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -225,7 +225,7 @@ class Workflows(Definitions):
             if found.status == "interrupted":
                 return found
             _require_open(found)
-            await executions.pause(conn, known)
+            await families.pause(conn, known)
             return await mending.get(conn, known)
 
     async def resume(self, id: str, input: Mapping[str, Any] | None = None) -> Execution:
