@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -10,7 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aegis.alerts.quiet import from_text, parse_quiet
+from aegis.alerts.service import Alerts
 from aegis.errors import InvalidInput
+from tests.alerts.conftest import bad, good
+
+if TYPE_CHECKING:
+    from tests.alerts.conftest import Bench
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -88,3 +95,38 @@ def test_end_lies_ahead_and_is_not_quiet(now: datetime, begin: int, end: int, zo
     assert until > now
     assert quiet.until(until) is None
     assert quiet.until(until - timedelta(seconds=1)) == until
+
+
+async def _seen(bench: Bench, at: str) -> None:
+    """Say that the channels were named then; processes say so by the machine's clock."""
+    async with bench.db.transaction() as conn:
+        await conn.execute("UPDATE alert_channels SET seen_at = %(at)s", {"at": at})
+
+
+async def test_what_a_night_held_back_is_one_message_with_how_it_stands(bench: Bench) -> None:
+    address = "ops=https://a.example#quiet=22:00-07:00&quiet=sat-sun@00:00-24:00&zone=Asia/Tokyo"
+    await Alerts(bench.db, replace(bench.settings, alert_channels=address)).channels.announce()
+    # A Friday: 23:30 in Tokyo is 14:30 in UTC; Saturday and Sunday follow, and a night.
+    bench.clock.now = datetime(2027, 1, 8, 14, 30, tzinfo=UTC)
+    await _seen(bench, "2027-01-10")
+    for number in range(30):
+        await bench.see(bad(f"c{number}", hold_s=0.0, group=f"g{number}"))
+        bench.clock.pass_(60)
+    for number in range(10):
+        await bench.see(good(f"c{number}"))
+        bench.clock.pass_(180)
+        await bench.see(good(f"c{number}"))
+    (waits,) = await bench.alerts.channels.deliveries()
+    assert waits.next_at == datetime(2027, 1, 10, 22, 0, tzinfo=UTC)
+    await bench.see(bad("now", "critical", hold_s=0.0))
+    assert len(await bench.alerts.channels.deliveries()) == 2
+    bench.clock.now = waits.next_at
+    subjects = await bench.deliver()
+    assert len(subjects) == 2
+    assert "[box] while it was quiet, 20 still so and 10 over: c10 is bad" in subjects
+    told = [e["condition"] for _, m in bench.receiver.got for e in m.entries]
+    assert sorted(told) == sorted([*(f"c{number}" for number in range(30)), "now"])
+    # By day each comes when it comes.
+    await _seen(bench, "2027-01-10")
+    await bench.see(bad("day", hold_s=0.0))
+    assert (await bench.deliver())[0] == "[box] warning: day is bad"

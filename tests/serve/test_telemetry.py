@@ -89,13 +89,22 @@ def test_it_measures_and_tells_and_a_killed_process_s_message_arrives_later(
         with psycopg.connect(dsn, autocommit=True) as conn:
             # Two minutes from now, as far as the process that takes over can tell.
             conn.execute("UPDATE metric_watch SET lease_until = now() - INTERVAL '1 s'")
+            conn.execute("UPDATE metric_collectors SET lease_until = now() - INTERVAL '1 s'")
+            before = count(dsn, "SELECT count(*) FROM container_metrics")
         with serving(tmp_path / "b", alert_channels=named, **settings):
             sent = "SELECT count(*) FROM alert_deliveries WHERE state = 'sent'"
             assert wait_until(lambda: count(dsn, sent) == 1, 90)
             mine = "SELECT count(*) FROM metric_watch WHERE lease_until > now()"
             assert wait_until(lambda: count(dsn, mine) == 1, 60)
+            # The lease is taken at the beginning of a round: once more, and the first is over.
+            taken = count(dsn, "SELECT extract(epoch FROM lease_until) FROM metric_watch")
+            later = f"lease_until > to_timestamp({taken}) + INTERVAL '1 s'"
+            again = f"SELECT count(*) FROM metric_watch WHERE {later}"
+            assert wait_until(lambda: count(dsn, again) == 1, 90)
+            assert count(dsn, "SELECT count(*) FROM container_metrics") > before
         assert len({one["delivery_id"] for one in ops.got}) == 1
         assert "Disk is full" in ops.got[-1]["subject"]
     # Whoever stops in order saves what it knows, and lets go of the watch.
     assert count(dsn, "SELECT count(*) FROM metric_watch_states") >= 1
     assert count(dsn, "SELECT count(*) FROM metric_watch WHERE owner IS NULL") == 1
+    assert count(dsn, "SELECT count(*) FROM metric_collectors") == 0
