@@ -1,26 +1,24 @@
 """Encryption of columns for the operator: what is encrypted, and bringing it about.
 
-Work is done a page at a time, each in its own short transaction, and in no order that matters: a
-value says itself what it is. So what was cut off is gone on with by the same command.
+What was cut off is gone on with by the same command.
 """
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from aegis.errors import ConfigError, Conflict, InvalidInput, Unavailable
+from aegis.errors import ConfigError, Conflict, InvalidInput
 from aegis.security.columns.catalogue import CATALOGUE, find_column, with_copies
 from aegis.security.columns.planning import chosen_for, plan_of, refuse_look_alikes, status_of
 from aegis.security.columns.store import rewriting, values
 from aegis.security.columns.store import state as store
-from aegis.security.columns.store.values import Held
-from aegis.security.columns.values import Columns, reveal_value, seal_value
+from aegis.security.columns.values import Columns, reveal_value
 from aegis.security.columns.verifying import verify_column
+from aegis.security.columns.working import Work
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from aegis.config import Settings
     from aegis.db import Connection, Database
@@ -30,9 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Encryption"]
 
-_PAGE: Final = 500
-#: How often a lock that is not to be had is waited for again.
-_TRIES: Final = 60
 _NOTHING: Final = "00000000"
 
 
@@ -43,8 +38,16 @@ class Encryption:
         self._db = db
         self._columns = Columns(settings)
         self.keys = self._columns.keys
-        #: Rows in one transaction.
-        self.page = _PAGE
+        self._work = Work(db, self._columns)
+
+    @property
+    def page(self) -> int:
+        """Rows in one transaction."""
+        return self._work.page
+
+    @page.setter
+    def page(self, rows: int) -> None:
+        self._work.page = rows
 
     async def list(self) -> Sequence[ColumnStatus]:
         """Return every column that may be encrypted, and whether it is (`ConfigError`)."""
@@ -106,8 +109,8 @@ class Encryption:
                 for entry in chosen:
                     await store.begin(conn, entry.table, entry.column, key)
 
-            await self._with_state_locked(begin)
-            return await self._work(chosen, on_progress)
+            await self._work.with_state_locked(begin)
+            return await self._work.run(chosen, on_progress)
 
     async def disable(
         self,
@@ -135,8 +138,8 @@ class Encryption:
                 for entry in chosen:
                     await store.set_state(conn, entry.table, entry.column, "decrypting")
 
-            await self._with_state_locked(begin)
-            return await self._work(chosen, on_progress)
+            await self._work.with_state_locked(begin)
+            return await self._work.run(chosen, on_progress)
 
     async def rotate(self, *, on_progress: Callable[[str, int], object] | None = None) -> int:
         """Encrypt every value by a new key, and return how many were.
@@ -166,8 +169,8 @@ class Encryption:
                 async def begin(conn: Connection) -> None:
                     await store.set_key(conn, newest)
 
-                await self._with_state_locked(begin)
-            return await self._work([find_column(c.name) for c in known], on_progress)
+                await self._work.with_state_locked(begin)
+            return await self._work.run([find_column(c.name) for c in known], on_progress)
 
     async def retire(self, key: str) -> None:
         """Take a key that no value uses out of the file.
@@ -299,94 +302,6 @@ class Encryption:
             if entry.name not in known:
                 forms = await values.count_forms(conn, entry, key_id=_NOTHING)
                 refuse_look_alikes(entry, None, forms.sealed)
-
-    async def _work(
-        self, chosen: Sequence[Sealable], on_progress: Callable[[str, int], object] | None
-    ) -> int:
-        """Bring every value of the columns to what their state says."""
-        done = 0
-        for entry in chosen:
-            changed, after = 0, None
-            while True:
-                last = after
-                rows = await self._patiently(lambda e=entry, a=last: self._change_page(e, a))
-                if not rows:
-                    break
-                changed += len(rows)
-                after = rows[-1].key
-                if on_progress is not None:
-                    on_progress(entry.name, changed)
-            done += changed
-            await self._end(entry)
-        return done
-
-    async def _change_page(self, entry: Sealable, after: Any) -> list[Held]:
-        async with self._db.transaction() as conn:
-            column = await self._state_of(conn, entry)
-            if column is None:
-                return []
-            key = column.key_id if column.writes_sealed else None
-            rows = await values.page_to_change(
-                conn, entry, key_id=key, after=after, limit=self.page
-            )
-            if rows:
-                await values.replace_values(
-                    conn, entry, [self._changed(entry, key, r) for r in rows]
-                )
-            return rows
-
-    def _changed(self, entry: Sealable, key: str | None, row: Held) -> Held:
-        clear = reveal_value(entry, self.keys, str(row.key), row.value)
-        if key is None:
-            return Held(key=row.key, value=clear, hash=None)
-        return Held(
-            key=row.key,
-            value=seal_value(entry, self.keys.ring(), key, str(row.key), clear),
-            hash=None if entry.hash_column is None else self._columns.hash_of(entry, key, clear),
-        )
-
-    async def _end(self, entry: Sealable) -> None:
-        """Note that a column is done, where it is: nobody can have written otherwise."""
-
-        async def end(conn: Connection) -> None:
-            column = await self._state_of(conn, entry)
-            if column is None:
-                return
-            forms = await values.count_forms(conn, entry, key_id=column.key_id)
-            if not column.writes_sealed:
-                if not forms.sealed:
-                    await store.forget(conn, entry.table, entry.column)
-                return
-            if not forms.clear:
-                await store.finish(conn, entry.table, entry.column)
-            if not forms.other_key:
-                await store.retire_older(conn, entry.table, entry.column)
-
-        await self._with_state_locked(end)
-
-    async def _state_of(self, conn: Connection, entry: Sealable) -> EncryptedColumn | None:
-        await store.hold_state(conn)
-        columns = await store.list_columns(conn, entry.table)
-        return next((c for c in columns if c.column_name == entry.column), None)
-
-    async def _with_state_locked(self, change: Callable[[Connection], Awaitable[None]]) -> None:
-        async def once() -> None:
-            async with self._db.transaction() as conn:
-                await store.lock_state(conn)
-                await change(conn)
-
-        await self._patiently(once)
-
-    async def _patiently(self, once: Callable[[], Awaitable[Any]]) -> Any:
-        """Call again what could not get a lock; others go before, every time."""
-        for left in reversed(range(_TRIES)):
-            try:
-                return await once()
-            except Unavailable as error:
-                if error.code != "db_lock_timeout" or not left:
-                    raise
-                await asyncio.sleep(0.2)
-        raise AssertionError("unreachable")
 
     @asynccontextmanager
     async def _alone(self) -> AsyncGenerator[None]:
