@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from aegis.db.scram import matches
 from aegis.errors import ConfigError, InvalidInput, OpsError
 from aegis.security.roles import passwords
 from aegis.security.roles.after import regrant_after_upgrade
@@ -116,8 +117,8 @@ async def test_a_password_is_known_to_its_file_and_the_server_keeps_its_verifier
             "SELECT rolpassword FROM pg_authid WHERE rolname = %s", (bare.names["app"],)
         ).fetchone()
     assert kept is not None
-    assert passwords.matches(kept[0], mine)
-    assert not passwords.matches(kept[0], mine + "x")
+    assert matches(kept[0], mine)
+    assert not matches(kept[0], mine + "x")
     for path in applied.passwords.values():
         assert path.stat().st_mode & 0o777 == 0o600
     before = passwords.read_file(roles.password_file("readonly"))
@@ -129,7 +130,7 @@ async def test_a_password_is_known_to_its_file_and_the_server_keeps_its_verifier
         admin.execute("SET log_statement = 'none'")
         # As libpq makes it: the server takes ours for one of its own.
         own = admin.pgconn.encrypt_password(b"abcdefghijkl", b"x", b"scram-sha-256").decode()
-    assert passwords.matches(own, "abcdefghijkl")
+    assert matches(own, "abcdefghijkl")
     with pytest.raises(InvalidInput):
         await roles.apply(rotate=["tenant"])
 

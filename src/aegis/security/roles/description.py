@@ -108,11 +108,11 @@ TABLES: Final[dict[str, str]] = {
     for kind, line in {
         "schema": "alembic_version security_roles",
         "own": "security_tenants",
-        "secret": "api_key_old_hashes api_key_secrets",
+        "secret": "api_key_secrets",
         "ledger": "billing_events billing_plans billing_invoice_lines",
         "rows": """
             alert_channels alert_deliveries alert_events alert_rules alert_silences alerts
-            api_key_limits api_key_meters api_keys api_quota_ledger api_tiers api_usage_events
+            api_key_limits api_key_meters api_key_old_hashes api_keys api_quota_ledger api_tiers api_usage_events
             backup_drills backups billing_accounts billing_invoice_numbers billing_invoices
             billing_periods billing_runs billing_stripe_events billing_stripe_outbox
             billing_subscriptions claude_sessions competitor_changes competitor_hosts
@@ -136,7 +136,10 @@ TABLES: Final[dict[str, str]] = {
 }
 
 #: Columns that the reader does not see, of tables that it reads.
-HIDDEN: Final[dict[str, frozenset[str]]] = {"api_keys": frozenset({"key_hash"})}
+HIDDEN: Final[dict[str, frozenset[str]]] = {
+    "api_keys": frozenset({"key_hash"}),
+    "api_key_old_hashes": frozenset({"key_hash"}),
+}
 
 #: Columns of ledgers that are filled in later.
 FILLED: Final[dict[str, frozenset[str]]] = {"billing_events": frozenset({"stripe_invoice_id"})}
@@ -145,9 +148,16 @@ FILLED: Final[dict[str, frozenset[str]]] = {"billing_events": frozenset({"stripe
 MONITORED: Final = frozenset({
     "alembic_version", "backup_drills", "backups", "health_queries", "health_relations",
     "health_snapshots", "health_statements", "maintenance_runs",
+    # Whether anything lies where no partition was made ahead.
+    "container_metrics_default", "container_metrics_1m_default",
 })  # fmt: skip
-#: Views of PostgreSQL's own that the monitoring role reads beyond pg_monitor.
-CATALOG_VIEWS: Final = ("pg_hba_file_rules",)
+#: Views of PostgreSQL's own, and what is behind them, that the monitoring role reads beyond pg_monitor.
+CATALOG_VIEWS: Final = (
+    "pg_hba_file_rules",
+    "pg_hba_file_rules()",
+    "pg_file_settings",
+    "pg_show_all_file_settings()",
+)
 
 #: Who may call a function. `app`: the application. `read`: it, the reader and tenants. `all`:
 #: everybody, of themselves. `trigger`: nobody needs to.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from aegis.db.database import Database
 from aegis.db.revision import require_current, schema_state
+from aegis.db.scram import make_verifier, matches
 from aegis.errors import InvalidInput, OpsError
 from aegis.security.roles import passwords
 from aegis.security.roles.description import ROLES, names
@@ -148,8 +149,8 @@ class Roles:
                 password, _ = passwords.password_of(self.folder, name)
             else:
                 password = passwords.read_file(self.folder / name) or ""
-            if not passwords.matches(kept, password):
-                verifier = passwords.make_verifier(password)
+            if not matches(kept, password):
+                verifier = make_verifier(password)
                 acts.append(role_steps.set_password(name, verifier))
         return acts
 

@@ -314,11 +314,16 @@ _ACLS: Final[tuple[LiteralString, ...]] = (
     FROM (
         SELECT c.relname::text AS name, c.relacl AS acl
         FROM pg_class c
-        WHERE c.oid = 'pg_catalog.pg_hba_file_rules'::regclass
+        WHERE c.oid IN (
+              'pg_catalog.pg_hba_file_rules'::regclass, 'pg_catalog.pg_file_settings'::regclass
+        )
         UNION ALL
         SELECT p.proname || '()', p.proacl
         FROM pg_proc p
-        WHERE p.oid = 'pg_catalog.pg_hba_file_rules()'::regprocedure
+        WHERE p.oid IN (
+              'pg_catalog.pg_hba_file_rules()'::regprocedure,
+              'pg_catalog.pg_show_all_file_settings()'::regprocedure
+        )
     ) o
     CROSS JOIN LATERAL aclexplode(o.acl) a
     WHERE pg_get_userbyid(a.grantee) = ANY (%(names)s)
