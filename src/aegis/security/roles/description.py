@@ -112,8 +112,8 @@ TABLES: Final[dict[str, str]] = {
         "ledger": "billing_events billing_plans billing_invoice_lines",
         "rows": """
             alert_channels alert_deliveries alert_events alert_rules alert_silences alerts
-            api_key_limits api_key_meters api_key_old_hashes api_keys api_quota_ledger api_tiers api_usage_events
-            backup_drills backups billing_accounts billing_invoice_numbers billing_invoices
+            api_key_limits api_key_meters api_key_old_hashes api_keys api_quota_ledger api_tiers
+            api_usage_events backup_drills backups billing_accounts billing_invoice_numbers billing_invoices
             billing_periods billing_runs billing_stripe_events billing_stripe_outbox
             billing_subscriptions claude_sessions competitor_changes competitor_hosts
             competitor_pages competitor_snapshots competitors container_metrics
@@ -149,7 +149,8 @@ MONITORED: Final = frozenset({
     "alembic_version", "backup_drills", "backups", "health_queries", "health_relations",
     "health_snapshots", "health_statements", "maintenance_runs",
     # Whether anything lies where no partition was made ahead.
-    "container_metrics_default", "container_metrics_1m_default",
+    "container_metrics_default",
+    "container_metrics_1m_default",
 })  # fmt: skip
 #: Views of PostgreSQL's own, and what is behind them, that the monitoring role reads beyond pg_monitor.
 CATALOG_VIEWS: Final = (
