@@ -105,7 +105,9 @@ class Tenants:
                     connections=connections,
                     settings={
                         setting: tuple(value)
-                        for setting, value in settings_of(ROLES["tenant"], state.schema).items()
+                        for setting, value in settings_of(
+                            ROLES["tenant"], state.schema, state.beside
+                        ).items()
                     },
                 )
                 # One left by a restore, of a login that this server did not have.

@@ -71,6 +71,7 @@ async def read_state(conn: Connection, names: Sequence[str]) -> State:
         database=database,
         database_owner=owner,
         schema=schema or "",
+        beside=tuple(await _beside(conn, wanted)),
         version_num=version,
         user=user,
         superuser=superuser,
@@ -85,6 +86,21 @@ async def read_state(conn: Connection, names: Sequence[str]) -> State:
         noted=noted,
         tenants=tenants,
     )
+
+
+async def _beside(conn: Connection, wanted: dict[str, Any]) -> list[str]:
+    cursor = await conn.execute(
+        """
+        SELECT DISTINCT n.nspname::text
+        FROM pg_extension e
+        JOIN pg_namespace n ON n.oid = e.extnamespace
+        WHERE e.extname IN ('vector', 'pg_trgm', 'uuid-ossp', 'pgcrypto')
+          AND n.nspname NOT IN (%(schema)s, 'pg_catalog')
+        ORDER BY 1
+        """,
+        wanted,
+    )
+    return [name for (name,) in await cursor.fetchall()]
 
 
 async def _noted(conn: Connection) -> dict[str, str]:
