@@ -114,8 +114,9 @@ TABLES: Final[dict[str, str]] = {
             alert_channels alert_deliveries alert_events alert_rules alert_silences alerts
             api_key_limits api_key_meters api_key_old_hashes api_keys api_quota_ledger api_tiers
             api_usage_events backup_drills backups billing_accounts billing_invoice_numbers
-            billing_invoices billing_periods billing_runs billing_stripe_events billing_stripe_outbox
-            billing_subscriptions claude_sessions competitor_changes competitor_hosts
+            billing_invoices billing_periods billing_runs billing_stripe_events
+            billing_stripe_outbox billing_subscriptions claude_sessions competitor_changes
+            competitor_hosts
             competitor_pages competitor_snapshots competitors container_metrics
             container_metrics_15m container_metrics_1h container_metrics_1m decision_episodes
             decision_outcomes deep_briefing_jobs embedding_models episodic_memory episodic_vectors
