@@ -133,6 +133,10 @@ async def test_a_password_is_known_to_its_file_and_the_server_keeps_its_verifier
     assert matches(own, "abcdefghijkl")
     with pytest.raises(InvalidInput):
         await roles.apply(rotate=["tenant"])
+    # From a machine that has no files: nobody is locked out.
+    elsewhere = replace(bare.settings, roles_dir=bare.settings.data_dir / "elsewhere")
+    assert (await Roles(bare.dsn, elsewhere).apply()).steps == []
+    assert await Roles(bare.dsn, elsewhere).plan() == []
 
 
 @pytest.mark.parametrize("content", ["", "short", "has a blank in it", "ümlaut-and-more-letters"])

@@ -145,10 +145,13 @@ class Roles:
             if not ROLES[kind].login:
                 continue
             kept = await store.read_password(conn, name) if state.superuser else None
+            password = passwords.read_file(self.folder / name)
+            if password is None and kept is not None:
+                # It was set from another machine: a new one would lock out who uses it.
+                continue
             if make:
                 password, _ = passwords.password_of(self.folder, name)
-            else:
-                password = passwords.read_file(self.folder / name) or ""
+            password = password or ""
             if not matches(kept, password):
                 verifier = make_verifier(password)
                 acts.append(role_steps.set_password(name, verifier))
