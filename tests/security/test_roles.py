@@ -295,6 +295,21 @@ def test_an_upgrade_by_a_superuser_leaves_everything_the_owners(guarded: Guarded
     assert asyncio.run(guarded.roles().plan()) == []
 
 
+def test_the_owner_upgrades_and_the_application_goes_on(guarded: Guarded) -> None:
+    from aegis.db import migrate
+    from aegis.serve.database import prepare
+
+    migrate.downgrade(guarded.dsn, "0024")
+    said: list[str] = []
+    alone = replace(guarded.settings, database_url=guarded.url("app"), backup_before_upgrade="no")
+    with pytest.raises(OpsError) as error:
+        prepare(alone, said.append)
+    assert error.value.code == "schema_needs_owner"
+    prepare(replace(alone, owner_url=guarded.url("owner")), said.append)
+    assert migrate.state(guarded.url("app")) == "current"
+    assert asyncio.run(guarded.roles().plan()) == []
+
+
 PLANS = (
     "SELECT id FROM episodic_memory WHERE namespace = 'a' AND search @@ to_tsquery('b')",
     "SELECT id FROM episodic_memory WHERE namespace = 'a' ORDER BY timestamp DESC LIMIT 5",
