@@ -38,8 +38,9 @@ ROLES: Final[dict[Kind, Role]] = {
         purpose="Owns the tables; changes the schema, keeps it in shape, restores.",
         bypass_rls=False,
         connections=20,
-        # Maintenance looks at what others do and where the files are.
-        member_of=("pg_monitor",),
+        # Maintenance looks at what others do and where the files are; an erasure brings to the
+        # disk what it wrote.
+        member_of=("pg_checkpoint", "pg_monitor"),
         settings={"idle_in_transaction_session_timeout": "15min"},
     ),
     # COPY FROM is refused to whom rules of rows hold for, and the application copies.
