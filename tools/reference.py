@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from aegis.ops.backup.service import Backups
     from aegis.ops.health import Health
     from aegis.ops.maintenance import Maintenance
+    from aegis.security.service import Security
     from aegis.usage import Usage
     from aegis.worker.service import Jobs, Schedules
     from aegis.workflows.service import Workflows
@@ -275,6 +276,7 @@ def mcp_page() -> str:
         health=cast("Health", _NOTHING),
         maintenance=cast("Maintenance", _NOTHING),
         alerts=cast("Alerts", _NOTHING),
+        security=cast("Security", _NOTHING),
     )
     tools = asyncio.run(server.list_tools())
     parts: list[str] = []

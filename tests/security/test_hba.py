@@ -16,8 +16,8 @@ from psycopg.conninfo import make_conninfo
 
 from aegis.db.account import account_for, run_as
 from aegis.db.cluster import own_folder
+from aegis.db.scram import make_verifier
 from aegis.errors import InvalidInput
-from aegis.security.roles import passwords
 from aegis.security.roles.description import ROLES, names
 from aegis.security.roles.hba import hba_file, tls_settings
 from tests.certificates import self_signed
@@ -98,7 +98,7 @@ def _running(server: Path, user: object) -> Generator[int]:
                 # As `apply` sends it: made here, whole.
                 conn.execute(
                     sql.SQL("ALTER ROLE {} PASSWORD {}").format(
-                        sql.Identifier(name), sql.Literal(passwords.make_verifier(PASSWORD))
+                        sql.Identifier(name), sql.Literal(make_verifier(PASSWORD))
                     )
                 )
             # Loopback in place of a network, so that the line for others can be tried here.

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from aegis.db.scram import matches
 from aegis.errors import ConfigError, InvalidInput, OpsError
 from aegis.security.roles import passwords
 from aegis.security.roles.after import regrant_after_upgrade
@@ -116,8 +117,8 @@ async def test_a_password_is_known_to_its_file_and_the_server_keeps_its_verifier
             "SELECT rolpassword FROM pg_authid WHERE rolname = %s", (bare.names["app"],)
         ).fetchone()
     assert kept is not None
-    assert passwords.matches(kept[0], mine)
-    assert not passwords.matches(kept[0], mine + "x")
+    assert matches(kept[0], mine)
+    assert not matches(kept[0], mine + "x")
     for path in applied.passwords.values():
         assert path.stat().st_mode & 0o777 == 0o600
     before = passwords.read_file(roles.password_file("readonly"))
@@ -129,9 +130,13 @@ async def test_a_password_is_known_to_its_file_and_the_server_keeps_its_verifier
         admin.execute("SET log_statement = 'none'")
         # As libpq makes it: the server takes ours for one of its own.
         own = admin.pgconn.encrypt_password(b"abcdefghijkl", b"x", b"scram-sha-256").decode()
-    assert passwords.matches(own, "abcdefghijkl")
+    assert matches(own, "abcdefghijkl")
     with pytest.raises(InvalidInput):
         await roles.apply(rotate=["tenant"])
+    # From a machine that has no files: nobody is locked out.
+    elsewhere = replace(bare.settings, roles_dir=bare.settings.data_dir / "elsewhere")
+    assert (await Roles(bare.dsn, elsewhere).apply()).steps == []
+    assert await Roles(bare.dsn, elsewhere).plan() == []
 
 
 @pytest.mark.parametrize("content", ["", "short", "has a blank in it", "ümlaut-and-more-letters"])
@@ -287,6 +292,21 @@ def test_an_upgrade_by_a_superuser_leaves_everything_the_owners(guarded: Guarded
         ).fetchone()
     assert strangers == (0,)
     # The revision that made the table of roles forgot which is which: rows of it were kept.
+    assert asyncio.run(guarded.roles().plan()) == []
+
+
+def test_the_owner_upgrades_and_the_application_goes_on(guarded: Guarded) -> None:
+    from aegis.db import migrate
+    from aegis.serve.database import prepare
+
+    migrate.downgrade(guarded.dsn, "0024")
+    said: list[str] = []
+    alone = replace(guarded.settings, database_url=guarded.url("app"), backup_before_upgrade="no")
+    with pytest.raises(OpsError) as error:
+        prepare(alone, said.append)
+    assert error.value.code == "schema_needs_owner"
+    prepare(replace(alone, owner_url=guarded.url("owner")), said.append)
+    assert migrate.state(guarded.url("app")) == "current"
     assert asyncio.run(guarded.roles().plan()) == []
 
 

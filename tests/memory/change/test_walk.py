@@ -69,6 +69,9 @@ class Mortal:
         async with self._db.connection() as conn:
             yield conn
 
+    #: One role owns and uses the tests' databases.
+    owner = connection
+
     def _count(self) -> bool:
         if self.left is None:
             return False

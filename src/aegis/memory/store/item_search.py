@@ -169,13 +169,20 @@ _STATEMENT: LiteralString = """
         ORDER BY c.score DESC NULLS LAST, c.updated_at DESC, c.id DESC
         LIMIT %(limit)s
         OFFSET %(offset)s
-    ),
+    ){refreshed}
+    SELECT {columns}, p.score
+    FROM page p
+    JOIN store_items i ON i.id = p.id
+    ORDER BY p.score DESC NULLS LAST, p.updated_at DESC, p.id DESC
+"""
+
+#: Left out of what only reads: a role that may not write can ask it.
+_REFRESHED: LiteralString = """,
     mortal AS MATERIALIZED (
         SELECT s.id
         FROM store_items s
         JOIN page p ON p.id = s.id
         WHERE s.ttl_minutes IS NOT NULL
-          AND %(refresh)s
         FOR UPDATE OF s SKIP LOCKED
     ),
     refreshed AS (
@@ -184,10 +191,6 @@ _STATEMENT: LiteralString = """
         FROM mortal m
         WHERE s.id = m.id
     )
-    SELECT {columns}, p.score
-    FROM page p
-    JOIN store_items i ON i.id = p.id
-    ORDER BY p.score DESC NULLS LAST, p.updated_at DESC, p.id DESC
 """
 
 #: Read through the index of keys: behind another order the planner may read everything else.
@@ -268,7 +271,6 @@ def _statement(plan: Plan, *, omit_expired: bool) -> tuple[sql.Composed, dict[st
     params |= {
         "limit": plan.limit,
         "offset": plan.offset,
-        "refresh": plan.refresh,
         "reach": reach,
         "vectors": max(_LEAST_VECTORS, _VECTORS_AN_ITEM * reach),
         "vector": plan.vector,
@@ -285,7 +287,9 @@ def _statement(plan: Plan, *, omit_expired: bool) -> tuple[sql.Composed, dict[st
             # A literal, so that the partial index of the model answers.
             model=sql.Literal(plan.space.model),
         )
-    return sql.SQL(_STATEMENT).format(chosen=made, columns=sql.SQL(COLUMNS)), params
+    refreshed = sql.SQL(_REFRESHED if plan.refresh else "")
+    columns = sql.SQL(COLUMNS)
+    return sql.SQL(_STATEMENT).format(chosen=made, columns=columns, refreshed=refreshed), params
 
 
 def _inside(plan: Plan, *, omit_expired: bool) -> tuple[sql.Composed, dict[str, Any]]:

@@ -73,6 +73,29 @@ def as_item(row: Sequence[Any]) -> Item:
     )
 
 
+#: Left out of what only reads: a role that may not write can ask it.
+_REFRESHED: LiteralString = """,
+        -- Whoever is at work on a row sets its end himself; nobody waits here, so nobody deadlocks.
+        mortal AS MATERIALIZED (
+            SELECT s.id
+            FROM store_items s
+            WHERE s.id IN (
+                SELECT f.id
+                FROM found f
+                WHERE f.ttl_minutes IS NOT NULL
+                  AND (%(refresh)s::boolean[])[f.number]
+            )
+            FOR UPDATE SKIP LOCKED
+        ),
+        refreshed AS (
+            UPDATE store_items s
+            SET expires_at = clock_timestamp() + s.ttl_minutes * interval '1 minute'
+            FROM mortal m
+            WHERE s.id = m.id
+        )
+        """
+
+
 async def find_items(
     conn: Connection, gets: Sequence[GetItem], *, namespace: str, omit_expired: bool
 ) -> list[Item | None]:
@@ -94,27 +117,10 @@ async def find_items(
                   AND s.key = a.key
                   AND (NOT %(omit_expired)s OR s.expires_at > clock_timestamp()) IS NOT FALSE
             ) AS i
-        ),
-        -- Whoever is at work on a row sets its end himself; nobody waits here, so nobody deadlocks.
-        mortal AS MATERIALIZED (
-            SELECT s.id
-            FROM store_items s
-            WHERE s.id IN (
-                SELECT f.id
-                FROM found f
-                WHERE f.ttl_minutes IS NOT NULL
-                  AND (%(refresh)s::boolean[])[f.number]
-            )
-            FOR UPDATE SKIP LOCKED
-        ),
-        refreshed AS (
-            UPDATE store_items s
-            SET expires_at = clock_timestamp() + s.ttl_minutes * interval '1 minute'
-            FROM mortal m
-            WHERE s.id = m.id
         )
-        SELECT
         """
+        + (_REFRESHED if any(get.refresh for get in gets) else "")
+        + "SELECT "
         + COLUMNS
         + ", i.number FROM found i",
         {

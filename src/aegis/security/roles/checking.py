@@ -145,7 +145,7 @@ def _role_findings(state: State, roles: Mapping[Kind, str]) -> list[str]:
         for group in sorted(set(role.member_of) - set(there.member_of)):
             found.append(f"{name} does not belong to {group}")
         pinned = any(setting.startswith("search_path=") for setting in there.settings)
-        if not pinned:
+        if role.login and not pinned:
             found.append(f"{name} has no search_path of its own here")
     found += [f"{name} may do more than a tenant" for name in _strong_tenants(state, roles)]
     return found

@@ -38,8 +38,9 @@ ROLES: Final[dict[Kind, Role]] = {
         purpose="Owns the tables; changes the schema, keeps it in shape, restores.",
         bypass_rls=False,
         connections=20,
-        # Maintenance looks at what others do and where the files are.
-        member_of=("pg_monitor",),
+        # Maintenance looks at what others do and where the files are; an erasure brings to the
+        # disk what it wrote.
+        member_of=("pg_checkpoint", "pg_monitor"),
         settings={"idle_in_transaction_session_timeout": "15min"},
     ),
     # COPY FROM is refused to whom rules of rows hold for, and the application copies.
@@ -108,23 +109,25 @@ TABLES: Final[dict[str, str]] = {
     for kind, line in {
         "schema": "alembic_version security_roles",
         "own": "security_tenants",
-        "secret": "api_key_old_hashes api_key_secrets",
+        "secret": "api_key_secrets",
         "ledger": "audit_log audit_seals billing_events billing_plans billing_invoice_lines",
         "rows": """
             alert_channels alert_deliveries alert_events alert_rules alert_silences alerts
-            api_key_limits api_key_meters api_keys api_quota_ledger api_tiers api_usage_events
-            audit_head audit_verifications
-            backup_drills backups billing_accounts billing_invoice_numbers billing_invoices
-            billing_periods billing_runs billing_stripe_events billing_stripe_outbox
-            billing_subscriptions claude_sessions competitor_changes competitor_hosts
+            api_customer_ledger api_customer_limits api_customers api_key_limits api_key_meters api_key_old_hashes api_keys api_quota_ledger api_tiers
+            api_usage_events audit_head audit_verifications backup_drills backups
+            billing_accounts billing_invoice_numbers billing_invoices billing_periods billing_runs
+            billing_stripe_events billing_stripe_outbox billing_subscriptions claude_sessions
+            competitor_changes competitor_hosts
             competitor_pages competitor_snapshots competitors container_metrics
-            container_metrics_15m container_metrics_1h container_metrics_1m decision_episodes
-            decision_outcomes deep_briefing_jobs embedding_models episodic_memory episodic_vectors
+            container_metrics_15m container_metrics_1h container_metrics_1m container_metrics_5m
+            container_starts decision_episodes decision_outcomes deep_briefing_jobs embedding_models encrypted_columns episodic_memory
+            episodic_vectors
             fact_history fact_sources graph_entities graph_merges graph_queue graph_relations
             graphiti_failures health_queries health_relations health_snapshots health_statements
             infra_anomaly_alerts jobs maintenance_runs memory_archives memory_consolidation
             memory_erasures memory_holds memory_namespaces memory_policies memory_proposals
-            memory_quarantine memory_terms memory_usage metric_late_hours metric_rollups
+            memory_quarantine memory_terms memory_usage metric_collectors metric_late_hours
+            metric_rollups
             metric_rules metric_watch metric_watch_states model_prices provider_rates
             research_budgets research_calls research_citations research_months research_prices
             research_sources schedules semantic_memory semantic_vectors session_events
@@ -137,7 +140,10 @@ TABLES: Final[dict[str, str]] = {
 }
 
 #: Columns that the reader does not see, of tables that it reads.
-HIDDEN: Final[dict[str, frozenset[str]]] = {"api_keys": frozenset({"key_hash"})}
+HIDDEN: Final[dict[str, frozenset[str]]] = {
+    "api_keys": frozenset({"key_hash"}),
+    "api_key_old_hashes": frozenset({"key_hash"}),
+}
 
 #: Columns of ledgers that are filled in later.
 FILLED: Final[dict[str, frozenset[str]]] = {"billing_events": frozenset({"stripe_invoice_id"})}
@@ -146,9 +152,18 @@ FILLED: Final[dict[str, frozenset[str]]] = {"billing_events": frozenset({"stripe
 MONITORED: Final = frozenset({
     "alembic_version", "backup_drills", "backups", "health_queries", "health_relations",
     "health_snapshots", "health_statements", "maintenance_runs",
+    # Whether anything lies where no partition was made ahead.
+    "container_metrics_default",
+    "container_metrics_1m_default",
 })  # fmt: skip
-#: Views of PostgreSQL's own that the monitoring role reads beyond pg_monitor.
-CATALOG_VIEWS: Final = ("pg_hba_file_rules",)
+#: Views of PostgreSQL's own, and what is behind them: what the monitoring role reads beyond
+#: pg_monitor.
+CATALOG_VIEWS: Final = (
+    "pg_hba_file_rules",
+    "pg_hba_file_rules()",
+    "pg_file_settings",
+    "pg_show_all_file_settings()",
+)
 
 #: Who may call a function. `app`: the application. `read`: it, the reader and tenants. `all`:
 #: everybody, of themselves. `trigger`: nobody needs to.

@@ -143,6 +143,8 @@ class State:
     database: str
     database_owner: str
     schema: str
+    #: Other schemas that hold types and operators of extensions in use.
+    beside: tuple[str, ...]
     version_num: int
     user: str
     superuser: bool

@@ -1,62 +1,28 @@
 """Passwords of roles: made here, kept in files for their owner alone, never sent to the server.
 
-What the server gets is what it keeps: a SCRAM-SHA-256 verifier (RFC 5802, RFC 7677), made here, so
-that no statement and no log has the password. A file is written before the server learns of it:
+What the server gets is what it keeps, a verifier (`db/scram.py`), so that no statement and no log
+has the password. A file is written before the server learns of it:
 whatever line a crash comes behind, the next `apply` finds the file and sets its password.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import os
 import re
 import secrets
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from aegis.errors import ConfigError, InvalidInput, OpsError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["make_verifier", "matches", "new_password", "password_of", "read_file", "write_file"]
-
-#: As PostgreSQL's own (`scram_iterations`).
-_ITERATIONS: Final = 4096
-_KEPT: Final = re.compile(
-    r"SCRAM-SHA-256\$(\d{1,9}):([A-Za-z0-9+/=]+)\$([A-Za-z0-9+/=]+):([A-Za-z0-9+/=]+)"
-)
+__all__ = ["new_password", "password_of", "read_file", "write_file"]
 
 
 def new_password() -> str:
     """Return a password of 256 bits, in letters that no address has to escape."""
     return secrets.token_urlsafe(32)
-
-
-def make_verifier(password: str, *, salt: bytes | None = None) -> str:
-    """Return what the server keeps of `password`, printable ASCII."""
-    salted = salt or os.urandom(16)
-    stored, server = _keys(password, salted, _ITERATIONS)
-    parts = (base64.b64encode(part).decode() for part in (salted, stored, server))
-    first, second, third = parts
-    return f"SCRAM-SHA-256${_ITERATIONS}:{first}${second}:{third}"
-
-
-def matches(kept: str | None, password: str) -> bool:
-    """Tell whether the server keeps `password`."""
-    found = None if kept is None else _KEPT.fullmatch(kept)
-    if found is None:
-        return False
-    salt, stored, server = (base64.b64decode(found[n]) for n in (2, 3, 4))
-    mine = _keys(password, salt, int(found[1]))
-    return hmac.compare_digest(mine[0], stored) and hmac.compare_digest(mine[1], server)
-
-
-def _keys(password: str, salt: bytes, iterations: int) -> tuple[bytes, bytes]:
-    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, iterations)
-    client = hmac.digest(salted, b"Client Key", "sha256")
-    return hashlib.sha256(client).digest(), hmac.digest(salted, b"Server Key", "sha256")
 
 
 def password_of(folder: Path, role: str) -> tuple[str, bool]:

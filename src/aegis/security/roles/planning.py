@@ -55,8 +55,11 @@ def _roles(state: State, roles: Mapping[Kind, str]) -> Iterator[Act]:
             yield steps.give_membership(name, group)
         for group in sorted(members - set(role.member_of)):
             yield steps.take_membership(name, group)
+        if not role.login:
+            # A group's settings are not its members'.
+            continue
         has = set(() if there is None else there.settings)
-        for setting, value in steps.settings_of(role, state.schema).items():
+        for setting, value in steps.settings_of(role, state.schema, state.beside).items():
             if f"{setting}={_as_kept(value)}" not in has:
                 yield steps.set_up(name, state.database, setting, value)
 

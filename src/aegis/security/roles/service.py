@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from aegis.db.database import Database
 from aegis.db.revision import require_current, schema_state
+from aegis.db.scram import make_verifier, matches
 from aegis.errors import InvalidInput, OpsError
 from aegis.security.roles import passwords
 from aegis.security.roles.description import ROLES, names
@@ -144,12 +145,15 @@ class Roles:
             if not ROLES[kind].login:
                 continue
             kept = await store.read_password(conn, name) if state.superuser else None
+            password = passwords.read_file(self.folder / name)
+            if password is None and kept is not None:
+                # It was set from another machine: a new one would lock out who uses it.
+                continue
             if make:
                 password, _ = passwords.password_of(self.folder, name)
-            else:
-                password = passwords.read_file(self.folder / name) or ""
-            if not passwords.matches(kept, password):
-                verifier = passwords.make_verifier(password)
+            password = password or ""
+            if not matches(kept, password):
+                verifier = make_verifier(password)
                 acts.append(role_steps.set_password(name, verifier))
         return acts
 

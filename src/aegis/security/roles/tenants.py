@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from aegis.db.database import Database
 from aegis.db.revision import require_current, schema_state
+from aegis.db.scram import make_verifier
 from aegis.errors import Conflict, InvalidInput, NotFound, OpsError
 from aegis.security.roles import passwords
 from aegis.security.roles.description import ROLES, names
@@ -100,11 +101,13 @@ class Tenants:
                     conn,
                     role,
                     self._names["tenant"],
-                    verifier=passwords.make_verifier(password),
+                    verifier=make_verifier(password),
                     connections=connections,
                     settings={
                         setting: tuple(value)
-                        for setting, value in settings_of(ROLES["tenant"], state.schema).items()
+                        for setting, value in settings_of(
+                            ROLES["tenant"], state.schema, state.beside
+                        ).items()
                     },
                 )
                 # One left by a restore, of a login that this server did not have.

@@ -93,9 +93,9 @@ def _on_schema(state: State, roles: Mapping[Kind, str], *, shared: bool) -> Iter
     yield _right(roles["owner"], "schema", state.schema, "CREATE")
     if shared:
         yield from _left(state, "schema", "USAGE")
-    for view in CATALOG_VIEWS:
-        yield _right(roles["monitor"], "catalog", view, "SELECT")
-        yield _right(roles["monitor"], "catalog", f"{view}()", "EXECUTE")
+    for name in CATALOG_VIEWS:
+        privilege = "EXECUTE" if name.endswith("()") else "SELECT"
+        yield _right(roles["monitor"], "catalog", name, privilege)
 
 
 def _on_table(state: State, relation: Relation, roles: Mapping[Kind, str]) -> Iterator[Right]:
@@ -114,7 +114,7 @@ def _on_table(state: State, relation: Relation, roles: Mapping[Kind, str]) -> It
             privilege="UPDATE",
             column=column,
         )
-    if root in MONITORED:
+    if relation.name in MONITORED:
         yield _right(roles["monitor"], "table", relation.name, "SELECT")
     if partition:
         # The others read it through its table, whose rules hold for them.

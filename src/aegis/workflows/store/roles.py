@@ -8,6 +8,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from aegis.db import execute, fetch_value
+from aegis.db.scram import make_verifier
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +47,8 @@ async def make_role(conn: Connection, role: str, password: str) -> None:
                 "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOINHERIT "
                 "CONNECTION LIMIT 50 PASSWORD"
             ),
-            password=sql.Literal(password),
+            # What the server keeps: neither it nor its log sees the password.
+            password=sql.Literal(make_verifier(password)),
         ),
     )
     await execute(
@@ -71,6 +73,12 @@ async def revoke_all(conn: Connection, role: str) -> None:
 async def grant_read(conn: Connection, role: str, tables: Sequence[str]) -> None:
     """Let the role read tables of this schema."""
     schema = await fetch_value(conn, "SELECT current_schema()")
+    await execute(
+        conn,
+        sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(
+            sql.Identifier(conn.info.dbname), sql.Identifier(role)
+        ),
+    )
     await execute(
         conn,
         sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(

@@ -30,6 +30,7 @@ __all__ = [
     "revoke",
     "set_password",
     "set_up",
+    "settings_of",
     "take_default",
     "take_membership",
     "write_rule",
@@ -290,7 +291,10 @@ def note_role(schema: str, kind: str, name: str) -> Act:
     return _act("owner", f"note {name} as {kind}", statement)
 
 
-def settings_of(role: Role, schema: str) -> Mapping[str, Sequence[str]]:
-    """Return the settings that a role begins with; names mean what they mean in our schema."""
+def settings_of(role: Role, schema: str, beside: Sequence[str] = ()) -> Mapping[str, Sequence[str]]:
+    """Return the settings that a role begins with; names mean what they mean in our schema.
+
+    `beside` are schemas of extensions. What a session makes for itself comes last.
+    """
     plain = {name: (value,) for name, value in role.settings.items()}
-    return {**plain, "search_path": (schema, "pg_temp")}
+    return {**plain, "search_path": (schema, *beside, "pg_temp")}
