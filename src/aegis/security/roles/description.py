@@ -170,7 +170,7 @@ CATALOG_VIEWS: Final = (
 FUNCTIONS: Final[dict[str, str]] = {
     "uuid_generate_v4": "app",
     "aegis_drained": "app",
-    "aegis_verify_keys": "app",
+    "aegis_verify_calls": "app",
     "aegis_open_period": "app",
     "aegis_usage_partition": "app",
     "aegis_usage_detach": "app",

@@ -32,7 +32,8 @@ BY_NAMESPACE: Final = frozenset({
 
 #: Seen by the customer.
 BY_CUSTOMER: Final = frozenset({
-    "api_keys", "api_usage_events", "billing_accounts", "billing_events", "billing_invoices",
+    "api_customer_ledger", "api_customer_limits", "api_customers", "api_keys", "api_usage_events",
+    "billing_accounts", "billing_events", "billing_invoices",
     "billing_periods", "billing_subscriptions", "usage_daily", "usage_hourly",
 })  # fmt: skip
 
@@ -71,13 +72,15 @@ CLOSED: Final[dict[str, str]] = {
             alembic_version alert_channels alert_deliveries alert_events alert_rules alert_silences
             alerts api_tiers audit_head audit_log audit_seals audit_verifications backup_drills
             backups billing_plans billing_runs container_metrics
-            container_metrics_15m container_metrics_1h container_metrics_1m health_queries
+            container_metrics_15m container_metrics_1h container_metrics_1m container_metrics_5m
+            container_starts health_queries
             health_relations health_snapshots health_statements infra_anomaly_alerts
             maintenance_runs metric_rules model_prices research_prices schedules security_roles
             usage_archives workers
         """,
         _INNER: """
-            embedding_models episodic_vectors graph_queue graphiti_failures metric_late_hours
+            embedding_models encrypted_columns episodic_vectors graph_queue graphiti_failures
+            metric_collectors metric_late_hours
             metric_rollups metric_watch metric_watch_states provider_rates research_calls
             semantic_vectors memory_terms memory_namespaces memory_consolidation api_key_limits
             billing_invoice_numbers usage_event_ids
