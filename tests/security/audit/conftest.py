@@ -34,7 +34,7 @@ async def tamper(db: Database, *statements: str) -> None:
         for table in guards:
             await conn.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
         for statement in statements:
-            await conn.execute(statement)
+            await conn.execute(statement.encode())
         for table in guards:
             for part in ("rows", "whole"):
                 await conn.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER tr_{table}_{part}")

@@ -30,7 +30,8 @@ async def test_what_is_left_verifies_and_says_that_the_rest_went(
     at = await middle(log, 4)
     plan = await log.sealable(at)
     done = await log.seal(at)
-    assert plan == done is not None
+    assert done is not None
+    assert plan == done
     assert (done.from_seq, done.through_seq, done.rows) == (1, 4, 4)
     (row,) = await log.list(action="audit.seal")
     assert (row.seq, row.details["through_seq"], row.details["rows"]) == (11, 4, 4)

@@ -10,7 +10,7 @@ from aegis.errors import AegisError
 from tests.db.rows import execute, value
 
 #: The one before it.
-BEFORE = "0025"
+BEFORE = "0027"
 
 
 SEALED = """

@@ -113,27 +113,25 @@ TABLES: Final[dict[str, str]] = {
         "ledger": "audit_log audit_seals billing_events billing_plans billing_invoice_lines",
         "rows": """
             alert_channels alert_deliveries alert_events alert_rules alert_silences alerts
-            api_customer_ledger api_customer_limits api_customers api_key_limits api_key_meters api_key_old_hashes api_keys api_quota_ledger api_tiers
-            api_usage_events audit_head audit_verifications backup_drills backups
-            billing_accounts billing_invoice_numbers billing_invoices billing_periods billing_runs
-            billing_stripe_events billing_stripe_outbox billing_subscriptions claude_sessions
-            competitor_changes competitor_hosts
-            competitor_pages competitor_snapshots competitors container_metrics
+            api_customer_ledger api_customer_limits api_customers api_key_limits api_key_meters
+            api_key_old_hashes api_keys api_quota_ledger api_tiers api_usage_events audit_head
+            audit_verifications backup_drills backups billing_accounts billing_invoice_numbers
+            billing_invoices billing_periods billing_runs billing_stripe_events
+            billing_stripe_outbox billing_subscriptions claude_sessions competitor_changes
+            competitor_hosts competitor_pages competitor_snapshots competitors container_metrics
             container_metrics_15m container_metrics_1h container_metrics_1m container_metrics_5m
-            container_starts decision_episodes decision_outcomes deep_briefing_jobs embedding_models encrypted_columns episodic_memory
-            episodic_vectors
-            fact_history fact_sources graph_entities graph_merges graph_queue graph_relations
-            graphiti_failures health_queries health_relations health_snapshots health_statements
-            infra_anomaly_alerts jobs maintenance_runs memory_archives memory_consolidation
-            memory_erasures memory_holds memory_namespaces memory_policies memory_proposals
-            memory_quarantine memory_terms memory_usage metric_collectors metric_late_hours
-            metric_rollups
-            metric_rules metric_watch metric_watch_states model_prices provider_rates
-            research_budgets research_calls research_citations research_months research_prices
-            research_sources schedules semantic_memory semantic_vectors session_events
-            session_usage store_items store_vectors usage_archives usage_daily usage_event_ids
-            usage_hourly workers workflow_executions workflow_signals workflow_steps
-            workflow_versions workflows
+            container_starts decision_episodes decision_outcomes deep_briefing_jobs
+            embedding_models encrypted_columns episodic_memory episodic_vectors fact_history
+            fact_sources graph_entities graph_merges graph_queue graph_relations graphiti_failures
+            health_queries health_relations health_snapshots health_statements infra_anomaly_alerts
+            jobs maintenance_runs memory_archives memory_consolidation memory_erasures memory_holds
+            memory_namespaces memory_policies memory_proposals memory_quarantine memory_terms
+            memory_usage metric_collectors metric_late_hours metric_rollups metric_rules
+            metric_watch metric_watch_states model_prices provider_rates research_budgets
+            research_calls research_citations research_months research_prices research_sources
+            schedules semantic_memory semantic_vectors session_events session_usage store_items
+            store_vectors usage_archives usage_daily usage_event_ids usage_hourly workers
+            workflow_executions workflow_signals workflow_steps workflow_versions workflows
         """,
     }.items()
     for name in line.split()
@@ -171,6 +169,9 @@ FUNCTIONS: Final[dict[str, str]] = {
     "uuid_generate_v4": "app",
     "aegis_drained": "app",
     "aegis_verify_calls": "app",
+    "aegis_key_of_hashes": "app",
+    "aegis_open_customer_period": "app",
+    "aegis_column_hash": "read",
     "aegis_open_period": "app",
     "aegis_usage_partition": "app",
     "aegis_usage_detach": "app",
