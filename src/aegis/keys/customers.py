@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from aegis.errors import Conflict, InvalidInput, NotFound
 from aegis.keys import validate
 from aegis.keys.store import customers as store
+from aegis.security.audit.recording import audited
+from aegis.security.audit.recording import note as log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,12 +65,21 @@ class Customers:
             validate.check_quota(changes["monthly_quota"])
         if changes.get("limits") is not None:
             validate.check_own_limits(changes["limits"])
-        async with self._db.transaction() as conn:
+        async with audited(self._db) as conn:
             await store.lock_customer(conn, customer_id)
             await store.update_customer(conn, customer_id, changes)
             if "monthly_quota" in changes:
                 await _settle(conn, customer_id)
             customer = await _get(conn, customer_id)
+            log(
+                conn,
+                "keys.customer_set",
+                "customer",
+                customer_id,
+                fields=sorted(changes),
+                rate_limit=customer.rate_limit,
+                monthly_quota=customer.monthly_quota,
+            )
         self._changed()
         return customer
 
@@ -83,7 +94,7 @@ class Customers:
         validate.check_topup(amount)
         if note is not None:
             validate.check_text("note", note, most=500)
-        async with self._db.transaction() as conn:
+        async with audited(self._db) as conn:
             await _get(conn, customer_id)
             await store.lock_customer(conn, customer_id)
             month = await store.open_month(conn, customer_id, begin=True)
@@ -94,6 +105,7 @@ class Customers:
                     code="customer_without_quota",
                 )
             await store.add_entry(conn, customer_id, kind="topup", amount=amount, note=note)
+            log(conn, "keys.customer_grant", "customer", customer_id, amount=amount)
             customer = await _get(conn, customer_id)
         self._changed()
         return customer

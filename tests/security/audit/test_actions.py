@@ -119,6 +119,11 @@ ACTS: dict[
     "keys.rotate": (key, lambda a, k: a.keys.rotate(k)),
     "keys.grant": (key, lambda a, k: a.keys.quota.grant(k, 5, note="Ann asked")),
     "keys.secret_add": (key, lambda a, _: a.keys.add_secret()),
+    "keys.customer_set": (nothing, lambda a, _: a.keys.customers.set("acme", monthly_quota=5)),
+    "keys.customer_grant": (
+        lambda a: a.keys.customers.set("acme", monthly_quota=5),
+        lambda a, _: a.keys.customers.grant("acme", 5, note="Ann asked"),
+    ),
     "keys.tier_set": (nothing, lambda a, _: a.keys.tiers.set("free", rate_limit=3)),
     "billing.plan_add": (
         nothing,
@@ -197,6 +202,13 @@ ELSEWHERE: dict[str, str] = {
     "research.delete": "tests/security/audit/test_actions.py",
     "restore.run": "tests/security/audit/test_files.py",
     "schedules.resume": "tests/security/audit/test_actions.py",
+    "security.column_disable": "tests/security/audit/test_doors.py",
+    "security.column_enable": "tests/security/audit/test_doors.py",
+    "security.column_retire": "tests/security/audit/test_doors.py",
+    "security.column_rotate": "tests/security/audit/test_doors.py",
+    "security.roles_apply": "tests/security/audit/test_doors.py",
+    "security.tenant_add": "tests/security/audit/test_doors.py",
+    "security.tenant_remove": "tests/security/audit/test_doors.py",
     "usage.month_drop": "tests/security/audit/test_actions.py",
     "usage.month_export": "tests/security/audit/test_actions.py",
 }
@@ -337,8 +349,11 @@ UNLOGGED = {
     "keys/service.py": {"get", "list", "secrets"},
     "keys/tiers.py": {"list"},
     "keys/quota.py": {"balance", "ledger"},
+    "keys/customers.py": {"get", "ledger", "list"},
+    "security/roles/service.py": {"apply", "plan", "regrant"},
+    "security/roles/tenants.py": {"_open", "add", "list", "remove"},
     "billing/service.py": {
-        "account", "balance", "entries", "plans", "preview", "runs", "subscriptions",
+        "account", "accounts", "balance", "entries", "plans", "preview", "runs", "subscriptions",
     },
     "billing/credits.py": set[str](),
     "billing/invoices.py": {"get", "list"},

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from aegis.errors import ConfigError, Conflict, InvalidInput
+from aegis.security.audit.recording import audited, note
 from aegis.security.columns.catalogue import CATALOGUE, find_column, with_copies
 from aegis.security.columns.planning import chosen_for, plan_of, refuse_look_alikes, status_of
 from aegis.security.columns.store import rewriting, values
@@ -108,6 +109,7 @@ class Encryption:
                 key = known[0].key_id if known else ring.ids[-1]
                 for entry in chosen:
                     await store.begin(conn, entry.table, entry.column, key)
+                    note(conn, "security.column_enable", "column", entry.name, key=key)
 
             await self._work.with_state_locked(begin)
             return await self._work.run(chosen, on_progress)
@@ -137,6 +139,7 @@ class Encryption:
             async def begin(conn: Connection) -> None:
                 for entry in chosen:
                     await store.set_state(conn, entry.table, entry.column, "decrypting")
+                    note(conn, "security.column_disable", "column", entry.name)
 
             await self._work.with_state_locked(begin)
             return await self._work.run(chosen, on_progress)
@@ -168,6 +171,7 @@ class Encryption:
 
                 async def begin(conn: Connection) -> None:
                     await store.set_key(conn, newest)
+                    note(conn, "security.column_rotate", "columns", None, key=newest)
 
                 await self._work.with_state_locked(begin)
             return await self._work.run([find_column(c.name) for c in known], on_progress)
@@ -183,7 +187,7 @@ class Encryption:
             ring = self.keys.ring()
             if key not in ring.ids:
                 raise ring.missing(key)
-            async with self._db.transaction() as conn:
+            async with audited(self._db) as conn:
                 using = [
                     column.name
                     for column in await store.list_columns(conn)
@@ -194,11 +198,13 @@ class Encryption:
                     forms = await values.count_forms(conn, entry, key_id=key)
                     if forms.sealed > forms.other_key:
                         using.append(entry.name)
-            if using:
-                raise Conflict(
-                    f"The key {key} is used by {', '.join(sorted(set(using)))}; rotate first.",
-                    code="column_key_in_use",
-                )
+                if using:
+                    raise Conflict(
+                        f"The key {key} is used by {', '.join(sorted(set(using)))}; rotate first.",
+                        code="column_key_in_use",
+                    )
+                # Before the file: a row about a key that stayed is better than none of one gone.
+                note(conn, "security.column_retire", "key", key)
             self.keys.remove(key)
 
     async def verify(

@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from aegis.errors import Unavailable
+from aegis.security.audit.recording import audited
 from aegis.security.columns.store import state as store
 from aegis.security.columns.store import values
 from aegis.security.columns.store.values import Held
@@ -116,7 +117,7 @@ class Work:
         """Change states in a transaction of their own, while nobody writes values."""
 
         async def once() -> None:
-            async with self._db.transaction() as conn:
+            async with audited(self._db) as conn:
                 await store.lock_state(conn)
                 await change(conn)
 

@@ -10,6 +10,7 @@ from aegis.db.database import Database
 from aegis.db.revision import require_current, schema_state
 from aegis.db.scram import make_verifier, matches
 from aegis.errors import InvalidInput, OpsError
+from aegis.security.audit.recording import audited, note
 from aegis.security.roles import passwords
 from aegis.security.roles.description import ROLES, names
 from aegis.security.roles.models import Applied
@@ -76,7 +77,7 @@ class Roles:
                 self._require_power(state, plan(state, self._settings.role_prefix, shared=shared))
             for kind in rotate:
                 passwords.write_file(self.folder / self.names[kind], passwords.new_password())
-            async with db.transaction() as conn:
+            async with audited(db) as conn:
                 await store.lock(conn)
                 await store.wait_little(conn)
                 state = await self._state(conn)
@@ -86,6 +87,11 @@ class Roles:
                     acts += await self._new_passwords(conn, state, make=True)
                 for act in acts:
                     await role_steps.perform(conn, act)
+                if acts or rotate:
+                    note(
+                        conn, "security.roles_apply", "roles", self._settings.role_prefix,
+                        steps=len(acts), rotated=sorted(rotate),
+                    )  # fmt: skip
         files = {
             name: self.folder / name
             for kind, name in self.names.items()

@@ -15,6 +15,8 @@ from aegis.db.database import Database
 from aegis.db.revision import require_current, schema_state
 from aegis.db.scram import make_verifier
 from aegis.errors import Conflict, InvalidInput, NotFound, OpsError
+from aegis.security.audit.encoding import Private
+from aegis.security.audit.recording import audited, note
 from aegis.security.roles import passwords
 from aegis.security.roles.description import ROLES, names
 from aegis.security.roles.planning import differing_rules
@@ -91,7 +93,7 @@ class Tenants:
                     )
             # A file that an add left which did not end is used; what is in it opens nothing yet.
             password, _ = passwords.password_of(self._folder, role)
-            async with db.transaction() as conn:
+            async with audited(db) as conn:
                 await store.lock(conn)
                 state = await self._state(conn)
                 self._require_ready(state)
@@ -115,6 +117,10 @@ class Tenants:
                 await tenant_store.insert_tenant(
                     conn, role, namespace=namespace, customer_id=customer_id
                 )
+                note(
+                    conn, "security.tenant_add", "login", role, customer=customer_id,
+                    namespace=None if namespace is None else Private(namespace),
+                )  # fmt: skip
         return Added(
             role_name=role,
             namespace=namespace,
@@ -133,12 +139,13 @@ class Tenants:
         """
         role = self._role(name)
         async with self._open() as db:
-            async with db.transaction() as conn:
+            async with audited(db) as conn:
                 await store.lock(conn)
                 gone = await tenant_store.delete_tenant(conn, role)
                 exists = await tenant_store.role_exists(conn, role)
                 if not gone and not exists:
                     raise NotFound(f"There is no tenant {role} (`aegis security tenant list`).")
+                note(conn, "security.tenant_remove", "login", role)
             async with db.transaction() as conn:
                 ended = await tenant_store.drop_login(conn, role) if exists else 0
         (self._folder / role).unlink(missing_ok=True)
