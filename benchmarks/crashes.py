@@ -49,7 +49,11 @@ ACTIONS = {
 #: The revision from which upgrades begin.
 BEFORE = "0014"
 #: Tables that change with the work itself.
-_LIVELY = ("backups", "backup_drills", "alembic_version")
+_LIVELY = (
+    "backups", "backup_drills", "alembic_version",
+    # What is done to the database is noted there.
+    "audit_log", "audit_head", "audit_verifications",
+)  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 OTHER_TOOLS = {
     "key_list",
+    "key_customers",
+    "security_check",
     "key_get",
     "key_ledger",
     "key_tiers",

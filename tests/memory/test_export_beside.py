@@ -59,7 +59,7 @@ async def beside(memory: Memory) -> dict[str, Any]:
             WHERE r.namespace = %(place)s
               AND r.found_by = 'hand'
               AND (r.type <> 'related' OR r.weight < 1)
-            ORDER BY 1, 6, 7, 8, 9
+            ORDER BY 1, 6, 7, 8, 9, 10, 11, 5
         """,
         "merged": """
             SELECT m.kind, m.name, k.kind, k.name

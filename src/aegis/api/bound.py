@@ -166,7 +166,8 @@ PUT /v1/research/prices
 CLOSED: Final = (
     "/v1/billing", "/v1/metrics", "/v1/workflows", "/v1/executions", "/v1/approvals", "/v1/jobs",
     "/v1/schedules", "/v1/workers", "/v1/intel", "/v1/backups", "/v1/maintenance", "/v1/stats",
-    "/v1/alerts", "/v1/status", "/v1/health", "/healthz", "/readyz", "/metrics", "/openapi.json",
+    "/v1/alerts", "/v1/security", "/v1/status", "/v1/health", "/healthz", "/readyz", "/metrics",
+    "/openapi.json",
 )  # fmt: skip
 
 

@@ -47,6 +47,8 @@ __all__ = [
 #: Inputs of the learned weights, in their order.
 FEATURES = ("words", "coverage", "context", "farther", "vector", "before", "length")
 
+#: Below this, all words of a question together weigh nothing.
+_LEAST_IDF = 1e-9
 #: Saturation of a word's count and strength of length normalisation, of the memory itself…
 _OWN_SATURATION, _OWN_LENGTH = 0.8, 0.75
 #: …and of the memory with the one before and the one after it, taken as one text.
@@ -174,7 +176,8 @@ def score_features(candidates: Candidates, question: Question) -> NDArray[np.flo
     count = len(candidates.ids)
     idf = np.array(question.idf, dtype=float)
     total = float(idf.sum())
-    unit = 1 / math.sqrt(total) if total > 0 else 0.0
+    # Words that say next to nothing say nothing: their weight would have no inverse.
+    unit = 1 / math.sqrt(total) if total > _LEAST_IDF else 0.0
     mean = max(question.mean_terms, 1.0)
     # One row more stands for "no neighbour": no words, the usual length, the usual similarity.
     here = np.arange(count)

@@ -16,6 +16,7 @@ from aegis.ops.backup.creating import Wish
 from aegis.ops.backup.service import Backups
 from aegis.ops.restore import running
 from aegis.ops.restore.models import Wanted
+from aegis.ops.restore.server import drop_leftovers
 from tests.db.rows import execute, value
 
 if TYPE_CHECKING:
@@ -285,3 +286,23 @@ async def test_names_that_are_strange_are_taken_as_they_are(
     cluster.admin.execute(b'DROP DATABASE "o\'dd ""name"" = x; --"')
     plan = await backups.plan_restore(entry.name, Wanted(into="x" * 64))
     assert any("63" in problem for problem in plan.problems)
+
+
+def test_leftovers_of_killed_restores_go_and_what_others_made_stays(cluster: Cluster) -> None:
+    ours = {"aegis_restoring_0123456789ab": None, "marked": "aegis restore, unfinished: x"}
+    theirs = {
+        "aegis_restoring_0123456789ac": "somebody's own",
+        "aegis_restoring_soon": None,
+        "old_aegis_restoring_0123456789ab": None,
+    }
+    for name, comment in (ours | theirs).items():
+        cluster.admin.execute(f'CREATE DATABASE "{name}"'.encode())
+        if comment is not None:
+            text = comment.replace("'", "''")
+            cluster.admin.execute(f"COMMENT ON DATABASE \"{name}\" IS '{text}'".encode())
+    try:
+        assert set(drop_leftovers(cluster.admin)) == {*ours}
+        assert drop_leftovers(cluster.admin) == []
+    finally:
+        for name in theirs:
+            cluster.admin.execute(f'DROP DATABASE "{name}"'.encode())

@@ -52,7 +52,7 @@ def http_of(client: Aegis, key: str = TOKEN, **headers: str) -> httpx2.AsyncClie
 
 async def test_over_http_it_is_the_operator_or_a_key(client: Aegis, log: AuditLog) -> None:
     issued = await client.keys.issue("acme", scopes=["memory:write"])
-    async with http_of(client, **{"X-Request-Id": "req-1"}) as http:
+    async with http_of(client, **{"X-Request-Id": "request-1"}) as http:
         made = await http.post("/v1/keys", json={"customer_id": "beta"})
         assert made.status_code == 201, made.text
     episode = await client.memory.record("note", "x")
@@ -60,16 +60,13 @@ async def test_over_http_it_is_the_operator_or_a_key(client: Aegis, log: AuditLo
         gone = await http.delete(f"/v1/memory/episodes/{episode.id}")
         assert gone.status_code == 204, gone.text
     by_key, by_operator, first = await log.list()
-    assert (by_key.actor_kind, by_key.actor_id, by_key.face, by_key.request_id) == (
-        "key",
-        issued.record.id,
-        "http",
-        None,
-    )
+    assert (by_key.actor_kind, by_key.actor_id, by_key.face) == ("key", issued.record.id, "http")
+    # An id that is none is not taken: the request got one of its own, which the answer tells.
+    assert by_key.request_id == gone.headers["X-Request-Id"] != "two words"
     assert (by_operator.actor_kind, by_operator.actor_id, by_operator.request_id) == (
         "operator",
         None,
-        "req-1",
+        "request-1",
     )
     assert first.actor_kind == "library"
     assert TOKEN not in str([by_key, by_operator])

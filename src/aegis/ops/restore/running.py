@@ -147,7 +147,7 @@ def run(
         return done
     with server.maintenance(job.dsn) as conn, server.alone(conn):
         server.drop_leftovers(conn)
-        temporary = f"aegis_restoring_{secrets.token_hex(6)}"
+        temporary = f"{server.TEMPORARY}{secrets.token_hex(6)}"
         manifest = job.source.manifest
         properties: dict[str, Any] = dict(manifest.properties) if manifest else {}
         server.create_database(conn, temporary, properties)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MARK",
+    "TEMPORARY",
     "Facts",
     "alone",
     "create_database",
@@ -39,6 +40,8 @@ __all__ = [
 LOCK_KEY = 0x726573746F7265
 #: How the comment of a database begins that a restore is filling.
 MARK = "aegis restore, unfinished"
+#: How its name begins, before twelve hexadecimal digits.
+TEMPORARY = "aegis_restoring_"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,10 +135,17 @@ def drop_leftovers(conn: psycopg.Connection) -> list[str]:
         """
         SELECT datname::text
         FROM pg_database
-        WHERE starts_with(shobj_description(oid, 'pg_database'), %s)
-          AND pg_has_role(datdba, 'USAGE')
+        WHERE pg_has_role(datdba, 'USAGE')
+          AND (
+              starts_with(shobj_description(oid, 'pg_database'), %(mark)s)
+              -- Killed between making it and marking it.
+              OR (
+                  datname ~ %(name)s
+                  AND shobj_description(oid, 'pg_database') IS NULL
+              )
+          )
         """,
-        (MARK,),
+        {"mark": MARK, "name": f"^{TEMPORARY}[0-9a-f]{{12}}$"},
     ).fetchall()
     for (name,) in rows:
         drop_database(conn, name)

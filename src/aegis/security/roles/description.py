@@ -148,7 +148,8 @@ FILLED: Final[dict[str, frozenset[str]]] = {"billing_events": frozenset({"stripe
 
 #: Figures about the server, without anybody's rows: what the monitoring role reads.
 MONITORED: Final = frozenset({
-    "alembic_version", "backup_drills", "backups", "health_queries", "health_relations",
+    "alembic_version", "audit_head", "audit_log", "audit_seals", "audit_verifications",
+    "backup_drills", "backups", "encrypted_columns", "health_queries", "health_relations",
     "health_snapshots", "health_statements", "maintenance_runs",
     # Whether anything lies where no partition was made ahead.
     "container_metrics_default",
