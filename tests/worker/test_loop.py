@@ -234,16 +234,21 @@ async def test_a_lease_that_cannot_be_renewed_is_given_up_before_it_runs_out(
 async def test_stopped_it_lets_finish_what_does_in_time_and_hands_back_the_rest(
     client: Aegis, gate: Gate
 ) -> None:
+    stopped, begun = asyncio.Event(), asyncio.Event()
+
     async def quick(_: Any, __: dict[str, Any]) -> str:
-        await gate.entered.wait()
-        await asyncio.sleep(0)
+        begun.set()
+        await stopped.wait()
         return "done"
 
     client.functions.add("quick", quick)
     long = await client.jobs.enqueue("wait")
     short = await client.jobs.enqueue("quick")
-    async with working(client, grace_s=2.0):
-        await asyncio.wait_for(gate.entered.wait(), 30)
+    # The long one takes the whole of it, the short one no more than writing down its end.
+    async with working(client, grace_s=6.0) as worker:
+        await asyncio.wait_for(asyncio.gather(gate.entered.wait(), begun.wait()), 30)
+        worker.stop()
+        stopped.set()
     assert (await client.jobs.get(short.id)).state == "completed"
     back = await client.jobs.get(long.id)
     assert (back.state, back.attempts, back.lease_owner) == ("waiting", 0, None)
