@@ -13,7 +13,7 @@ from hypothesis import settings as profile
 from hypothesis import strategies as st
 
 from aegis.billing import Billing
-from aegis.billing.store import outbox
+from aegis.billing.store import outbox, webhooks
 from aegis.billing.stripe.calls import pause_s
 from aegis.config import load_settings
 from aegis.db import Database
@@ -220,6 +220,38 @@ async def test_stripe_that_is_not_there_is_asked_again_later(
     check_invoice(stripe)
 
 
+async def test_round_ends_where_stripe_cannot_be_reached(
+    db: Database, settings: Settings, stripe: Stripe, billing: Billing
+) -> None:
+    for number in range(20):
+        await billing.set_account(f"c{number:02}", stripe_mode="invoices", email="a@b.test")
+    gone = Billing(
+        db,
+        replace(settings, stripe_api_key="sk_test_right", stripe_api_base="http://127.0.0.1:9"),
+    )
+    done = await gone.stripe.sync()
+    # One handful was tried, and the others were not.
+    assert (done.queued, done.retried, done.waiting) == (20, 8, 20)
+    assert done.unreachable
+    # A customer whom Stripe refuses, or too many at once, does not end it.
+    stripe.faults = ["429"] * 8
+    done = await billing.stripe.sync()
+    assert (done.retried, done.sent, done.unreachable) == (8, 4, None)
+
+
+async def test_answer_that_never_ends_is_given_up(
+    db: Database, stripe: Stripe, billing: Billing
+) -> None:
+    await invoiced(billing, db)
+    billing.stripe.timeout_s = 0.3
+    stripe.faults = ["drip"]
+    done = await billing.stripe.sync()
+    assert (done.sent, done.retried) == (0, 1)
+    assert done.unreachable == "Stripe did not answer within 0.9 seconds."
+    await sync_all(billing, db)
+    check_invoice(stripe)
+
+
 async def test_syncs_at_once_make_each_call_once(
     billing: Billing, db: Database, stripe: Stripe, settings: Settings
 ) -> None:
@@ -237,6 +269,7 @@ def yesterday(days: int = 1) -> str:
 async def metered(billing: Billing, db: Database) -> None:
     await billing.set_account("acme", stripe_mode="meters")
     await rows(db, "UPDATE billing_accounts SET stripe_linked_at = now() - interval '90 days'")
+    await rows(db, "UPDATE billing_meter_spans SET begins_on = begins_on - 90")
 
 
 def values(stripe: Stripe, name: str = "api_calls") -> list[int]:
@@ -252,7 +285,7 @@ async def test_usage_of_days_that_are_over_reaches_the_meters_once(
         (yesterday(), 5),
         (yesterday(2), 7),
         (yesterday(0), 100),
-        (yesterday(36), 9),
+        (yesterday(100), 9),
     ):
         await use(db, "acme", day, calls, tokens=calls * 10)
     await use(db, "other", yesterday(), 1000)
@@ -268,6 +301,78 @@ async def test_usage_of_days_that_are_over_reaches_the_meters_once(
     await billing.stripe.sync()
     await billing.stripe.sync()
     assert values(stripe) == [3, 5, 7]
+
+
+@pytest.mark.parametrize("days", [34, 35, 36, 60])
+async def test_usage_that_came_too_late_for_its_day_is_told_with_a_time_that_stripe_takes(
+    billing: Billing, db: Database, stripe: Stripe, days: int
+) -> None:
+    await metered(billing, db)
+    await use(db, "acme", yesterday(days), 5)
+    await billing.stripe.sync()
+    assert values(stripe) == [5]
+    ((event),) = stripe.metered.values()
+    now = datetime.now(UTC).timestamp()
+    assert now - 35 * 86_400 + 3_600 < int(event["timestamp"]) < now
+    await billing.stripe.sync()
+    assert values(stripe) == [5]
+
+
+async def test_event_that_waited_is_told_with_a_time_that_stripe_takes_once_its_call_is_made(
+    billing: Billing, db: Database, stripe: Stripe
+) -> None:
+    await metered(billing, db)
+    await use(db, "acme", yesterday(), 5)
+    await billing.stripe.queue()
+    # As if the customer could not be made at Stripe for two months.
+    old = int((datetime.now(UTC) - timedelta(days=60)).timestamp())
+    await rows(
+        db,
+        "UPDATE billing_stripe_outbox SET payload = payload || jsonb_build_object('timestamp', "
+        "%s::bigint) WHERE kind = 'meter_event'",
+        old,
+    )
+    stripe.faults = ["", "500"]
+    await billing.stripe.sync()
+    (first,) = [r for r in await billing.stripe.rows() if r.kind == "meter_event"]
+    await sync_all(billing, db)
+    (event,) = stripe.metered.values()
+    assert int(event["timestamp"]) == first.payload["timestamp"] > old
+
+
+async def test_usage_that_stripe_accepted_and_does_not_count_is_refused_and_can_be_retried(
+    billing: Billing, db: Database, stripe: Stripe
+) -> None:
+    await metered(billing, db)
+    await use(db, "acme", yesterday(), 5)
+    await billing.stripe.sync()
+    (identifier,) = stripe.metered
+    stripe.events["evt_65"] = {"data": {"reason": {"error_count": 2, "error_types": [
+        {"code": "archived_meter", "error_count": 2, "sample_errors": [
+            {"error_message": "The meter is archived.", "request": {"identifier": identifier}}]},
+    ]}}}  # fmt: skip
+    async with db.transaction() as conn:
+        for event_id in ("evt_65", "evt_gone"):
+            await webhooks.insert_event(
+                conn, event_id=event_id, event_type="t", object_id=None, at=LATER
+            )
+            await webhooks.set_outcome(conn, event_id, "waiting", None)
+    # Stripe does not answer, and is asked again.
+    stripe.faults = ["500"]
+    await billing.stripe.sync()
+    assert await billing.stripe.rows(state="failed") == []
+    await billing.stripe.sync()
+    (row,) = await billing.stripe.rows(state="failed")
+    assert row.last_error == (
+        "Stripe accepted it and did not count it: archived_meter (The meter is archived)."
+    )
+    assert await rows(db, "SELECT DISTINCT outcome FROM billing_stripe_events") == [("applied",)]
+    stripe.metered.clear()
+    stripe.refused.add(identifier)
+    await billing.stripe.retry()
+    await sync_all(billing, db)
+    assert values(stripe) == [5]
+    assert identifier not in stripe.metered
 
 
 async def test_duplicate_identifier_counts_as_delivered(
