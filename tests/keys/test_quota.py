@@ -160,6 +160,21 @@ async def test_key_without_a_quota_has_no_ledger(keys: Keys) -> None:
     assert told.value.code == "key_without_quota"
 
 
+async def test_clock_that_is_set_back_over_the_end_of_a_month_grants_nothing_again(
+    keys: Keys, db: Database
+) -> None:
+    issued = await keys.issue("acme", tier="pro", monthly_quota=10)
+    await keys.verify(issued.key, cost=6)
+    await back(db, -1)
+    for cost in (4, 3):
+        assert (await keys.verify(issued.key, cost=cost)).valid
+    assert await kinds(keys, issued.record.id) == [("grant", 10), ("overage", 3)]
+    # The month comes once more, and goes on where it was.
+    await back(db, 1)
+    assert (await keys.verify(issued.key, cost=1)).valid
+    assert await kinds(keys, issued.record.id) == [("grant", 10), ("overage", 4)]
+
+
 @pytest.mark.parametrize("amount", [0, -1, 1.5, True, 2**31, "5"])
 async def test_top_up_that_makes_no_sense_is_refused(keys: Keys, amount: Any) -> None:
     issued = await keys.issue("acme")
@@ -189,7 +204,8 @@ OPERATIONS = st.lists(
         st.tuples(st.just("call"), st.lists(st.integers(0, 40), min_size=1, max_size=4)),
         st.tuples(st.just("topup"), st.integers(1, 50)),
         st.tuples(st.just("overage"), st.booleans()),
-        st.tuples(st.just("month"), st.integers(1, 3)),
+        # Below 0 for a clock that was set back over the end of a month.
+        st.tuples(st.just("month"), st.integers(-2, 3)),
         st.tuples(st.just("kill"), st.integers(0, 40)),
     ),
     max_size=25,
