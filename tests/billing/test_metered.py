@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from aegis.billing import Billing
 from aegis.billing import run as run_module
 from aegis.billing.months import before, days_left, next_month, read_month
-from aegis.billing.store import metered
+from aegis.billing.store import accounts, metered
 from aegis.config import load_settings
 from aegis.db import Database
 from aegis.errors import NotFound
@@ -39,6 +39,7 @@ LATER = datetime(TODAY.year + 1, TODAY.month, 1, 12, tzinfo=UTC)
 async def span(db: Database, begins_on: date, ends_on: date | None = None) -> None:
     """Let Stripe price days of acme, as if it had been linked then."""
     async with db.transaction() as conn:
+        await accounts.lock_accounts(conn, ["acme"])
         await metered.begin_span(conn, "acme", begins_on)
         if ends_on is not None:
             await metered.end_span(conn, "acme", ends_on)
@@ -161,7 +162,7 @@ def test_every_call_is_paid_once_to_stripe_or_to_us(
         )
         async with await Database.open(dsn, chosen, min_size=1) as db:
             billing = Billing(db, chosen)
-            await subscribed(billing, "acme", starts_on="2020-01-01")
+            await subscribed(billing, "acme")
             for ago, length in sorted(spans, reverse=True):
                 begins = TODAY - timedelta(days=ago)
                 await span(db, begins, min(begins + timedelta(days=length), TODAY))

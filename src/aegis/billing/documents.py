@@ -42,7 +42,8 @@ h1 { margin: 0 0 4px; font-size: 26px; letter-spacing: -.01em; }
   margin-bottom: 32px; }
 .to { overflow-wrap: anywhere; }
 .to b { display: block; font-size: 16px; line-height: 1.35; margin-bottom: 2px; }
-.to b, .address, .what { text-align: left; unicode-bidi: plaintext; }
+/* Each line by its own direction; marks that pile up stay within what they are of. */
+.to b, .address, .what { overflow: hidden; text-align: left; unicode-bidi: plaintext; }
 .address { display: block; white-space: pre-line; }
 .label { margin: 0 0 4px; color: #5a626d; font-size: 12px;
   text-transform: uppercase; letter-spacing: .06em; }
@@ -81,14 +82,15 @@ footer { margin-top: 40px; color: #5a626d; font-size: 12px; }
 @media screen and (max-width: 520px) {
   /* What it is for has a row of its own; numbers stand below it. */
   table, tbody, thead, tfoot { display: block; }
-  tr { display: grid; grid-template-columns: 1fr auto; }
+  tr { display: grid; grid-template-columns: minmax(0, 1fr) auto; }
   th:first-child, td:first-child { grid-column: 1 / -1; }
   th:first-child { padding-bottom: 0; border: 0; }
   tbody td:first-child { padding-bottom: 0; border: 0; }
-  th.n, td.n { padding-left: 0; overflow-wrap: anywhere; }
+  th.n, td.n { padding-left: 0; } td:nth-child(3) { padding-left: 16px; }
+  td:nth-child(2) { white-space: normal; overflow-wrap: anywhere; }
   th:nth-child(2), td:nth-child(2) { text-align: left; }
   tbody td.n { padding-top: 2px; }
-  tfoot tr { grid-template-columns: 1fr auto; } tfoot td:first-child { grid-column: auto; }
+  tfoot td:first-child { grid-column: auto; }
   tfoot td:nth-child(2) { display: none; } }
 """
 
