@@ -44,7 +44,7 @@ def refused(done: Outcome, status: int, said: str) -> None:
         (("issue", "acme", "--limits", '{"t": {"limit": -1, "window_s": 60}}'), "limit is -1"),
         (("customers", "set", "acme", "--rate-limit", "-1"), "rate_limit is -1"),
         (("customers", "set", "acme", "--monthly-quota", "-1"), "monthly_quota is -1"),
-        (("customers", "grant", "acme", "-1"), "amount is -1"),
+        (("customers", "grant", "acme", "-1"), "-1… is no option; no number here may be below 0"),
         (("tiers", "set", "pro", "--rate-limit", "-1"), "rate_limit is -1"),
         (("tiers", "set", "pro", "--monthly-quota", "-1"), "monthly_quota is -1"),
         (("tiers", "set", "pro", "--rollover-limit", "-1"), "rollover_limit is -1"),
@@ -66,12 +66,13 @@ def test_key_s_change_that_makes_no_sense_leaves_it_as_it_was(aegis: Shell) -> N
         (("update", key_id, "--tier", "gold"), "tier is 'gold'"),
         (("update", key_id, "--rate-limit", "-1"), "rate_limit is -1"),
         (("expire", key_id, "2020-01-01T00:00:00+00:00"), "which is past"),
-        (("grant", key_id, "-5"), "amount is -5"),
+        (("grant", key_id, "-5"), "no number here may be below 0"),
+        (("grant", key_id, "0"), "amount is 0"),
         (("rotate", key_id, "--grace", "-1"), "grace_s is -1"),
         (("verify", key, "--cost", "-1"), "cost is -1"),
     ):
         refused(aegis("keys", *arguments), 2, said)
-    assert "2 left of 10" in aegis("keys", "show", key_id).out
+    assert "8 used of 10" in aegis("keys", "show", key_id).out
     aegis("keys", "customers", "set", "acme", "--monthly-quota", "20")
     assert aegis("keys", "verify", key, "--cost", "2").status == 0
     refused(
@@ -90,7 +91,7 @@ def test_file_with_one_bad_event_records_nothing_and_names_it(aegis: Shell, tmp_
         ({"api_key_id": NOBODY}, "no such key"),
         ({"created_at": soon}, "in the future; set the sender's clock"),
         ({"tokens_used": -1}, "tokens_used is -1"),
-        ({"cost_usd": -0.01}, "cost_usd is -0.01"),
+        ({"cost_usd": -0.01}, "cost_usd is '-0.01'"),
         ({"customer_id": None}, "say who pays"),
     ):
         file.write_text(event("good") + event("bad", **fields))
@@ -165,7 +166,8 @@ def test_stripe_that_cannot_be_reached_is_said_and_nothing_is_lost(
         (("subscribe", "acme", "pro", "--to", "2020-01-01"), 2, "ends_on is 2020-01-01"),
         (("subscribe", "acme", "pro", "--from", "31.12.2026"), 2, "starts_on is no day"),
         (("subscribe", "acme", "pro", "--proration", "weekly"), 2, "proration is 'weekly'"),
-        (("credit", "acme", "-5", "--reason", "r"), 2, "amount_usd is '-5'"),
+        (("credit", "acme", "-5", "--reason", "r"), 2, "no number here may be below 0"),
+        (("credit", "--reason", "r", "--", "acme", "-5"), 2, "amount_usd is '-5'"),
         (("credit", "acme", "0", "--reason", "r"), 2, "amount_usd is '0'"),
         (("credit", "acme", "0.001", "--reason", "r"), 2, "amount_usd is '0.001'"),
         (("credit", "acme", "5", "--reason", " "), 2, "reason is ' '"),
