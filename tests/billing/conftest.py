@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from aegis.billing import Billing
+from tests.billing.fake_stripe import fake_stripe
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from aegis.config import Settings
     from aegis.db import Database
+    from tests.billing.fake_stripe import Stripe
 
 #: Long after the months of these tests.
 LATER: Final = datetime(2026, 12, 15, 12, tzinfo=UTC)
@@ -26,6 +30,12 @@ PER_CALL: Final = {
 @pytest.fixture
 def billing(db: Database, settings: Settings) -> Billing:
     return Billing(db, settings)
+
+
+@pytest.fixture
+def stripe() -> Iterator[Stripe]:
+    with fake_stripe() as server:
+        yield server
 
 
 async def rows(db: Database, statement: str, *params: Any) -> list[Any]:

@@ -42,6 +42,10 @@ class Stripe:
         default_factory=list[tuple[str, str, str | None]]
     )
     faults: list[str] = field(default_factory=list[str])
+    #: Events of the second kind, by id.
+    events: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    #: Identifiers of meter events that were accepted and do not count.
+    refused: set[str] = field(default_factory=set[str])
     lock: Any = field(default_factory=threading.Lock)
 
     def of(self, kind: str) -> list[dict[str, Any]]:
@@ -63,6 +67,11 @@ class Stripe:
     def _do(self, method: str, path: str, fields: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         if path == "/v1/billing/meter_events":
             return self._meter(fields)
+        if path.startswith("/v2/core/events/"):
+            event = self.events.get(path.rsplit("/", 1)[1])
+            if event is None:
+                return 404, {"error": {"code": "not_found", "message": "No such event"}}
+            return 200, {"object": "v2.core.event", **event}
         if path == "/v1/customers/search":
             wanted = fields["query"].split(":", 1)[1].strip("'").replace("\\'", "'")
             found = [c for c in self.of("customer")
@@ -107,7 +116,7 @@ class Stripe:
 
     def _meter(self, fields: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         identifier = fields["identifier"]
-        if identifier in self.metered:
+        if identifier in self.metered or identifier in self.refused:
             return refusal(None, f"An event already exists with identifier {identifier}.")
         self.metered[identifier] = fields
         return 200, {"object": "billing.meter_event", **fields}
@@ -160,7 +169,23 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             if fault == "hang":
                 threading.Event().wait(1.5)
+            if fault == "drip":
+                self._drip()
+                return
             self._say(status, body, headers)
+
+    def _drip(self) -> None:
+        """Answer a byte at a time, so that no pause is long and the end does not come."""
+        self.send_response(200)
+        self.send_header("Content-Length", "1000")
+        self.end_headers()
+        self.close_connection = True
+        for _ in range(30):
+            threading.Event().wait(0.1)
+            try:
+                self.wfile.write(b" ")
+            except OSError:
+                return
 
     def _say(self, status: int, body: dict[str, Any], headers: dict[str, str]) -> None:
         text = json.dumps(body).encode()

@@ -158,6 +158,24 @@ async def test_late_usage_can_lower_a_month_and_is_credited(billing: Billing, db
     assert await billing.balance("acme") == 0
 
 
+async def test_what_somebody_owes_who_is_gone_is_on_an_invoice(
+    billing: Billing, db: Database
+) -> None:
+    await subscribed(billing, "acme", ends_on="2026-07-01")
+    await use(db, "acme", "2026-06-10", 100)
+    gift = await billing.credit("acme", "0.40", reason="Outage", key="k")
+    await billing.run("2026-06", now=LATER)
+    assert (await billing.invoices.list())[0].total_usd == Decimal("0.60")
+    # Months later there is nothing of theirs but this.
+    await billing.take_back(gift.id, reason="It was none")
+    dry = await billing.run("2026-11", now=LATER, dry_run=True)
+    assert (dry.invoices, dry.invoiced_usd) == (1, Decimal("0.40"))
+    report = await billing.run("2026-11", now=LATER)
+    assert (report.invoices, report.invoiced_usd) == (1, Decimal("0.40"))
+    assert await billing.balance("acme") == 0
+    assert (await billing.run("2026-11", now=LATER)).invoices == 0
+
+
 async def test_customer_whose_first_usage_came_late_is_billed_by_the_next_run(
     billing: Billing, db: Database
 ) -> None:

@@ -4,53 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as profile
-from hypothesis import strategies as st
 
 from aegis.billing import Billing
 from aegis.billing.store import outbox
 from aegis.billing.stripe.calls import pause_s
-from aegis.config import load_settings
 from aegis.db import Database
 from aegis.errors import ConfigError, Conflict
+from tests.billing.at_stripe import at_stripe, sync_all
 from tests.billing.conftest import LATER, rows, subscribed, use
-from tests.billing.fake_stripe import fake_stripe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from aegis.config import Settings
     from tests.billing.fake_stripe import Stripe
-    from tests.conftest import Cluster
 
 FAULTS = ("refuse", "429", "500", "500-kept", "made-500-kept", "cut", "hang")
 
 
 @pytest.fixture
-def stripe() -> Iterator[Stripe]:
-    with fake_stripe() as server:
-        yield server
-
-
-@pytest.fixture
 def billing(db: Database, settings: Settings, stripe: Stripe) -> Billing:
     return at_stripe(db, settings, stripe)
-
-
-def at_stripe(db: Database, settings: Settings, stripe: Stripe, **more: Any) -> Billing:
-    chosen = replace(
-        settings, stripe_api_key="sk_test_right", stripe_api_base=stripe.url,
-        stripe_meters="calls=api_calls,tokens=api_tokens", **more,
-    )  # fmt: skip
-    made = Billing(db, chosen)
-    made.stripe.timeout_s = 1.0
-    return made
 
 
 async def invoiced(billing: Billing, db: Database, *, calls: int = 1234) -> int:
@@ -68,16 +44,6 @@ async def invoiced(billing: Billing, db: Database, *, calls: int = 1234) -> int:
     await billing.invoices.finalize_month("2026-10")
     (one,) = await billing.invoices.list()
     return one.id
-
-
-async def sync_all(billing: Billing, db: Database, rounds: int = 30) -> None:
-    """Sync until nothing waits; pauses are cut short."""
-    for _ in range(rounds):
-        done = await billing.stripe.sync()
-        if not done.waiting:
-            return
-        await rows(db, "UPDATE billing_stripe_outbox SET next_at = now() WHERE state = 'pending'")
-    raise AssertionError(await billing.stripe.rows(state="pending"))
 
 
 def check_invoice(stripe: Stripe) -> None:
@@ -220,6 +186,38 @@ async def test_stripe_that_is_not_there_is_asked_again_later(
     check_invoice(stripe)
 
 
+async def test_round_ends_where_stripe_cannot_be_reached(
+    db: Database, settings: Settings, stripe: Stripe, billing: Billing
+) -> None:
+    for number in range(20):
+        await billing.set_account(f"c{number:02}", stripe_mode="invoices", email="a@b.test")
+    gone = Billing(
+        db,
+        replace(settings, stripe_api_key="sk_test_right", stripe_api_base="http://127.0.0.1:9"),
+    )
+    done = await gone.stripe.sync()
+    # One handful was tried, and the others were not.
+    assert (done.queued, done.retried, done.waiting) == (20, 8, 20)
+    assert done.unreachable
+    # A customer whom Stripe refuses, or too many at once, does not end it.
+    stripe.faults = ["429"] * 8
+    done = await billing.stripe.sync()
+    assert (done.retried, done.sent, done.unreachable) == (8, 4, None)
+
+
+async def test_answer_that_never_ends_is_given_up(
+    db: Database, stripe: Stripe, billing: Billing
+) -> None:
+    await invoiced(billing, db)
+    billing.stripe.timeout_s = 0.3
+    stripe.faults = ["drip"]
+    done = await billing.stripe.sync()
+    assert (done.sent, done.retried) == (0, 1)
+    assert done.unreachable == "Stripe did not answer within 0.9 seconds."
+    await sync_all(billing, db)
+    check_invoice(stripe)
+
+
 async def test_syncs_at_once_make_each_call_once(
     billing: Billing, db: Database, stripe: Stripe, settings: Settings
 ) -> None:
@@ -228,114 +226,6 @@ async def test_syncs_at_once_make_each_call_once(
     await sync_all(billing, db)
     check_invoice(stripe)
     assert len(stripe.calls) == 6
-
-
-def yesterday(days: int = 1) -> str:
-    return (datetime.now(UTC).date() - timedelta(days=days)).isoformat()
-
-
-async def metered(billing: Billing, db: Database) -> None:
-    await billing.set_account("acme", stripe_mode="meters")
-    await rows(db, "UPDATE billing_accounts SET stripe_linked_at = now() - interval '90 days'")
-
-
-def values(stripe: Stripe, name: str = "api_calls") -> list[int]:
-    found = [m for m in stripe.metered.values() if m["event_name"] == name]
-    return sorted(int(m["payload"]["value"]) for m in found)
-
-
-async def test_usage_of_days_that_are_over_reaches_the_meters_once(
-    billing: Billing, db: Database, stripe: Stripe
-) -> None:
-    await metered(billing, db)
-    for day, calls in (
-        (yesterday(), 5),
-        (yesterday(2), 7),
-        (yesterday(0), 100),
-        (yesterday(36), 9),
-    ):
-        await use(db, "acme", day, calls, tokens=calls * 10)
-    await use(db, "other", yesterday(), 1000)
-    await billing.stripe.sync()
-    assert values(stripe) == [5, 7]
-    assert values(stripe, "api_tokens") == [50, 70]
-    customer = stripe.of("customer")[0]["id"]
-    assert {m["payload"]["stripe_customer_id"] for m in stripe.metered.values()} == {customer}
-    now = datetime.now(UTC).timestamp()
-    assert all(now - 35 * 86_400 < int(m["timestamp"]) < now for m in stripe.metered.values())
-    # What comes late is the difference, and nothing counts twice.
-    await use(db, "acme", yesterday(2), 3, endpoint="/other")
-    await billing.stripe.sync()
-    await billing.stripe.sync()
-    assert values(stripe) == [3, 5, 7]
-
-
-async def test_duplicate_identifier_counts_as_delivered(
-    billing: Billing, db: Database, stripe: Stripe
-) -> None:
-    await metered(billing, db)
-    await use(db, "acme", yesterday(), 5)
-    stripe.faults = ["", "made-500-kept"]
-    assert (await billing.stripe.sync()).retried == 1
-    await sync_all(billing, db)
-    assert values(stripe) == [5]
-    (row,) = [r for r in await billing.stripe.rows() if r.kind == "meter_event"]
-    assert (row.state, row.generation) == ("sent", 1)
-
-
-async def test_meter_event_that_may_have_counted_a_day_ago_is_left_to_a_person(
-    billing: Billing, db: Database, stripe: Stripe
-) -> None:
-    await metered(billing, db)
-    await use(db, "acme", yesterday(), 5)
-    stripe.faults = ["", "refuse"]
-    await billing.stripe.sync()
-    await rows(
-        db,
-        "UPDATE billing_stripe_outbox SET next_at = now(), "
-        "first_attempt_at = now() - interval '2 days' WHERE kind = 'meter_event'",
-    )
-    assert (await billing.stripe.sync()).failed == 1
-    assert values(stripe) == []
-    await billing.stripe.retry()
-    await sync_all(billing, db)
-    assert values(stripe) == [5]
-
-
-@profile(
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    deadline=None,
-    max_examples=15,
-)
-@given(
-    st.lists(
-        st.tuples(
-            st.integers(1, 3), st.integers(1, 50),
-            st.lists(st.sampled_from(("", "429", "500", "500-kept", "made-500-kept", "cut")),
-                     max_size=5),
-        ),
-        min_size=1, max_size=6,
-    )
-)  # fmt: skip
-def test_sum_at_the_meters_is_the_sum_accepted(
-    cluster: Cluster, template: str, tmp_path: Path, steps: list[tuple[int, int, list[str]]]
-) -> None:
-    async def live(dsn: str, stripe: Stripe) -> None:
-        chosen = load_settings({}, data_dir=tmp_path / "data")
-        async with await Database.open(dsn, chosen, min_size=1) as db:
-            billing = at_stripe(db, chosen, stripe)
-            await metered(billing, db)
-            for days, calls, faults in steps:
-                await use(db, "acme", yesterday(days), calls)
-                stripe.faults = list(faults)
-                await billing.stripe.sync()
-                await rows(db, "UPDATE billing_stripe_outbox SET next_at = now()")
-            stripe.faults = []
-            await sync_all(billing, db)
-            assert sum(values(stripe)) == sum(calls for _, calls, _ in steps)
-
-    with cluster.database(template) as dsn, fake_stripe() as stripe:
-        asyncio.run(live(dsn, stripe))
 
 
 def test_pauses_grow_to_an_hour() -> None:

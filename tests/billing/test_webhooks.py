@@ -224,3 +224,27 @@ async def test_without_a_secret_no_webhook_is_taken_in(db: Database, settings: S
     with pytest.raises(ConfigError) as refused:
         await Billing(db, settings).stripe.receive(BODY, signed(BODY), now=NOW)
     assert refused.value.code == "stripe_not_configured"
+
+
+async def test_event_of_the_second_kind_waits_until_it_is_fetched(
+    billing: Billing, db: Database
+) -> None:
+    body = json.dumps({
+        "id": "evt_test_65RCjj", "object": "v2.core.event", "livemode": False,
+        "type": "v1.billing.meter.error_report_triggered", "created": "2026-09-21T17:46:22.134Z",
+        "related_object": {"id": "mtr_1", "type": "billing.meter", "url": "/v1/billing/meters/1"},
+    }).encode()  # fmt: skip
+    assert await told(billing, body) == "waiting"
+    assert await told(billing, body) == "repeated"
+    assert await rows(db, "SELECT object_id, outcome FROM billing_stripe_events") == [
+        ("mtr_1", "waiting")
+    ]
+
+
+@pytest.mark.parametrize(
+    "created", ["2026-09-21T17:46:22", "yesterday", "", "9" * 99, True, -1, 1.5, None, [], {}]
+)
+def test_event_without_a_time_is_no_event(created: Any) -> None:
+    body = json.dumps({"id": "evt_1", "type": "invoice.paid", "created": created}).encode()
+    with pytest.raises(InvalidInput, match="it needs id, type and created"):
+        read_event(body)

@@ -115,7 +115,7 @@ def test_stripe_without_a_key_says_so_and_the_rest_works(aegis: Shell) -> None:
         (("invoice", "show", "7"), 3, "There is no invoice 7"),
         (("invoice", "show", "7", "--format", "pdf"), 2, "format is 'pdf'"),
         (("invoice", "finalize", "0"), 3, "There is no invoice 0"),
-        (("credit", "acme", "-5", "--reason", "x"), 2, "No such option"),
+        (("credit", "acme", "-5", "--reason", "x"), 2, "no number here may be below 0"),
         (("credit", "acme", "0.001", "--reason", "x"), 2, "amount_usd is '0.001'"),
         (("takeback", "9", "--reason", "x"), 3, "There is no entry 9"),
         (("unsubscribe", "9"), 3, "There is no subscription 9"),

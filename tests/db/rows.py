@@ -99,6 +99,8 @@ VALUES ('basic', 1, '2026-06-01', '{"flat_usd": "5.00"}');
 INSERT INTO billing_accounts (customer_id, name) VALUES ('modern', 'Modern');
 INSERT INTO billing_subscriptions (customer_id, plan, starts_on, proration)
 VALUES ('modern', 'basic', '2026-06-01', 'daily');
+INSERT INTO billing_meter_spans (customer_id, begins_on, ends_on)
+VALUES ('modern', '2026-05-01', '2026-06-01');
 INSERT INTO billing_runs (period) VALUES ('2026-06-01');
 INSERT INTO billing_periods (customer_id, period, run_period, segments)
 VALUES ('modern', '2026-06-01', '2026-06-01', '[]');

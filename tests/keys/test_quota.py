@@ -160,6 +160,21 @@ async def test_key_without_a_quota_has_no_ledger(keys: Keys) -> None:
     assert told.value.code == "key_without_quota"
 
 
+async def test_clock_that_is_set_back_over_the_end_of_a_month_grants_nothing_again(
+    keys: Keys, db: Database
+) -> None:
+    issued = await keys.issue("acme", tier="pro", monthly_quota=10)
+    await keys.verify(issued.key, cost=6)
+    await back(db, -1)
+    for cost in (4, 3):
+        assert (await keys.verify(issued.key, cost=cost)).valid
+    assert await kinds(keys, issued.record.id) == [("grant", 10), ("overage", 3)]
+    # The month comes once more, and goes on where it was.
+    await back(db, 1)
+    assert (await keys.verify(issued.key, cost=1)).valid
+    assert await kinds(keys, issued.record.id) == [("grant", 10), ("overage", 4)]
+
+
 @pytest.mark.parametrize("amount", [0, -1, 1.5, True, 2**31, "5"])
 async def test_top_up_that_makes_no_sense_is_refused(keys: Keys, amount: Any) -> None:
     issued = await keys.issue("acme")
@@ -189,7 +204,8 @@ OPERATIONS = st.lists(
         st.tuples(st.just("call"), st.lists(st.integers(0, 40), min_size=1, max_size=4)),
         st.tuples(st.just("topup"), st.integers(1, 50)),
         st.tuples(st.just("overage"), st.booleans()),
-        st.tuples(st.just("month"), st.integers(1, 3)),
+        # Below 0 for a clock that was set back over the end of a month.
+        st.tuples(st.just("month"), st.integers(-2, 3)),
         st.tuples(st.just("kill"), st.integers(0, 40)),
     ),
     max_size=25,
@@ -199,12 +215,20 @@ OPERATIONS = st.lists(
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
 )
-@given(st.integers(0, 100), st.integers(0, 60), OPERATIONS)
+@given(st.integers(0, 100), st.none() | st.integers(0, 150), st.integers(0, 60), OPERATIONS)
 def test_ledger_never_goes_below_nothing_without_a_row_of_overage(
-    plain: psycopg.Connection[Any], quota: int, rollover: int, operations: list[tuple[str, Any]]
+    plain: psycopg.Connection[Any],
+    quota: int,
+    shared: int | None,
+    rollover: int,
+    operations: list[tuple[str, Any]],
 ) -> None:
-    plain.execute("DELETE FROM api_quota_ledger")
-    plain.execute("DELETE FROM api_keys")
+    for table in ("api_quota_ledger", "api_keys", "api_customer_ledger", "api_customers"):
+        plain.execute(f"DELETE FROM {table}".encode())
+    if shared is not None:
+        plain.execute(
+            "INSERT INTO api_customers (customer_id, monthly_quota) VALUES ('c', %s)", (shared,)
+        )
     plain.execute("UPDATE api_tiers SET rollover_limit = %s WHERE name = 'pro'", (rollover,))
     plain.execute(
         "INSERT INTO api_keys (customer_id, key_hash, key_prefix, tier, rate_limit, monthly_quota)"
@@ -225,12 +249,21 @@ def test_ledger_never_goes_below_nothing_without_a_row_of_overage(
         elif what == "overage":
             plain.execute("UPDATE api_tiers SET overage_allowed = %s WHERE name = 'pro'", (value,))
         else:
-            # Far away and back: row by row, one month would meet the next.
-            for months in (value + 1_200, -1_200):
-                for table in ("api_quota_ledger", "api_key_meters"):
-                    shift = f"UPDATE {table} SET period = period - make_interval(months => %s)"
-                    plain.execute(shift.encode(), (months,))
+            _shift(plain, value)
     _check_books(plain, accepted)
+    if shared is not None:
+        _check_shared(plain, shared, accepted)
+
+
+def _shift(plain: psycopg.Connection[Any], by: int) -> None:
+    """Let all months be so many months earlier."""
+    # Far away and back: row by row, one month would meet the next.
+    for months in (by + 1_200, -1_200):
+        for table in (
+            "api_quota_ledger", "api_key_meters", "api_customer_ledger", "api_customers"
+        ):  # fmt: skip
+            shift = f"UPDATE {table} SET period = period - make_interval(months => %s)"
+            plain.execute(shift.encode(), (months,))
 
 
 def _call(plain: psycopg.Connection[Any], costs: list[int]) -> int:
@@ -274,3 +307,20 @@ def _check_books(plain: psycopg.Connection[Any], accepted: int) -> None:
             assert total == 0
             billed += usage
     assert billed == accepted
+
+
+def _check_shared(plain: psycopg.Connection[Any], shared: int, accepted: int) -> None:
+    """Hold that no month of the customer took more than all keys may, and that all is in it."""
+    found = plain.execute(
+        "SELECT l.period = c.period, sum(l.amount)::int,"
+        " -coalesce(sum(l.amount) FILTER (WHERE l.kind = 'usage'), 0)::int, c.granted, c.used"
+        " FROM api_customer_ledger l JOIN api_customers c USING (customer_id)"
+        " GROUP BY l.period, c.period, c.granted, c.used"
+    ).fetchall()
+    counted = 0
+    for is_open, total, usage, granted, used in found:
+        spent = used if is_open else usage
+        assert total == (granted if is_open else 0)
+        assert 0 <= spent <= shared
+        counted += spent
+    assert counted == accepted

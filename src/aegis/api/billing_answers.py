@@ -241,6 +241,6 @@ class OutboxPage(_Answer):
 
 
 class Received(_Answer):
-    """What became of an event: applied, stale, ignored or repeated."""
+    """What became of an event: applied, stale, ignored, waiting or repeated."""
 
     outcome: str

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aegis.billing.models import Invoice
+    from aegis.billing.models import Invoice, InvoiceLine
 
 __all__ = ["invoice_csv", "invoice_html", "invoices_csv"]
 
@@ -31,37 +31,74 @@ main { max-width: 800px; margin: 32px auto; padding: 56px 64px; background: #fff
   border: 1px solid #e3e5e8; border-radius: 6px; }
 header { display: flex; justify-content: space-between; gap: 32px; margin-bottom: 40px; }
 h1 { margin: 0 0 4px; font-size: 26px; letter-spacing: -.01em; }
+.title { flex: none; }
 .number { color: #5a626d; font-variant-numeric: tabular-nums; }
-.from { text-align: right; white-space: pre-line; color: #5a626d; overflow-wrap: anywhere; }
-.facts { display: grid; grid-template-columns: 1fr auto; gap: 32px; margin-bottom: 32px; }
+.from { min-width: 0; text-align: right; white-space: pre-line; color: #5a626d;
+  overflow-wrap: anywhere; }
+.notice { margin: 0 0 32px; padding: 10px 14px; border-left: 3px solid; border-radius: 3px;
+  background: #fdf0d0; color: #7a4d00; }
+.notice.void { background: #fbe0de; color: #8c1d18; }
+.facts { display: grid; grid-template-columns: minmax(0, 1fr) fit-content(50%); gap: 32px;
+  margin-bottom: 32px; }
 .to { overflow-wrap: anywhere; }
-.to b { display: block; font-size: 16px; }
-.to span { white-space: pre-line; }
-.label { display: block; margin-bottom: 4px; color: #5a626d; font-size: 12px;
+.to b { display: block; font-size: 16px; line-height: 1.35; margin-bottom: 2px; }
+/* Each line by its own direction; marks that pile up stay within what they are of. */
+.to b, .address, .what { overflow: hidden; text-align: left; unicode-bidi: plaintext; }
+.address { display: block; white-space: pre-line; }
+.label { margin: 0 0 4px; color: #5a626d; font-size: 12px;
   text-transform: uppercase; letter-spacing: .06em; }
-dl { display: grid; grid-template-columns: auto auto; gap: 2px 24px; margin: 0;
+dl { display: grid; grid-template-columns: auto minmax(0, auto); gap: 2px 24px; margin: 0;
   align-content: start; }
-dt { color: #5a626d; } dd { margin: 0; text-align: right; font-variant-numeric: tabular-nums; }
+dt { color: #5a626d; }
+dd { margin: 0; text-align: right; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 table { width: 100%; border-collapse: collapse; }
 th { padding: 8px 0; border-bottom: 2px solid #16191d; color: #5a626d; font-size: 12px;
   font-weight: 600; text-align: left; text-transform: uppercase; letter-spacing: .06em; }
 td { padding: 10px 0; border-bottom: 1px solid #e3e5e8; vertical-align: top;
   overflow-wrap: anywhere; }
-th.n, td.n { padding-left: 24px; text-align: right; white-space: nowrap;
+th.n, td.n { padding-left: 24px; text-align: right; white-space: nowrap; overflow-wrap: normal;
   font-variant-numeric: tabular-nums; }
-tfoot td { padding-top: 16px; border: 0; font-size: 18px; font-weight: 700; }
+tr.less td { color: #0b5c2f; }
+tfoot td { padding: 6px 0; border: 0; color: #5a626d; }
+tfoot tr:first-child td { padding-top: 16px; }
+tfoot tr.total td { color: #16191d; font-size: 18px; font-weight: 700; }
 .state { display: inline-block; padding: 1px 10px; border-radius: 999px; background: #e8eaed;
   font-size: 12px; }
 .state.paid { background: #d9f2e3; color: #0b5c2f; }
 .state.void { background: #fbe0de; color: #8c1d18; }
 .state.draft { background: #fdf0d0; color: #7a4d00; }
 footer { margin-top: 40px; color: #5a626d; font-size: 12px; }
-@media print { body { background: #fff; }
-  main { margin: 0; padding: 0; border: 0; max-width: none; } }
-@media (max-width: 640px) { main { margin: 0; padding: 24px; border: 0; border-radius: 0; }
+@page { margin: 16mm; }
+@media print { body { background: #fff; font-size: 12px; }
+  main { margin: 0; padding: 0; border: 0; border-radius: 0; max-width: none; }
+  .state, .notice { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  /* A foot of a table would be repeated at the end of each page: a total that is none. */
+  tfoot { display: table-row-group; }
+  tr { break-inside: avoid; } tfoot tr, footer { break-before: avoid; } }
+@media screen and (max-width: 640px) {
+  main { margin: 0; padding: 24px; border: 0; border-radius: 0; }
   header, .facts { display: block; } .from { margin-top: 16px; text-align: left; }
-  dl { margin-top: 24px; justify-content: start; } }
+  dl { margin-top: 24px; justify-content: start; } dd { text-align: left; } }
+@media screen and (max-width: 520px) {
+  /* What it is for has a row of its own; numbers stand below it. */
+  table, tbody, thead, tfoot { display: block; }
+  tr { display: grid; grid-template-columns: minmax(0, 1fr) auto; }
+  th:first-child, td:first-child { grid-column: 1 / -1; }
+  th:first-child { padding-bottom: 0; border: 0; }
+  tbody td:first-child { padding-bottom: 0; border: 0; }
+  th.n, td.n { padding-left: 0; } td:nth-child(3) { padding-left: 16px; }
+  td:nth-child(2) { white-space: normal; overflow-wrap: anywhere; }
+  th:nth-child(2), td:nth-child(2) { text-align: left; }
+  tbody td.n { padding-top: 2px; }
+  tfoot td:first-child { grid-column: auto; }
+  tfoot td:nth-child(2) { display: none; } }
 """
+
+#: What the reader of a document that is not to be paid has to know.
+_NOTICES: Final = {
+    "draft": "This is a draft: it has no number, and nothing is due yet.",
+    "void": "This invoice was taken back: it is not to be paid.",
+}
 
 
 def invoice_html(invoice: Invoice, *, seller: str | None = None) -> str:
@@ -72,15 +109,19 @@ def invoice_html(invoice: Invoice, *, seller: str | None = None) -> str:
         ("Month", f"{invoice.period:%Y-%m}"),
         ("Date", invoice.finalized_at and f"{invoice.finalized_at:%Y-%m-%d}"),
         ("Due", invoice.due_on and invoice.due_on.isoformat()),
+        ("Paid", invoice.paid_at and f"{invoice.paid_at:%Y-%m-%d}"),
+        ("Taken back", invoice.voided_at and f"{invoice.voided_at:%Y-%m-%d}"),
         ("Customer", invoice.customer_id),
     ]
-    rows = "\n".join(
-        f'<tr><td>{_text(line.description)}</td><td class="n">{_quantity(line.quantity)}</td>'
-        f'<td class="n">{_money(line.amount_usd)}</td></tr>'
-        for line in invoice.lines
-    )
+    rows = "\n".join(_row(line) for line in invoice.lines)
+    notice = _NOTICES.get(invoice.state)
+    told = f'<p class="notice {invoice.state}">{notice}</p>\n' if notice else ""
     terms = "\n".join(f"<dt>{label}</dt><dd>{_text(value)}</dd>" for label, value in facts if value)
-    address = f"<span>{_text(invoice.customer_address)}</span>" if invoice.customer_address else ""
+    address = (
+        f'<span class="address">{_text(invoice.customer_address)}</span>'
+        if invoice.customer_address
+        else ""
+    )
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -93,28 +134,52 @@ def invoice_html(invoice: Invoice, *, seller: str | None = None) -> str:
 <body>
 <main>
 <header>
-<div><h1>Invoice</h1><span class="number">{_text(invoice.number or "no number yet")}</span>
+<div class="title"><h1>Invoice</h1>
+<span class="number">{_text(invoice.number or "no number yet")}</span>
 <span class="state {invoice.state}">{invoice.state}</span></div>
 <div class="from">{_text((seller or "").replace("|", chr(10)))}</div>
 </header>
-<section class="facts">
-<div class="to"><span class="label">To</span><b>{_text(name)}</b>{address}</div>
+{told}<section class="facts">
+<div class="to"><p class="label">To</p><b>{_text(name)}</b>{address}</div>
 <dl>{terms}</dl>
 </section>
 <table>
-<thead><tr><th>Description</th><th class="n">Quantity</th><th class="n">Amount, {
-        _text(invoice.currency)
-    }</th></tr></thead>
+<thead><tr><th scope="col">Description</th><th scope="col" class="n">Quantity</th><th scope="col" \
+class="n">Amount, {_text(invoice.currency)}</th></tr></thead>
 <tbody>
 {rows}
 </tbody>
-<tfoot><tr><td>Total</td><td></td><td class="n">{_money(invoice.total_usd)}</td></tr></tfoot>
+<tfoot>
+{_sums(invoice)}
+</tfoot>
 </table>
 <footer>Each line is rounded to the cent, half up; the total is the sum of the lines.</footer>
 </main>
 </body>
 </html>
 """
+
+
+def _row(line: InvoiceLine) -> str:
+    less = ' class="less"' if line.amount_usd < 0 else ""
+    return (
+        f'<tr{less}><td class="what">{_text(line.description)}</td>'
+        f'<td class="n">{_quantity(line.quantity)}</td>'
+        f'<td class="n">{_money(line.amount_usd)}</td></tr>'
+    )
+
+
+def _sums(invoice: Invoice) -> str:
+    """Return the foot: where something is taken off, what it is taken off from, too."""
+    less = sum((line.amount_usd for line in invoice.lines if line.amount_usd < 0), Decimal(0))
+    sums = [("Charges", invoice.total_usd - less), ("Credits", less)] if less else []
+    return "\n".join(
+        f'<tr{kind}><td>{label}</td><td></td><td class="n">{_money(amount)}</td></tr>'
+        for label, amount, kind in (
+            *((label, amount, "") for label, amount in sums),
+            ("Total", invoice.total_usd, ' class="total"'),
+        )
+    )
 
 
 def invoice_csv(invoice: Invoice) -> str:

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 __all__ = ["WAYS", "Invoices", "move"]
 
-#: From which states an invoice may come to another.
 #: How the audit log calls what becomes of an invoice.
 MOVES: Final[dict[str, ActionId]] = {
     "sent": "billing.invoice_sent",
     "paid": "billing.invoice_paid",
     "void": "billing.invoice_void",
 }
+#: From which states an invoice may come to another.
 WAYS: Final[dict[str, tuple[str, ...]]] = {
     "sent": ("final",),
     "paid": ("final", "sent"),

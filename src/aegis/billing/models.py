@@ -321,3 +321,5 @@ class Synced:
     failed: int
     #: Rows that still wait.
     waiting: int
+    #: Why the round ended early: Stripe could not be reached, or gave no answer in time.
+    unreachable: str | None = None

@@ -16,7 +16,19 @@ if TYPE_CHECKING:
 
     from aegis.billing.models import Proration, Subscription
 
-__all__ = ["LATE_MONTHS", "Segment", "before", "days_of", "next_month", "read_month", "segments"]
+__all__ = [
+    "LATE_MONTHS",
+    "Segment",
+    "before",
+    "days_left",
+    "days_of",
+    "next_month",
+    "read_month",
+    "segments",
+]
+
+#: Days from one to before another; None for no end.
+Days = tuple[date, date | None]
 
 #: A run looks this many months back for usage that came late, which takes 35 days at most.
 LATE_MONTHS: Final = 3
@@ -60,26 +72,46 @@ def days_of(month: date) -> int:
     return calendar.monthrange(month.year, month.month)[1]
 
 
-def segments(month: date, subscriptions: Iterable[Subscription]) -> Sequence[Segment]:
-    """Return the days of a month by plan, in order; subscriptions of a customer never overlap."""
+def segments(
+    month: date, subscriptions: Iterable[Subscription], without: Sequence[Days] = ()
+) -> Sequence[Segment]:
+    """Return the days of a month by plan, in order, without those that somebody else prices.
+
+    Subscriptions of a customer never overlap, nor do the days `without`, which are in order.
+    """
     end = next_month(month)
     found: list[Segment] = []
     for one in sorted(subscriptions, key=lambda s: s.starts_on):
         begins, ends = max(one.starts_on, month), min(one.ends_on or end, end)
-        if begins < ends:
-            whole = begins == month and ends == end
+        for number, (first, last) in enumerate(days_left(begins, ends, without)):
+            whole = first == month and last == end
             found.append(
                 Segment(
                     plan=one.plan,
-                    begins_on=begins,
-                    ends_on=ends,
-                    part=Decimal(1) if whole else _part(one.proration),
+                    begins_on=first,
+                    ends_on=last,
+                    part=Decimal(1) if whole else _part(one.proration, again=number > 0),
                 )
             )
     return found
 
 
-def _part(proration: Proration) -> Decimal | None:
+def days_left(begins: date, ends: date, without: Sequence[Days]) -> list[tuple[date, date]]:
+    """Return the days from one to before another that are not `without`, which is in order."""
+    left: list[tuple[date, date]] = []
+    for first, last in without:
+        if first >= ends:
+            break
+        if first > begins:
+            left.append((begins, first))
+        begins = ends if last is None else max(begins, last)
+    if begins < ends:
+        left.append((begins, ends))
+    return left
+
+
+def _part(proration: Proration, *, again: bool) -> Decimal | None:
     if proration == "daily":
         return None
-    return Decimal(1) if proration == "full" else Decimal(0)
+    # All of a month once, in however many parts it comes.
+    return Decimal(1) if proration == "full" and not again else Decimal(0)

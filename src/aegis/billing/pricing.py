@@ -13,18 +13,19 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from aegis.billing.models import Plan, Usage
-from aegis.billing.months import days_of, next_month, segments
+from aegis.billing.months import days_left, days_of, next_month, segments
 from aegis.billing.rating import rate
-from aegis.billing.store import accounts, runs, usage
+from aegis.billing.store import accounts, metered, runs, usage
 from aegis.billing.store import plans as plan_store
 from aegis.billing.terms import derived_terms, read_terms, written
 from aegis.errors import LimitExceeded
 from aegis.keys.store.tiers import list_tiers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from aegis.billing.models import Line, Subscription, Terms
+    from aegis.billing.months import Days
     from aegis.db import Connection
 
 __all__ = ["Plans", "Rated", "derived_plans", "name_of", "price_months", "read_plans"]
@@ -43,6 +44,8 @@ class Rated:
     reason: str | None
     #: Whether the lines may be billed although there is a reason.
     priced: bool
+    #: Whether Stripe's meters price days of it.
+    metered: bool
     #: Whether a run has priced it before.
     known: bool
 
@@ -97,10 +100,13 @@ async def price_months(
         (row.customer_id, row.period): row.segments
         for row in await runs.list_priced(conn, customers, months)
     }
-    found = await _fresh_segments(conn, plans, customers, months, known=kept)
+    spans: dict[str, list[Days]] = defaultdict(list)
+    for span in await metered.list_spans(conn, customers):
+        spans[span.customer_id].append((span.begins_on, span.ends_on))
+    found = await _fresh_segments(conn, plans, customers, months, known=kept, spans=spans)
     everything = {**found, **kept}
     order = [(c, m) for c in customers for m in months]
-    used = await _used(conn, {place: everything.get(place, []) for place in order})
+    used = await _used(conn, {place: everything.get(place, []) for place in order}, spans)
     overage = {
         (row.customer_id, row.period): row.units
         for row in await usage.list_overage(conn, customers, months)
@@ -109,6 +115,7 @@ async def price_months(
     return [
         replace(
             _rated(place, everything.get(place, []), used[place], overage.get(place, 0), terms),
+            metered=_is_metered(place[1], spans[place[0]]),
             known=place in kept,
         )
         for place in order
@@ -127,6 +134,7 @@ async def _fresh_segments(
     months: Sequence[date],
     *,
     known: dict[_Place, list[dict[str, Any]]],
+    spans: Mapping[str, Sequence[Days]],
 ) -> dict[_Place, list[dict[str, Any]]]:
     """Return the segments of months that were not priced yet, with the terms that hold now."""
     by_customer: dict[str, list[Subscription]] = defaultdict(list)
@@ -142,14 +150,24 @@ async def _fresh_segments(
             place = (customer, month)
             if place in known:
                 continue
+            without = spans.get(customer, ())
             parts = [
                 (s.plan, s.begins_on, s.ends_on, s.part)
-                for s in segments(month, by_customer[customer])
+                for s in segments(month, by_customer[customer], without)
             ]
-            if not parts and place in tiers:
-                parts = [(tiers[place], month, next_month(month), Decimal(1))]
-            found[place] = [_segment(plans, *part) for part in parts]
+            if place in tiers and not segments(month, by_customer[customer]):
+                left = days_left(month, next_month(month), without)
+                whole = left == [(month, next_month(month))]
+                parts = [(tiers[place], *days, Decimal(1) if whole else None) for days in left]
+            shared = {"metered": True} if _is_metered(month, without) else {}
+            found[place] = [_segment(plans, *part) | shared for part in parts]
     return found
+
+
+def _is_metered(month: date, spans: Sequence[Days]) -> bool:
+    """Tell whether Stripe's meters price days of a month."""
+    end = next_month(month)
+    return days_left(month, end, spans) != [(month, end)]
 
 
 def _segment(
@@ -168,20 +186,19 @@ def _segment(
 
 
 async def _used(
-    conn: Connection, months: dict[_Place, list[dict[str, Any]]]
+    conn: Connection,
+    months: dict[_Place, list[dict[str, Any]]],
+    spans: Mapping[str, Sequence[Days]],
 ) -> dict[_Place, _UsedOfMonth]:
-    """Return what was used in each segment of each month, and on days outside of any."""
+    """Return what was used in each segment of each month, and on days that nobody prices."""
     stretches: list[tuple[_Place, int | None, date, date]] = []
     for place, parts in months.items():
-        day = place[1]
-        for number, part in enumerate(parts):
-            begins, ends = _days(part)
-            if day < begins:
-                stretches.append((place, None, day, begins))
-            stretches.append((place, number, begins, ends))
-            day = ends
-        if day < next_month(place[1]):
-            stretches.append((place, None, day, next_month(place[1])))
+        customer, month = place
+        planned = [_days(part) for part in parts]
+        stretches += [(place, number, *days) for number, days in enumerate(planned)]
+        for begins, ends in days_left(month, next_month(month), planned):
+            left = days_left(begins, ends, spans.get(customer, ()))
+            stretches += [(place, None, *days) for days in left]
     found: dict[_Place, _UsedOfMonth] = {
         place: ([[] for _ in parts], []) for place, parts in months.items()
     }
@@ -208,6 +225,8 @@ def _rated(
     inside, outside = used
     lines: list[Line] = []
     reason = None
+    # The ledger counts by the month: which of it came on days of Stripe's it does not know.
+    shared = any(part.get("metered") for part in parts)
     for number, part in enumerate(parts):
         read = terms.read(part)
         if read is None:
@@ -223,8 +242,8 @@ def _rated(
                 days=(ends - begins).days,
                 month_days=days_of(month),
                 part=None if part["part"] is None else Decimal(part["part"]),
-                # The ledger counts by the month: what was above the quota goes to its last plan.
-                overage=overage if number == len(parts) - 1 else 0,
+                # What was above the quota goes to the month's last plan.
+                overage=overage if number == len(parts) - 1 and not shared else 0,
             )
         except LimitExceeded as error:
             reason = error.message
@@ -235,6 +254,11 @@ def _rated(
         days = "on days without a plan" if parts else "and there is no plan, nor a key with a tier"
         reason = f"{calls:,} calls were used {days}"
         priced = bool(parts)
+    elif reason is None and shared and overage:
+        reason = (
+            f"{overage:,} calls above the quota were accepted in a month that Stripe's meters "
+            "price a part of; if they are to be paid, add them at Stripe"
+        )
     return Rated(
         customer_id=customer,
         period=month,
@@ -242,6 +266,7 @@ def _rated(
         lines=lines if priced else [],
         reason=reason,
         priced=priced,
+        metered=False,
         known=False,
     )
 

@@ -13,7 +13,7 @@ from aegis.billing.models import Preview
 from aegis.billing.months import next_month, read_month
 from aegis.billing.pricing import derived_plans, name_of, price_months, read_plans
 from aegis.billing.run import run_month
-from aegis.billing.store import accounts, entries, runs
+from aegis.billing.store import accounts, entries, metered, runs
 from aegis.billing.store import plans as plan_store
 from aegis.billing.stripe.service import Stripe
 from aegis.billing.terms import ZERO, read_terms, written
@@ -222,6 +222,9 @@ class Billing:
     async def set_account(self, customer_id: str, /, **changes: Any) -> Account:
         """Set `name`, `email`, `address`, `stripe_mode` or `stripe_customer_id` of a customer.
 
+        With the mode `meters` Stripe prices this day (UTC) and those that follow, until another
+        mode is set; runs of months leave these days alone.
+
         Raises:
             InvalidInput: a value cannot be accepted.
             Conflict: another customer has the id at Stripe.
@@ -230,6 +233,10 @@ class Billing:
         checked = validate.account_changes(changes)
         async with audited(self._db) as conn:
             await accounts.lock_accounts(conn, [customer_id])
+            if "stripe_mode" in checked:
+                is_metered = checked["stripe_mode"] == "meters"
+                change = metered.begin_span if is_metered else metered.end_span
+                await change(conn, customer_id, _today())
             (values,) = await self._columns.seal(conn, "billing_accounts", [(customer_id, checked)])
             account = await accounts.update_account(conn, customer_id, values)
             # Names and addresses of people: which fields, and no more.
@@ -250,7 +257,8 @@ class Billing:
             (rated,) = await price_months(conn, plans, [customer_id], [period])
             billed = await entries.list_billed(conn, [customer_id], [period])
         if not rated.segments or (not rated.priced and rated.reason):
-            why = rated.reason or "there is no plan, nor a key with a tier"
+            nobody = "there is no plan, nor a key with a tier"
+            why = rated.reason or ("Stripe's meters price it" if rated.metered else nobody)
             raise NotFound(f"{period:%Y-%m} of {customer_id!r} has no price: {why}.")
         return Preview(
             customer_id=customer_id,

@@ -97,6 +97,10 @@ def _usage(error: click.ClickException) -> int:
     context = getattr(error, "ctx", None)
     path = "aegis" if context is None else context.command_path
     message = " ".join(error.format_message().split())
+    option = str(getattr(error, "option_name", ""))
+    if option[1:2].isdigit():
+        # No option begins with a digit: somebody meant a number below 0.
+        message = f"{option}… is no option; no number here may be below 0."
     print(f"aegis: {message} See `{path} --help`. [usage]", file=sys.stderr)  # noqa: T201
     return USAGE
 

@@ -40,6 +40,7 @@ def sync(as_json: AsJson = False) -> None:
     """Tell Stripe what it does not know yet; `aegis up` does it every minute."""
     from aegis.cli.progress import counting
     from aegis.cli.render import line, show_json
+    from aegis.errors import Unavailable
 
     with counting("Sending") as seen:
         done = with_client(lambda a: a.billing.stripe.sync(on_progress=seen))
@@ -49,6 +50,12 @@ def sync(as_json: AsJson = False) -> None:
         line(
             f"{done.queued:,} new, {done.sent:,} sent, {done.retried:,} to be tried again, "
             f"{done.failed:,} refused, {done.waiting:,} waiting."
+        )
+    if done.unreachable is not None:
+        raise Unavailable(
+            f"Stripe cannot be reached ({done.unreachable.rstrip('.')}); what waits is tried again "
+            "by the next sync.",
+            code="stripe_unreachable",
         )
 
 

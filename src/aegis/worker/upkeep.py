@@ -80,7 +80,8 @@ async def tell_stripe(client: Client, arguments: dict[str, Any]) -> dict[str, An
         ConfigError: this worker has no key of Stripe's.
     """
     done = await client.billing.stripe.sync()
-    return {"sent": done.sent, "failed": done.failed, "waiting": done.waiting}
+    told: dict[str, Any] = {"sent": done.sent, "failed": done.failed, "waiting": done.waiting}
+    return told if done.unreachable is None else {**told, "unreachable": done.unreachable}
 
 
 async def consolidate(client: Client, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from aegis.db import execute, fetch_all, fetch_one, fetch_value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from aegis.db import Connection
 
@@ -22,6 +23,7 @@ __all__ = [
     "list_rows",
     "record_failure",
     "record_sent",
+    "refuse_event",
     "retry_failed",
     "waiting",
 ]
@@ -42,8 +44,14 @@ class Counts:
     failed: int
 
 
-async def claim(conn: Connection, *, limit: int, lease_s: int) -> list[OutboxRow]:
-    """Return rows to be sent now, leased; none before what it needs was sent."""
+async def claim(
+    conn: Connection, *, limit: int, lease_s: int, oldest: datetime | None = None
+) -> list[OutboxRow]:
+    """Return rows to be sent now, leased; none before what it needs was sent.
+
+    A meter event from before `oldest`, which Stripe would refuse, gets that time, unless its call
+    was made: then it has to stay as it is.
+    """
     return await fetch_all(
         conn,
         OutboxRow,
@@ -66,13 +74,24 @@ async def claim(conn: Connection, *, limit: int, lease_s: int) -> list[OutboxRow
         )
         UPDATE billing_stripe_outbox AS o
         SET attempts = o.attempts + 1,
+            payload = CASE
+                WHEN o.kind = 'meter_event'
+                    AND o.first_attempt_at IS NULL
+                    AND (o.payload ->> 'timestamp')::bigint < %(oldest)s::bigint
+                THEN jsonb_set(o.payload, '{timestamp}', to_jsonb(%(oldest)s::bigint))
+                ELSE o.payload
+            END,
             first_attempt_at = coalesce(o.first_attempt_at, clock_timestamp()),
             next_at = clock_timestamp() + make_interval(secs => %(lease)s)
         FROM due
         WHERE o.id = due.id
         RETURNING """
         + _COLUMNS,
-        {"limit": limit, "lease": lease_s},
+        {
+            "limit": limit,
+            "lease": lease_s,
+            "oldest": None if oldest is None else int(oldest.timestamp()),
+        },
     )
 
 
@@ -178,6 +197,34 @@ async def record_failure(
             "pause": pause_s,
             "spent": spent,
         },
+    )
+
+
+async def refuse_event(conn: Connection, identifier: str, *, error: str) -> int:
+    """Let a meter event that was sent be refused after all, and return whether there was one.
+
+    Retried, it is another event for Stripe, which has the first one and does not count it.
+    """
+    return await execute(
+        conn,
+        """
+        UPDATE billing_stripe_outbox
+        SET state = 'failed',
+            last_error = %(error)s,
+            payload = jsonb_set(
+                payload, '{identifier}', to_jsonb('aegis-' || gen_random_uuid()::text)
+            ),
+            generation = generation + 1,
+            stripe_id = NULL,
+            sent_at = NULL
+        WHERE kind = 'meter_event'
+          AND state = 'sent'
+          AND (
+              payload ->> 'identifier' = %(identifier)s
+              OR idempotency_key || '-' || generation = %(identifier)s
+          )
+        """,
+        {"identifier": identifier, "error": error},
     )
 
 

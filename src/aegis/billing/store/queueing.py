@@ -41,8 +41,14 @@ async def list_new_customers(conn: Connection) -> list[NewCustomer]:
         """
         SELECT a.customer_id, a.name, a.email
         FROM billing_accounts a
-        WHERE a.stripe_mode <> 'none'
-          AND a.stripe_customer_id IS NULL
+        WHERE a.stripe_customer_id IS NULL
+          AND (
+              a.stripe_mode <> 'none'
+              -- Usage of days when it was otherwise has still to be told.
+              OR EXISTS (
+                  SELECT FROM billing_meter_spans s WHERE s.customer_id = a.customer_id
+              )
+          )
           AND NOT EXISTS (
               SELECT FROM billing_stripe_outbox o
               WHERE o.subject = 'customer:' || a.customer_id
@@ -153,7 +159,7 @@ async def queue_invoices(conn: Connection) -> int:
 async def queue_meters(
     conn: Connection, meters: Mapping[str, str], *, begin: date, end: date
 ) -> int:
-    """Add what was used on days that are over and is not with Stripe's meters yet.
+    """Add what was used on days that are over, are Stripe's, and is not with its meters yet.
 
     A row is the difference to what was added before for the same day, so nothing counts twice.
     """
@@ -171,15 +177,13 @@ async def queue_meters(
                 m.meter,
                 m.event_name,
                 sum(CASE m.meter WHEN 'calls' THEN u.calls ELSE u.tokens END) AS quantity
-            FROM billing_accounts a
+            FROM billing_meter_spans s
             JOIN usage_daily u
-                ON u.customer_id = a.customer_id
-                AND u.day >= greatest(
-                    %(begin)s::date, (a.stripe_linked_at AT TIME ZONE 'UTC')::date
-                )
-                AND u.day < %(end)s
+                ON u.customer_id = s.customer_id
+                AND u.day >= greatest(%(begin)s::date, s.begins_on)
+                -- Of a span without an end it is the day that is not over.
+                AND u.day < least(%(end)s::date, s.ends_on)
             CROSS JOIN meters m
-            WHERE a.stripe_mode = 'meters'
             GROUP BY u.customer_id, u.day, m.meter, m.event_name
         ),
         missing AS (

@@ -65,7 +65,8 @@ async def list_customers(
 ) -> list[str]:
     """Return who may have to pay for a month, by name: who has a plan, a key, or used something.
 
-    Usage counts from `begin` on: it may have come late. `customers` narrows it to these.
+    And who owes what is on no invoice yet. Usage counts from `begin` on: it may have come late.
+    `customers` narrows it to these.
     """
     found = await fetch_all(
         conn,
@@ -86,6 +87,18 @@ async def list_customers(
             FROM api_keys k
             WHERE (k.created_at IS NULL OR k.created_at < %(end)s::timestamp AT TIME ZONE 'UTC')
               AND (k.revoked_at IS NULL OR k.revoked_at >= %(begin)s::timestamp AT TIME ZONE 'UTC')
+            UNION
+            -- Of somebody who is gone: a credit that was taken back, an invoice that became void.
+            SELECT e.customer_id
+            FROM billing_events e
+            WHERE e.entry_key IS NOT NULL
+              AND e.amount_usd > 0
+              AND NOT EXISTS (
+                  SELECT FROM billing_invoice_lines l
+                  JOIN billing_invoices i ON i.id = l.invoice_id
+                  WHERE l.event_id = e.id
+                    AND i.state <> 'void'
+              )
         )
         SELECT c.customer_id
         FROM candidates c

@@ -5,14 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aegis.db import execute, fetch_optional
+from aegis.db import execute, fetch_all, fetch_optional
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from aegis.db import Connection
 
-__all__ = ["Known", "find_invoice", "insert_event", "set_outcome", "set_status"]
+__all__ = [
+    "Known",
+    "Waiting",
+    "find_invoice",
+    "insert_event",
+    "list_waiting",
+    "set_outcome",
+    "set_status",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +31,29 @@ class Known:
     customer_id: str
     stripe_status: str | None
     stripe_event_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """An event whose content has to be fetched."""
+
+    event_id: str
+
+
+async def list_waiting(conn: Connection, *, limit: int) -> list[Waiting]:
+    """Return events whose content has to be fetched, oldest first."""
+    return await fetch_all(
+        conn,
+        Waiting,
+        """
+        SELECT e.event_id
+        FROM billing_stripe_events e
+        WHERE e.outcome = 'waiting'
+        ORDER BY e.received_at, e.event_id
+        LIMIT %(limit)s
+        """,
+        {"limit": limit},
+    )
 
 
 async def insert_event(

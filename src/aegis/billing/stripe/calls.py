@@ -47,6 +47,8 @@ class Outcome:
     retry_after_s: float | None = None
     #: Whether another key is needed: this one answers with a failure for good.
     spent: bool = False
+    #: Whether no answer came at all.
+    unreachable: bool = False
 
 
 def pause_s(attempts: int) -> float:
@@ -82,6 +84,7 @@ class Calls:
     def __init__(self, stripe: Any, client: Any) -> None:
         self._stripe = stripe
         self._v1 = client.v1
+        self._v2 = client.v2
 
     def make(self, row: OutboxRow, place: Place, *, now: datetime) -> Outcome:
         """Make the call of a row and return what became of it.
@@ -104,6 +107,24 @@ class Calls:
             return Outcome(state="sent", stripe_id=self._create(row, place))
         except self._stripe.StripeError as error:
             return self._refused(row, error)
+
+    def fetch_data(self, event_id: str) -> Any:
+        """Return the `data` of an event of the second kind, None if Stripe no longer has it.
+
+        Raises:
+            ConfigError: Stripe does not know the key, or it may not do this.
+            Unavailable: not now.
+        """
+        stripe = self._stripe
+        try:
+            event: dict[str, Any] = self._v2.core.events.retrieve(event_id).to_dict()
+        except (stripe.AuthenticationError, stripe.PermissionError) as error:
+            raise _key_refused(error) from None
+        except stripe.StripeError as error:
+            if error.http_status in (400, 404):
+                return None
+            raise Unavailable(f"Stripe does not tell of {event_id}: {_line(error)}") from None
+        return event.get("data")
 
     def _create(self, row: OutboxRow, place: Place) -> str:
         options = {"idempotency_key": f"{row.idempotency_key}-{row.generation}"}
@@ -155,9 +176,7 @@ class Calls:
         stripe = self._stripe
         text = _line(error)
         if isinstance(error, stripe.AuthenticationError | stripe.PermissionError):
-            raise ConfigError(
-                f"Stripe refuses AEGIS_STRIPE_API_KEY: {text}", code="stripe_key_refused"
-            ) from None
+            raise _key_refused(error) from None
         status = error.http_status
         if row.kind == "meter_event" and status == 400 and _is_duplicate(error):
             return Outcome(state="sent", stripe_id=row.payload["identifier"])
@@ -169,8 +188,15 @@ class Calls:
                 error=text,
                 retry_after_s=_retry_after(headers),
                 spent=replayed and status is not None and status >= 500,
+                unreachable=status is None,
             )
         return Outcome(state="failed", error=text, spent=True)
+
+
+def _key_refused(error: Any) -> ConfigError:
+    return ConfigError(
+        f"Stripe refuses AEGIS_STRIPE_API_KEY: {_line(error)}", code="stripe_key_refused"
+    )
 
 
 def _is_duplicate(error: Any) -> bool:

@@ -57,25 +57,25 @@ def read_event(body: bytes) -> Happened:
     except (ValueError, RecursionError):
         raise InvalidInput("The webhook's body is not a JSON document.") from None
     fields = _mapping(event)
-    event_id, event_type, created = fields.get("id"), fields.get("type"), fields.get("created")
+    event_id, event_type = fields.get("id"), fields.get("type")
+    created = _time(fields.get("created"))
     if (
         not isinstance(event_id, str)
         or not _ID.fullmatch(event_id)
         or not isinstance(event_type, str)
         or not 0 < len(event_type) <= 200
-        or isinstance(created, bool)
-        or not isinstance(created, int)
-        or not 0 <= created <= _LAST
+        or created is None
     ):
         raise InvalidInput("The webhook's body is no event: it needs id, type and created.")
-    about = _mapping(_mapping(fields.get("data")).get("object"))
+    # Events of the second kind hold no object, and name the one that they are about.
+    about = _mapping(_mapping(fields.get("data")).get("object") or fields.get("related_object"))
     object_id = _id(about.get("id"))
     is_invoice = event_type.startswith("invoice.") and about.get("object") == "invoice"
     ours = _mapping(about.get("metadata")).get("aegis_invoice_id")
     return Happened(
         event_id=event_id,
         event_type=event_type,
-        at=datetime.fromtimestamp(created, UTC),
+        at=created,
         object_id=object_id,
         customer=_id(about.get("customer")),
         invoice_id=int(ours) if isinstance(ours, str) and _NUMBER.fullmatch(ours) else None,
@@ -99,6 +99,19 @@ def state_of(status: str) -> str | None:
 
 def _place(status: str) -> int:
     return _ORDER.index(status) if status in _ORDER else -1
+
+
+def _time(value: Any) -> datetime | None:
+    """Return a time: seconds since 1970, or, in events of the second kind, as text."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LAST:
+        return datetime.fromtimestamp(value, UTC)
+    if not isinstance(value, str) or len(value) > 40:
+        return None
+    try:
+        at = datetime.fromisoformat(value)
+        return at.astimezone(UTC) if at.utcoffset() is not None else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

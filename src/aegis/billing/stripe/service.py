@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from aegis.billing import validate
@@ -13,10 +16,11 @@ from aegis.billing.invoices import WAYS, move
 from aegis.billing.models import OUTBOX_STATES, Synced
 from aegis.billing.store import accounts, outbox, queueing, webhooks
 from aegis.billing.store import invoices as invoice_store
-from aegis.billing.stripe.calls import open_calls, pause_s
+from aegis.billing.stripe.calls import Outcome, open_calls, pause_s
 from aegis.billing.stripe.events import is_newer, read_event, state_of
+from aegis.billing.stripe.reports import REPORT, enter_report, read_report
 from aegis.billing.stripe.signature import check_signature
-from aegis.errors import AegisError, ConfigError
+from aegis.errors import AegisError, ConfigError, Unavailable
 from aegis.security.audit.actor import Actor, acting_as
 from aegis.security.audit.recording import audited, note
 from aegis.security.columns import Columns
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
     from aegis.billing.models import OutboxRow
     from aegis.billing.store.outbox import Counts
     from aegis.billing.store.queueing import NewCustomer
-    from aegis.billing.stripe.calls import Calls
+    from aegis.billing.stripe.calls import Calls, Place
     from aegis.billing.stripe.events import Happened
     from aegis.config import Settings
     from aegis.db import Connection, Database
@@ -38,9 +42,14 @@ _log = logging.getLogger("aegis.billing")
 
 #: Calls at once; Stripe allows 100 a second.
 _AT_ONCE: Final = 8
-#: Stripe takes meter events of the last 35 days.
-_METER_DAYS: Final = 34
+#: How far back usage is looked for: it may come 35 days late, and nobody may have told for a while.
+_METER_DAYS: Final = 70
+#: Stripe takes meter events of the last 35 days; older usage is told with a time that it takes.
+_OLDEST: Final = timedelta(days=34, hours=22)
+#: Of the connection, and between two pieces of an answer.
 _TIMEOUT_S: Final = 30.0
+#: Reports of usage that does not count, read in a round.
+_REPORTS: Final = 20
 #: Longer than a call may take: then another process may make it.
 _LEASE_S: Final = 120
 
@@ -53,7 +62,9 @@ class Stripe:
         self._settings = settings
         self._columns = Columns(settings)
         self._calls: Calls | None = None
-        #: Seconds that a call may take.
+        #: Threads of its own: a Stripe that is slow holds nobody else's work up.
+        self._threads: ThreadPoolExecutor | None = None
+        #: Seconds that Stripe may be silent; an answer may take three times as long.
         self.timeout_s = _TIMEOUT_S
 
     @property
@@ -66,35 +77,52 @@ class Stripe:
     ) -> Synced:
         """Tell Stripe what it has to know: customers, final invoices, usage of its meters.
 
-        What cannot be sent now waits in the outbox, and is tried again at a later round.
+        What cannot be sent now waits in the outbox, and is tried again at a later round. A round
+        ends early where Stripe cannot be reached.
 
         Raises:
             ConfigError: there is no key, or Stripe refuses it; the extra is not installed.
         """
         calls = await self._open()
         queued = await self.queue()
+        await self._read_reports(calls)
         sent = retried = failed = 0
-        while sent + retried + failed < limit:
+        unreachable: str | None = None
+        while sent + retried + failed < limit and unreachable is None:
             async with self._db.transaction() as conn:
-                rows = await outbox.claim(conn, limit=_AT_ONCE, lease_s=_LEASE_S)
+                rows = await outbox.claim(
+                    conn, limit=_AT_ONCE, lease_s=_LEASE_S, oldest=datetime.now(UTC) - _OLDEST
+                )
             if not rows:
                 break
             # All of them come to their end, whichever of them shows that there is no use going on.
             done = await asyncio.gather(
                 *(self._send(calls, row) for row in rows), return_exceptions=True
             )
-            for error in done:
-                if isinstance(error, BaseException):
-                    raise error
-            states = [str(state) for state in done]
+            outcomes: list[Outcome] = []
+            for one in done:
+                if isinstance(one, BaseException):
+                    raise one
+                outcomes.append(one)
+            states = [one.state for one in outcomes]
             sent += states.count("sent")
             retried += states.count("retry")
             failed += states.count("failed")
             if on_progress is not None:
                 on_progress(sent + retried + failed, sent + retried + failed)
+            if all(one.unreachable for one in outcomes):
+                # The others would only wait as long for nothing.
+                unreachable = outcomes[0].error
         async with self._db.transaction() as conn:
             left = await outbox.waiting(conn)
-        return Synced(queued=queued, sent=sent, retried=retried, failed=failed, waiting=left)
+        return Synced(
+            queued=queued,
+            sent=sent,
+            retried=retried,
+            failed=failed,
+            waiting=left,
+            unreachable=unreachable,
+        )
 
     async def queue(self) -> int:
         """Add to the outbox what is missing there and return how many rows; needs no key."""
@@ -139,8 +167,9 @@ class Stripe:
     async def receive(self, body: bytes, signature: str | None, *, now: float | None = None) -> str:
         """Take in an event as it came, its raw body, and return what became of it.
 
-        `applied`, `stale` (something later was known), `ignored` (not about an invoice of ours) or
-        `repeated`. The event and what it changes are one transaction.
+        `applied`, `stale` (something later was known), `ignored` (not about an invoice of ours),
+        `waiting` (the next sync fetches what it is about) or `repeated`. The event and what it
+        changes are one transaction.
 
         Raises:
             ConfigError: there is no secret to check it by.
@@ -201,12 +230,25 @@ class Stripe:
             conn, [one.customer_id for one in new], [values["payload"] for values in sealed]
         )
 
-    async def _send(self, calls: Calls, row: OutboxRow) -> str:
+    async def _read_reports(self, calls: Calls) -> None:
+        """Find out which usage Stripe accepted and does not count."""
+        async with self._db.transaction() as conn:
+            told = await webhooks.list_waiting(conn, limit=_REPORTS)
+        for event in told:
+            try:
+                data = await self._in_thread(partial(calls.fetch_data, event.event_id))
+            except (Unavailable, TimeoutError):
+                # The next round asks again.
+                return
+            async with self._db.transaction() as conn:
+                await enter_report(conn, event.event_id, read_report(data))
+
+    async def _send(self, calls: Calls, row: OutboxRow) -> Outcome:
         async with self._db.transaction() as conn:
             place = await outbox.get_place(conn, row)
         try:
             row = self._columns.reveal("billing_stripe_outbox", row)
-            outcome = await asyncio.to_thread(calls.make, row, place, now=datetime.now(UTC))
+            outcome = await self._make(calls, row, place)
         except AegisError as error:
             async with self._db.transaction() as conn:
                 await outbox.record_failure(
@@ -215,11 +257,11 @@ class Stripe:
                 )  # fmt: skip
             if isinstance(error, ConfigError):
                 raise
-            return "retry"
+            return Outcome(state="retry", error=error.message)
         async with self._db.transaction() as conn:
             if outcome.state == "sent":
                 await outbox.record_sent(conn, row, outcome.stripe_id)
-                return "sent"
+                return outcome
             why = _without_names(outcome.error or "", row)
             extra = {"subject": row.subject, "why": why, "attempts": row.attempts}
             _log.warning("billing.stripe_refused", extra=extra)
@@ -231,7 +273,22 @@ class Stripe:
                 pause_s=max(pause_s(row.attempts), outcome.retry_after_s or 0.0),
                 spent=outcome.spent,
             )
-        return outcome.state
+        return replace(outcome, error=why)
+
+    async def _make(self, calls: Calls, row: OutboxRow, place: Place) -> Outcome:
+        """Make a call, and give up on an answer that does not come to its end."""
+        try:
+            return await self._in_thread(partial(calls.make, row, place, now=datetime.now(UTC)))
+        except TimeoutError:
+            error = f"Stripe did not answer within {3 * self.timeout_s:g} seconds."
+            return Outcome(state="retry", error=error, unreachable=True)
+
+    async def _in_thread(self, call: Callable[[], Any]) -> Any:
+        """Return what a call in a thread returns (`TimeoutError`: it does not come to its end)."""
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="stripe")
+        made = asyncio.get_running_loop().run_in_executor(self._threads, call)
+        return await asyncio.wait_for(made, 3 * self.timeout_s)
 
 
 def _told_of(customer: NewCustomer) -> dict[str, Any]:
@@ -263,6 +320,8 @@ def read_meters(text: str | None) -> Mapping[str, str]:
 
 
 async def _apply(conn: Connection, happened: Happened) -> tuple[str, int | None]:
+    if happened.event_type == REPORT:
+        return "waiting", None
     if happened.status is None or happened.object_id is None:
         return "ignored", None
     found: Any = await webhooks.find_invoice(

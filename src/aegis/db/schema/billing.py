@@ -29,6 +29,7 @@ __all__ = [
     "billing_invoice_lines",
     "billing_invoice_numbers",
     "billing_invoices",
+    "billing_meter_spans",
     "billing_periods",
     "billing_plans",
     "billing_runs",
@@ -108,6 +109,17 @@ billing_subscriptions = Table(
         "proration IN ('daily', 'full', 'none')", name="ck_billing_subscriptions_proration"
     ),
     Index("idx_billing_subscriptions_customer", "customer_id", "starts_on"),
+)
+
+billing_meter_spans = Table(
+    "billing_meter_spans",
+    metadata,
+    _account("billing_meter_spans"),
+    Column("begins_on", Date, nullable=False),
+    Column("ends_on", Date),
+    timestamp_now("created_at", nullable=False),
+    PrimaryKeyConstraint("customer_id", "begins_on", name="billing_meter_spans_pkey"),
+    CheckConstraint("ends_on > begins_on", name="ck_billing_meter_spans_days"),
 )
 
 billing_runs = Table(
@@ -266,6 +278,12 @@ billing_stripe_events = Table(
     timestamp_now("received_at", nullable=False),
     PrimaryKeyConstraint("event_id", name="billing_stripe_events_pkey"),
     CheckConstraint(
-        "outcome IN ('applied', 'stale', 'ignored')", name="ck_billing_stripe_events_outcome"
+        "outcome IN ('applied', 'stale', 'ignored', 'waiting')",
+        name="ck_billing_stripe_events_outcome",
+    ),
+    Index(
+        "idx_billing_stripe_events_waiting",
+        "received_at",
+        postgresql_where=text("outcome = 'waiting'"),
     ),
 )

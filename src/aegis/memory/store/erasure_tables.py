@@ -112,6 +112,7 @@ OUTSIDE: dict[str, str] = {
     "billing_invoice_lines": _BILLS,
     "billing_invoice_numbers": _BILLS,
     "billing_invoices": _BILLS,
+    "billing_meter_spans": _BILLS,
     "billing_periods": _BILLS,
     "billing_plans": _BILLS,
     "billing_runs": _BILLS,

@@ -116,8 +116,9 @@ TABLES: Final[dict[str, str]] = {
             api_customer_ledger api_customer_limits api_customers api_key_limits api_key_meters
             api_key_old_hashes api_keys api_quota_ledger api_tiers api_usage_events audit_head
             audit_verifications backup_drills backups billing_accounts billing_invoice_numbers
-            billing_invoices billing_periods billing_runs billing_stripe_events
-            billing_stripe_outbox billing_subscriptions claude_sessions competitor_changes
+            billing_invoices billing_meter_spans billing_periods billing_runs
+            billing_stripe_events billing_stripe_outbox billing_subscriptions claude_sessions
+            competitor_changes
             competitor_hosts competitor_pages competitor_snapshots competitors container_metrics
             container_metrics_15m container_metrics_1h container_metrics_1m container_metrics_5m
             container_starts decision_episodes decision_outcomes deep_briefing_jobs

@@ -95,7 +95,7 @@ CLOSED: Final[dict[str, str]] = {
             graph_merges memory_archives memory_erasures memory_holds memory_quarantine
         """,
         "What Stripe is told and tells; it holds the operator's ids there.": """
-            billing_stripe_events billing_stripe_outbox
+            billing_meter_spans billing_stripe_events billing_stripe_outbox
         """,
     }.items()
     for name in line.split()
