@@ -85,10 +85,8 @@ class Meter:
                 _settle([(event, done)], error)
 
 
-async def write_events(
-    db: Database, partitions: Partitions, events: Sequence[Event]
-) -> set[tuple[str, str]]:
-    """Write events in one transaction and return customer and id of those that were new.
+async def write_events(db: Database, partitions: Partitions, events: Sequence[Event]) -> int:
+    """Write events in one transaction and return how many were new.
 
     Safe to repeat. `events` has no id twice.
     """
