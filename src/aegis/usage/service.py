@@ -218,6 +218,8 @@ class Usage:
     ) -> list[Event]:
         """Return the events whose keys and customers fit; add the others to `rejected`."""
         key_ids = sorted({e.api_key_id for _, e in accepted if e.api_key_id is not None})
+        if not key_ids and only is None:
+            return [event for _, event in accepted]
         owners: dict[str, str] = {}
         if key_ids:
             async with self._db.transaction() as conn:
