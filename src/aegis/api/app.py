@@ -38,6 +38,7 @@ from aegis.api.bound import Bound
 from aegis.api.door import Door
 from aegis.api.errors import Outermost, install
 from aegis.api.guard import Guard
+from aegis.api.routing import look_up_routes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -117,4 +118,5 @@ def create_routes() -> FastAPI:
         health.router,
     ):
         app.include_router(routes)
+    look_up_routes(app)
     return app

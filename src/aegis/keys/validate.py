@@ -66,7 +66,7 @@ def check_text(name: str, value: Any, *, most: int) -> None:
     """Accept printable text of 1 to `most` characters."""
     if not isinstance(value, str):
         raise InvalidInput(f"{name} is {value!r}; it must be text.")
-    if not value.strip() or value != value.strip() or len(value) > most or not value.isprintable():
+    if not value or value != value.strip() or len(value) > most or not value.isprintable():
         raise InvalidInput(
             f"{name} is {_shown(value)}; use 1 to {most} printable characters, no blank ends."
         )

@@ -13,11 +13,10 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Final
 
 from aegis.errors import AegisError, Unavailable
-from aegis.usage.spans import month_of
 from aegis.usage.store import events as store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from aegis.db import Database
     from aegis.usage.models import Event
@@ -62,13 +61,17 @@ class Meter:
     async def _write(self, batch: Sequence[tuple[Event, asyncio.Future[None]]]) -> None:
         try:
             try:
-                await write_events(self._db, self._partitions, [event for event, _ in batch])
+                await write_events(
+                    self._db,
+                    self._partitions,
+                    [event for event, _ in batch],
+                    written=lambda: _settle(batch, None),
+                )
             except Unavailable:
                 raise
             except AegisError:
                 # One of them is to blame, such as one whose key is gone; the others shall not be.
                 await self._write_singly(batch)
-            _settle(batch, None)
         except AegisError as error:
             _log.error("usage.unmetered", extra={"code": error.code, "why": error.message})
             _settle(batch, error)
@@ -86,20 +89,31 @@ class Meter:
 
 
 async def write_events(
-    db: Database, partitions: Partitions, events: Sequence[Event]
-) -> set[tuple[str, str]]:
-    """Write events in one transaction and return customer and id of those that were new.
+    db: Database,
+    partitions: Partitions,
+    events: Sequence[Event],
+    *,
+    written: Callable[[], None] | None = None,
+) -> int:
+    """Write events in one transaction and return how many were new.
 
-    Safe to repeat. `events` has no id twice.
+    Safe to repeat. `events` has no id twice. `written` is called once they are durable, and before
+    the connection is given back: whoever waits for that need not wait for this.
     """
     pause = _FIRST_PAUSE_S
+    # Times of events are UTC, as months are; of a batch they are of few days.
+    months = {day.replace(day=1) for day in {event.created_at.date() for event in events}}
     for attempt in range(1, _TRIES + 1):
         try:
-            await partitions.require({month_of(event.created_at) for event in events})
+            await partitions.require(months)
             # One statement is a transaction by itself: BEGIN and COMMIT would be two more round
             # trips that the call waits for.
             async with db.connection() as conn:
-                return await store.insert_events(conn, events)
+                count = await store.insert_events(conn, events)
+                if written is not None:
+                    written()
+                    await asyncio.sleep(0)
+                return count
         except Unavailable:
             # A lost connection, a deadlock with another program: the ids make a second try safe.
             if attempt == _TRIES:

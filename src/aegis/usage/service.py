@@ -90,12 +90,12 @@ class Usage:
         fresh: dict[tuple[str, str], Event] = {}
         for event in checked:
             fresh.setdefault((event.customer_id, event.event_id), event)
-        written: set[tuple[str, str]] = set()
+        written = 0
         if fresh:
             written = await write_events(self._db, self.partitions, list(fresh.values()))
         return Recorded(
-            recorded=len(written),
-            duplicates=len(checked) - len(written),
+            recorded=written,
+            duplicates=len(checked) - written,
             rejected=sorted(rejected, key=lambda r: r.line),
         )
 
@@ -218,6 +218,8 @@ class Usage:
     ) -> list[Event]:
         """Return the events whose keys and customers fit; add the others to `rejected`."""
         key_ids = sorted({e.api_key_id for _, e in accepted if e.api_key_id is not None})
+        if not key_ids and only is None:
+            return [event for _, event in accepted]
         owners: dict[str, str] = {}
         if key_ids:
             async with self._db.transaction() as conn:
@@ -236,7 +238,8 @@ class Usage:
             elif only is not None and payer != only:
                 message = f"the event is of {payer!r}; your key reports for {only!r} alone."
             else:
-                checked.append(replace(event, customer_id=owner))
+                named = event.customer_id == owner
+                checked.append(event if named else replace(event, customer_id=owner))
                 continue
             rejected.append(Rejection(line=line, event_id=event.event_id, message=message))
         return checked
