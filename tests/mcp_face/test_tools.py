@@ -32,6 +32,8 @@ OTHER_TOOLS = {
     "alert_list",
     "alert_get",
     "alert_ack",
+    "alert_deliveries",
+    "alert_retry",
     "audit_log_list",
     "metrics_latest",
     "metrics_chart",

@@ -127,6 +127,10 @@ async def _roll_forward(db: Database, *, oldest: datetime, now: datetime) -> int
                 done = await rollups.oldest_sample(conn, since=oldest, until=now)
                 if done is None:
                     return total
+            if done - _OVERLAP > now:
+                # The clock was put back: what is measured now must not wait for it.
+                done = now - _CHUNK
+                await rollups.put_back(conn, done)
         since = max(_minute(done - _OVERLAP), oldest)
         until = min(since + _CHUNK, _minute(now) + timedelta(minutes=1))
         if since >= until:

@@ -69,6 +69,17 @@ async def alert(a: Aegis) -> int:
     return (await a.alerts.observe("ours", [bad])).fired[0]
 
 
+async def dead_message(a: Aegis) -> int:
+    async with a.db.transaction() as conn:
+        cursor = await conn.execute(
+            "INSERT INTO alert_deliveries (channel, group_key, entries, critical, next_at, state) "
+            "VALUES ('ops', 'g', '[]', false, now(), 'dead') RETURNING id"
+        )
+        row = await cursor.fetchone()
+    assert row is not None
+    return row[0]
+
+
 async def nothing(_: Aegis) -> None: ...
 
 
@@ -154,6 +165,7 @@ ACTS: dict[
     "alerts.rule_put": (nothing, lambda a, _: rule(a)),
     "alerts.rule_delete": (rule, lambda a, r: a.alerts.delete_rule(r)),
     "alerts.mark_false": (alert, lambda a, n: a.alerts.mark_false(n, note="Ann looked")),
+    "alerts.retry": (dead_message, lambda a, n: a.alerts.channels.retry(n)),
     "schedules.add": (nothing, lambda a, _: schedule(a)),
     "schedules.pause": (schedule, lambda a, s: a.schedules.pause(s)),
     "schedules.remove": (schedule, lambda a, s: a.schedules.remove(s)),
@@ -357,6 +369,7 @@ UNLOGGED = {
     "alerts/service.py": {
         "acknowledge", "get", "history", "keep", "list", "observe", "rules", "silences", "tick",
     },
+    "alerts/channels.py": {"announce", "deliveries", "list", "test"},
     # What is enqueued, cancelled and run is in the jobs' own history.
     "worker/service.py": {
         "cancel", "counts", "enqueue", "enqueue_many", "get", "history", "list", "rates", "retry",

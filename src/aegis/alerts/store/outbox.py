@@ -346,8 +346,8 @@ async def list_deliveries(
     )
 
 
-async def retry(conn: Connection, delivery_id: int | None) -> int:
-    """Let dead messages be tried again, one or all; return how many."""
+async def retry(conn: Connection, *, delivery_id: int | None, channel: str | None) -> int:
+    """Let dead messages be tried again, one, a channel's or all; return how many."""
     return await execute(
         conn,
         """
@@ -358,8 +358,9 @@ async def retry(conn: Connection, delivery_id: int | None) -> int:
             next_at = clock_timestamp()
         WHERE state = 'dead'
           AND (%(id)s::bigint IS NULL OR id = %(id)s)
+          AND (%(channel)s::text IS NULL OR channel = %(channel)s)
         """,
-        {"id": delivery_id},
+        {"id": delivery_id, "channel": channel},
     )
 
 

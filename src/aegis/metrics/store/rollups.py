@@ -24,6 +24,7 @@ __all__ = [
     "get_done_until",
     "lock_done_until",
     "oldest_sample",
+    "put_back",
     "roll_coarser",
     "roll_minutes",
     "set_done_until",
@@ -79,6 +80,18 @@ async def set_done_until(conn: Connection, until: datetime) -> None:
         """
         UPDATE metric_rollups
         SET done_until = greatest(done_until, %(until)s)
+        """,
+        {"until": until},
+    )
+
+
+async def put_back(conn: Connection, until: datetime) -> None:
+    """Move the watermark back: it was set by a clock that was wrong."""
+    await execute(
+        conn,
+        """
+        UPDATE metric_rollups
+        SET done_until = least(done_until, %(until)s)
         """,
         {"until": until},
     )

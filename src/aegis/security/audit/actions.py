@@ -8,6 +8,7 @@ __all__ = ["ACTIONS", "ActionId"]
 
 ActionId = Literal[
     "alerts.mark_false",
+    "alerts.retry",
     "alerts.rule_delete",
     "alerts.rule_put",
     "alerts.silence",
@@ -82,6 +83,7 @@ ActionId = Literal[
 
 ACTIONS: Final[dict[ActionId, str]] = {
     "alerts.mark_false": "An alert was marked as false, and the same kept quiet",
+    "alerts.retry": "Messages that were given up are tried again",
     "alerts.rule_delete": "A rule of alerts was deleted",
     "alerts.rule_put": "A rule of alerts was written",
     "alerts.silence": "Alerts were silenced",

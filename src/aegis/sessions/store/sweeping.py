@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from aegis.db import Connection
 
-__all__ = ["clear_due", "drop_events", "list_due", "list_said", "list_silent"]
+__all__ = ["clear_due", "drop_events", "list_due", "list_said", "list_silent", "put_back"]
 
 
 async def list_due(conn: Connection, *, limit: int) -> list[SessionRow]:
@@ -66,6 +66,24 @@ async def list_silent(conn: Connection, *, before: datetime, limit: int) -> list
         LIMIT %(limit)s
         """,
         {"before": before, "limit": limit},
+    )
+
+
+async def put_back(conn: Connection, now: datetime) -> int:
+    """Let sessions that were heard of by a clock far ahead count as heard of now; return how many.
+
+    They would be silent for as long as that clock was wrong, and never be closed.
+    """
+    return await execute(
+        conn,
+        """
+        UPDATE claude_sessions
+        SET last_event_at = %(now)s
+        WHERE status = 'running'
+          AND source IS NOT NULL
+          AND last_event_at > %(now)s + INTERVAL '1 hour'
+        """,
+        {"now": now},
     )
 
 
