@@ -111,9 +111,17 @@ async def test_refused_message_is_dead_after_a_while_and_can_be_tried_again(benc
     assert dead.attempts == 6
     bench.receiver.error = None
     assert await bench.deliver() == []
+    assert await bench.alerts.channels.retry(channel="another") == 0
     assert await bench.alerts.channels.retry(dead.id) == 1
     assert len(await bench.deliver()) == 1
     assert await bench.alerts.channels.retry() == 0
+    # It has arrived: that is no message to be sent again.
+    for number in (dead.id, dead.id + 1):
+        with pytest.raises(NotFound):
+            await bench.alerts.channels.retry(number)
+    for number in (0, 2**63):
+        with pytest.raises(InvalidInput):
+            await bench.alerts.channels.retry(number)
 
 
 async def test_channel_that_fails_is_told_over_the_others(bench: Bench) -> None:

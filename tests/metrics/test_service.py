@@ -291,3 +291,30 @@ async def test_a_round_that_finds_nothing_new_writes_no_row(metrics: Metrics, db
     # And what has changed is written.
     await metrics.record([sample(ago=MINUTE, cpu=99.0)])
     assert (await metrics.keep()).minutes == 1
+
+
+async def test_roll_ups_go_on_at_once_when_the_clock_was_put_back(db: Database) -> None:
+    ahead = Metrics(db, now=lambda: NOW + 400 * DAY)
+    await ahead.record([replace(sample(cpu=99.0), timestamp=NOW + 400 * DAY)])
+    await ahead.keep()
+    metrics = Metrics(db, now=lambda: NOW)
+    await metrics.record([sample(ago=number * MINUTE) for number in range(3)])
+    await metrics.keep()
+    (shown,) = (await metrics.chart("web", since=NOW - DAY, until=NOW + MINUTE, points=100)).points
+    assert shown.samples == 3
+    # And the newest is not the one that lies a year ahead.
+    assert [one.cpu_percent for one in await metrics.latest()] == [10.0]
+
+
+async def test_clock_put_back_by_less_than_an_hour_leaves_no_hole(db: Database) -> None:
+    ahead = Metrics(db, now=lambda: NOW + 50 * MINUTE)
+    await ahead.record([replace(sample(), timestamp=NOW + 50 * MINUTE)])
+    await ahead.keep()
+    for passed in range(0, 60, 5):
+        at = NOW + passed * MINUTE
+        metrics = Metrics(db, now=lambda at=at: at)
+        await metrics.record([replace(sample("other"), timestamp=at)])
+        await metrics.keep()
+    found = await metrics.chart("other", since=NOW - HOUR, until=NOW + 2 * HOUR, points=100)
+    assert found.source != "samples"
+    assert sum(point.samples for point in found.points) == 12

@@ -158,6 +158,23 @@ async def test_clock_that_jumps_back_ends_nothing_before_it_began(sessions: Sess
     assert found.last_event_at == START + timedelta(minutes=10)
 
 
+async def test_session_of_a_clock_far_ahead_is_closed_all_the_same(sessions: Sessions) -> None:
+    ahead = (datetime.now(UTC) - START).total_seconds() / 60 + 400 * 24 * 60
+    await happened(sessions, record("UserPromptSubmit", prompt="go", minute=ahead))
+    assert (await sessions.sweep(idle_minutes=60)).closed == []
+    found = await the(sessions)
+    assert found.last_event_at is not None
+    assert found.last_event_at <= datetime.now(UTC)
+    async with sessions._memory.database.transaction() as conn:
+        await conn.execute(
+            "UPDATE claude_sessions SET last_event_at = last_event_at - INTERVAL '61 minutes'"
+        )
+    assert (await sessions.sweep(idle_minutes=60)).closed == ["s1"]
+    closed = await the(sessions)
+    assert closed.ended_at is not None
+    assert closed.ended_at >= closed.started_at
+
+
 async def test_sub_agents_are_sessions_below_their_own(sessions: Sessions) -> None:
     await happened(
         sessions,
