@@ -17,7 +17,7 @@ from aegis.alerts.sending import send
 from aegis.alerts.service import Alerts
 from aegis.alerts.work import Deliveries
 from aegis.db import fetch_value
-from aegis.errors import ConfigError, NotFound, Unavailable
+from aegis.errors import ConfigError, InvalidInput, NotFound, Unavailable
 from tests.alerts.conftest import Bench, bad, good
 from tests.alerts.receivers import http_receiver, smtp_receiver
 

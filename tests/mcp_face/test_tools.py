@@ -37,6 +37,7 @@ OTHER_TOOLS = {
     "audit_log_list",
     "metrics_latest",
     "metrics_chart",
+    "metrics_anomalies",
     *(f"research_{what}" for what in ("start", "status", "result", "list", "cancel")),
     "intel_changes",
     "intel_change",

@@ -11,6 +11,7 @@ import pytest
 
 from aegis.alerts.models import Condition, Rule
 from aegis.client import Aegis
+from aegis.metrics.models import MetricRule
 from aegis.security.audit.actions import ACTIONS, ActionId
 from aegis.workflows import definitions
 from tests.billing.conftest import PER_CALL, use
@@ -67,6 +68,11 @@ async def schedule(a: Aegis) -> str:
 async def alert(a: Aegis) -> int:
     bad = Condition(source="ours", id="disk", state="critical", title="Disk is full", hold_s=0)
     return (await a.alerts.observe("ours", [bad])).fired[0]
+
+
+async def limit(a: Aegis) -> str:
+    await a.telemetry.put_rule(MetricRule(name="hot", kind="threshold", value=90))
+    return "hot"
 
 
 async def dead_message(a: Aegis) -> int:
@@ -166,6 +172,8 @@ ACTS: dict[
     "alerts.rule_delete": (rule, lambda a, r: a.alerts.delete_rule(r)),
     "alerts.mark_false": (alert, lambda a, n: a.alerts.mark_false(n, note="Ann looked")),
     "alerts.retry": (dead_message, lambda a, n: a.alerts.channels.retry(n)),
+    "metrics.rule_put": (nothing, lambda a, _: limit(a)),
+    "metrics.rule_delete": (limit, lambda a, r: a.telemetry.delete_rule(r)),
     "schedules.add": (nothing, lambda a, _: schedule(a)),
     "schedules.pause": (schedule, lambda a, s: a.schedules.pause(s)),
     "schedules.remove": (schedule, lambda a, s: a.schedules.remove(s)),
@@ -370,6 +378,7 @@ UNLOGGED = {
         "acknowledge", "get", "history", "keep", "list", "observe", "rules", "silences", "tick",
     },
     "alerts/channels.py": {"announce", "deliveries", "list", "test"},
+    "metrics/telemetry.py": {"_may_collect", "aclose", "anomalies", "rules"},
     # What is enqueued, cancelled and run is in the jobs' own history.
     "worker/service.py": {
         "cancel", "counts", "enqueue", "enqueue_many", "get", "history", "list", "rates", "retry",
