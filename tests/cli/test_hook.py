@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aegis.sessions.spool import claim, read_batches, spool_folder
+from aegis.config import spool_folder
+from aegis.sessions.spool import claim, read_batches
 from tests.serving import CALL, environment, serving
 
 if TYPE_CHECKING:

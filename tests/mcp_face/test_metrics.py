@@ -50,7 +50,7 @@ async def test_an_agent_reads_figures_and_is_told_what_is_wrong(db: Database) ->
 
 
 async def test_an_agent_reads_what_was_unusual(db: Database, settings: Settings) -> None:
-    client = Aegis(db, Memory(db, None, namespace="default"), settings)
+    client = Aegis(db, None, settings)
     async with db.transaction() as conn:
         await conn.execute(
             """

@@ -16,10 +16,10 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from aegis.config import load_data_dir, load_settings
+from aegis.config import load_data_dir, load_settings, spool_folder
 from aegis.errors import AegisError
 from aegis.sessions.payload import ANSWERED, Unreadable, reduce_payload
-from aegis.sessions.spool import append, spool_folder
+from aegis.sessions.spool import append
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,6 +13,7 @@ from aegis.ops.health.checks import (
     columns,
     configuration,
     figures,
+    hooks,
     indexes,
     integrity,
     replication,
@@ -39,4 +40,5 @@ CATALOG: tuple[Check, ...] = (
     *access.CHECKS,
     *audit.CHECKS,
     *columns.CHECKS,
+    *hooks.CHECKS,
 )
