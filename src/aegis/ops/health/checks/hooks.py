@@ -29,8 +29,8 @@ _MOST_LINE: Final = 100_000
     "hook-spool",
     "data",
     "Events of agents' hooks that wait on this machine",
-    means="What agents do is not in the database: sessions stand still, and nothing is remembered.",
-    advice="`aegis up` writes them each second; `aegis sessions sweep` does, or says why it cannot.",
+    means="What agents do is not in the database: sessions stand still, none is remembered.",
+    advice="`aegis up` writes them as they come; `aegis sessions sweep` says why it cannot.",
     limits=Limits(warning=1, critical=24),
     unit="hours",
 )
