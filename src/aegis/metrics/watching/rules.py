@@ -53,14 +53,18 @@ def prefix_of(rule_name: str) -> str:
 
 
 def evaluate(
-    rules: Iterable[MetricRule], containers: Iterable[Container], *, now: float, measured: bool
+    rules: Iterable[MetricRule],
+    containers: Iterable[Container],
+    *,
+    now: float,
+    measured: bool | None,
 ) -> list[Condition]:
     """Return how every container stands to every rule that fits it and can be told.
 
     A value that is not measured any more is unknown to a limit, neither good nor bad; one that
     never was is no business of the rule. A silent container is that of absence rules alone: for
     others it stays as it stood, until the container is gone and nothing is wrong with it any more.
-    Where nothing at all is `measured`, none is gone.
+    Where nothing at all is `measured`, none is gone; where that is not known, none is missed.
     """
     known = list(containers)
     found = [
@@ -86,12 +90,18 @@ def ids(rules: Iterable[MetricRule], containers: Iterable[Container]) -> set[str
 
 
 def condition_of(
-    rule: MetricRule, container: Container, *, now: float, measured: bool = True
+    rule: MetricRule, container: Container, *, now: float, measured: bool | None = True
 ) -> Condition | None:
     """Return how a container stands to a rule; None where there is nothing to say."""
-    silent = rule.kind != "absence" and container.is_silent(now)
-    gone = silent and measured and container.is_gone(now)
-    if (silent and not gone) or (rule.kind != "absence" and not container.knows(rule.metric)):
+    gone = False
+    if rule.kind == "absence":
+        if measured is None:
+            return None
+    elif container.is_silent(now):
+        gone = measured is True and container.is_gone(now)
+        if not gone:
+            return None
+    if rule.kind != "absence" and not container.knows(rule.metric):
         return None
     word, unit = UNITS.get(rule.metric, (rule.metric, ""))
     side = "above" if rule.above else "below"

@@ -54,6 +54,8 @@ _FORGET: Final = timedelta(days=2)
 _MOST_CONTAINERS: Final = 5_000
 #: A pattern that was marked as false is left out for so long.
 _FALSE_FOR: Final = timedelta(days=14)
+#: Samples may come so long after the watcher before it is said that none do.
+_LATECOMERS: Final = timedelta(seconds=60)
 #: A start is noted with the next sample, or when the database is back.
 _STARTS_BEFORE: Final = timedelta(minutes=15)
 _PART: Final = 5_000
@@ -83,6 +85,9 @@ class Watcher:
         #: Whether what is open in the tables was compared with what the states say lasts.
         self._settled = False
         self._left_out = 0
+        #: Since when rounds, one soon after the other, have seen that nothing is measured.
+        self._silent_from: datetime | None = None
+        self._round_at: datetime | None = None
 
     async def round(self) -> Watched:
         """Judge what came since the last round; at most one process at a time does.
@@ -118,10 +123,11 @@ class Watcher:
             points += found
             self._until = until
             caught_up = until >= now
+            measured = self._is_measured(now) if caught_up else None
             if caught_up:
-                self._look_for_silence(now)
+                self._look_for_silence(now, measured=measured)
                 self._end_learning()
-            new, over = await self._write(rules, false, now, caught_up=caught_up)
+            new, over = await self._write(rules, false, now, caught_up=caught_up, measured=measured)
             opened, ended = opened + new, ended + over
             if caught_up:
                 return Watched(
@@ -244,10 +250,24 @@ class Watcher:
             self._findings[finding.incident] = finding
             self._changed.add(name)
 
-    def _look_for_silence(self, now: datetime) -> None:
+    def _is_measured(self, now: datetime) -> bool | None:
+        """Return whether anything is measured; None where that is not known yet.
+
+        After a start, a machine's sleep or an outage of the database, this may be here before the
+        samples are.
+        """
+        assert self._containers is not None
+        before, self._round_at = self._round_at, now
+        if overview.is_measured(self._containers.values(), now.timestamp()):
+            self._silent_from = None
+            return True
+        if self._silent_from is None or before is None or now - before > _OVERLAP:
+            self._silent_from = now
+        return None if now - self._silent_from < _LATECOMERS else False
+
+    def _look_for_silence(self, now: datetime, *, measured: bool | None) -> None:
         assert self._containers is not None
         at = now.timestamp()
-        measured = overview.is_measured(self._containers.values(), at)
         for container in self._containers.values():
             found: list[Finding] = []
             if at - container.last_at > _FORGET.total_seconds():
@@ -279,12 +299,13 @@ class Watcher:
         now: datetime,
         *,
         caught_up: bool,
+        measured: bool | None,
     ) -> tuple[int, int]:
         assert self._containers is not None
         if self._learning:
             self._findings = {}
         findings = [one for one in self._findings.values() if not overview.was_false(one, false)]
-        ruled = self._rules_now(rules, now) if caught_up else []
+        ruled = self._rules_now(rules, now, measured=measured) if caught_up else []
         opened = 0
         async with self._db.transaction() as conn:
             if not await store.hold(conn, self._owner):
@@ -294,11 +315,11 @@ class Watcher:
                 opened += await anomaly_store.put(conn, finding)
             conditions = {one.condition_id: one.condition() for one in findings}
             conditions |= {one.id: one for one in ruled}
-            if caught_up and self._containers:
+            if measured is not None and self._containers:
                 told_of = overview.nothing_measured(self._containers.values(), now.timestamp())
                 conditions[told_of.id] = told_of
-            if caught_up and not self._settled:
-                conditions = await self._settle(conn, rules, now) | conditions
+            if measured and not self._settled:
+                conditions = await self._settle(conn, rules) | conditions
             told = list(conditions.values())
             for at in range(0, len(told), _PART):
                 await self._alerts.observe_in(conn, SOURCE, told[at : at + _PART], lasting=True)
@@ -309,14 +330,10 @@ class Watcher:
         self._ruled.update({one.id: one.state for one in ruled})
         return opened, sum(one.ended_at is not None for one in findings)
 
-    async def _settle(
-        self, conn: Connection, rules: Sequence[MetricRule], now: datetime
-    ) -> dict[str, Condition]:
+    async def _settle(self, conn: Connection, rules: Sequence[MetricRule]) -> dict[str, Condition]:
         """After a start, end what is open in the tables and lasts nowhere: its state was lost."""
         assert self._containers is not None
         each = self._containers.values()
-        if not overview.is_measured(each, now.timestamp()):
-            return {}
         self._settled = True
         lasting = [finding for container in each for finding in container.open_findings()]
         await anomaly_store.end_others(conn, [one.incident for one in lasting])
@@ -324,12 +341,13 @@ class Watcher:
         alerts = await self._alerts.open_in(conn, SOURCE)
         return {one.id: one for one in overview.stale(alerts, known, rules)}
 
-    def _rules_now(self, rules: Sequence[MetricRule], now: datetime) -> list[Condition]:
+    def _rules_now(
+        self, rules: Sequence[MetricRule], now: datetime, *, measured: bool | None
+    ) -> list[Condition]:
         """Return how rules stand, where that changed; what was bad is told each time anew."""
         assert self._containers is not None
-        each, at = self._containers.values(), now.timestamp()
-        measured = overview.is_measured(each, at)
-        found = hand.evaluate(rules, each, now=at, measured=measured)
+        each = self._containers.values()
+        found = hand.evaluate(rules, each, now=now.timestamp(), measured=measured)
         return [one for one in found if one.state != "ok" or self._ruled.get(one.id) != one.state]
 
     async def _save(self, conn: Connection) -> None:
