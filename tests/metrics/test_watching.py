@@ -608,3 +608,10 @@ async def test_samples_out_of_order_and_twice_raise_nothing(lab: Lab) -> None:
         await lab.watch()
     assert await lab.found() == []
     assert await all_alerts(lab) == {}
+
+
+async def test_single_round_misses_what_is_not_measured_at_once(lab: Lab) -> None:
+    await lab.watcher.aclose()
+    lab.now += timedelta(minutes=10)
+    await Watcher(lab.db, lab.alerts, now=lab.clock, patient=False).round()
+    assert [a.condition_id for a in await lab.alerts.list()] == ["nothing-measured"]

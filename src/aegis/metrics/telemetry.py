@@ -89,10 +89,13 @@ class Telemetry:
         if collector is not None:
             await collector.aclose()
 
-    async def watch(self) -> Watched:
-        """Judge the samples that came since the last round, and write what is found."""
+    async def watch(self, *, once: bool = False) -> Watched:
+        """Judge the samples that came since the last round, and write what is found.
+
+        With `once` no other round follows soon, such as from cron.
+        """
         if self._watcher is None:
-            self._watcher = Watcher(self._db, self._alerts)
+            self._watcher = Watcher(self._db, self._alerts, patient=not once)
         return await self._watcher.round()
 
     async def aclose(self) -> None:

@@ -63,11 +63,20 @@ _METRICS: Final = tuple(JUDGED)
 
 
 class Watcher:
-    """Watches the metrics of one database; one process does at a time."""
+    """Watches the metrics of one database; one process does at a time.
+
+    One that is not `patient` has no next round: what is not measured now is missed now.
+    """
 
     def __init__(
-        self, db: Database, alerts: Alerts, *, now: Callable[[], datetime] | None = None
+        self,
+        db: Database,
+        alerts: Alerts,
+        *,
+        now: Callable[[], datetime] | None = None,
+        patient: bool = True,
     ) -> None:
+        self._patient = patient
         self._db = db
         self._alerts = alerts
         self._now = now
@@ -261,6 +270,8 @@ class Watcher:
         if overview.is_measured(self._containers.values(), now.timestamp()):
             self._silent_from = None
             return True
+        if not self._patient:
+            return False
         if self._silent_from is None or before is None or now - before > _OVERLAP:
             self._silent_from = now
         return None if now - self._silent_from < _LATECOMERS else False
