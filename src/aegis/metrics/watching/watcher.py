@@ -94,7 +94,8 @@ class Watcher:
         #: Whether what is open in the tables was compared with what the states say lasts.
         self._settled = False
         self._left_out = 0
-        #: Since when rounds, one soon after the other, have seen that nothing is measured.
+        #: Whether anything is, if that is known; since when rounds have seen that nothing is.
+        self._measured: bool | None = None
         self._silent_from: datetime | None = None
         self._round_at: datetime | None = None
 
@@ -132,11 +133,11 @@ class Watcher:
             points += found
             self._until = until
             caught_up = until >= now
-            measured = self._is_measured(now) if caught_up else None
+            self._measured = self._is_measured(now) if caught_up else None
             if caught_up:
-                self._look_for_silence(now, measured=measured)
+                self._look_for_silence(now)
                 self._end_learning()
-            new, over = await self._write(rules, false, now, caught_up=caught_up, measured=measured)
+            new, over = await self._write(rules, false, now, caught_up=caught_up)
             opened, ended = opened + new, ended + over
             if caught_up:
                 return Watched(
@@ -276,17 +277,15 @@ class Watcher:
             self._silent_from = now
         return None if now - self._silent_from < _LATECOMERS else False
 
-    def _look_for_silence(self, now: datetime, *, measured: bool | None) -> None:
+    def _look_for_silence(self, now: datetime) -> None:
         assert self._containers is not None
+        if not self._measured:
+            return
         at = now.timestamp()
         for container in self._containers.values():
-            found: list[Finding] = []
-            if at - container.last_at > _FORGET.total_seconds():
-                found = container.end(loops=True)
-            elif measured:
-                found = container.silence(at)
-                if container.is_gone(at):
-                    found += container.end(loops=False)
+            found = container.silence(at)
+            if container.is_gone(at):
+                found += container.end(loops=at - container.last_at > _FORGET.total_seconds())
             for finding in found:
                 self._findings[finding.incident] = finding
                 self._changed.add(container.name)
@@ -310,13 +309,12 @@ class Watcher:
         now: datetime,
         *,
         caught_up: bool,
-        measured: bool | None,
     ) -> tuple[int, int]:
         assert self._containers is not None
         if self._learning:
             self._findings = {}
         findings = [one for one in self._findings.values() if not overview.was_false(one, false)]
-        ruled = self._rules_now(rules, now, measured=measured) if caught_up else []
+        ruled = self._rules_now(rules, now) if caught_up else []
         opened = 0
         async with self._db.transaction() as conn:
             if not await store.hold(conn, self._owner):
@@ -326,10 +324,10 @@ class Watcher:
                 opened += await anomaly_store.put(conn, finding)
             conditions = {one.condition_id: one.condition() for one in findings}
             conditions |= {one.id: one for one in ruled}
-            if measured is not None and self._containers:
+            if self._measured is not None and self._containers:
                 told_of = overview.nothing_measured(self._containers.values(), now.timestamp())
                 conditions[told_of.id] = told_of
-            if measured and not self._settled:
+            if self._measured and not self._settled:
                 conditions = await self._settle(conn, rules) | conditions
             told = list(conditions.values())
             for at in range(0, len(told), _PART):
@@ -338,6 +336,7 @@ class Watcher:
                 await self._save(conn)
                 self._saved_at = now
         self._findings = {}
+        self._settled = self._settled or self._measured is True
         self._ruled.update({one.id: one.state for one in ruled})
         return opened, sum(one.ended_at is not None for one in findings)
 
@@ -345,27 +344,25 @@ class Watcher:
         """After a start, end what is open in the tables and lasts nowhere: its state was lost."""
         assert self._containers is not None
         each = self._containers.values()
-        self._settled = True
         lasting = [finding for container in each for finding in container.open_findings()]
         await anomaly_store.end_others(conn, [one.incident for one in lasting])
         known = {one.condition_id for one in lasting} | hand.ids(rules, each)
         alerts = await self._alerts.open_in(conn, SOURCE)
         return {one.id: one for one in overview.stale(alerts, known, rules)}
 
-    def _rules_now(
-        self, rules: Sequence[MetricRule], now: datetime, *, measured: bool | None
-    ) -> list[Condition]:
+    def _rules_now(self, rules: Sequence[MetricRule], now: datetime) -> list[Condition]:
         """Return how rules stand, where that changed; what was bad is told each time anew."""
         assert self._containers is not None
         each = self._containers.values()
-        found = hand.evaluate(rules, each, now=now.timestamp(), measured=measured)
+        found = hand.evaluate(rules, each, now=now.timestamp(), measured=self._measured)
         return [one for one in found if one.state != "ok" or self._ruled.get(one.id) != one.state]
 
     async def _save(self, conn: Connection) -> None:
         assert self._containers is not None
         assert self._until is not None
         oldest = (self._until - _FORGET).timestamp()
-        gone = [name for name, one in self._containers.items() if one.last_at < oldest]
+        # Where nothing is measured, all may come back, with what was learned of them.
+        gone = [n for n, one in self._containers.items() if self._measured and one.last_at < oldest]
         for name in gone:
             del self._containers[name]
             self._changed.discard(name)
