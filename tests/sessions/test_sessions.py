@@ -144,6 +144,27 @@ async def test_session_that_is_heard_of_again_goes_on_and_a_resume_is_counted(
     assert (await the(sessions)).resumes == 1
 
 
+async def test_prompts_that_nobody_typed_are_neither_counted_nor_remembered(
+    sessions: Sessions, memory: Memory
+) -> None:
+    await happened(
+        sessions,
+        record("UserPromptSubmit", prompt="Look whether it is done.", source="poll_event"),
+        record("UserPromptSubmit", minute=1, prompt="Fix the build", source="user"),
+        *(
+            record("UserPromptSubmit", minute=n, prompt="Go on.", source="loop_wakeup")
+            for n in range(2, 30)
+        ),
+        record("PostToolUse", minute=30, tool_name="Bash", tool_input={"command": "make"}),
+        record("Stop", minute=31, last_assistant_message="It is built."),
+    )
+    await sessions.sweep(idle_minutes=60)
+    found = await the(sessions)
+    assert (found.prompts, found.command) == (1, "Fix the build")
+    said = [e.summary for e in await memory.list() if e.event_type == "user_prompt"]
+    assert said == ["Fix the build"]
+
+
 async def test_live_session_is_not_swept(sessions: Sessions) -> None:
     now = (datetime.now(UTC) - START).total_seconds() / 60
     await happened(sessions, record("UserPromptSubmit", prompt="go", minute=now - 59))

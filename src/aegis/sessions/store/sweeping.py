@@ -9,6 +9,7 @@ from aegis.sessions.models import SessionEvent, SessionRow
 from aegis.sessions.store.recording import ROW
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from aegis.db import Connection
@@ -88,9 +89,12 @@ async def put_back(conn: Connection, now: datetime) -> int:
 
 
 async def list_said(
-    conn: Connection, session_id: str, *, after: datetime | None
+    conn: Connection, session_id: str, *, after: datetime | None, without: Sequence[str]
 ) -> list[SessionEvent]:
-    """Return what hooks heard in a session after a time: prompts, answers, failures."""
+    """Return what hooks heard in a session after a time: prompts, answers, failures.
+
+    Prompts of the sources `without` are left out.
+    """
     return await fetch_all(
         conn,
         SessionEvent,
@@ -111,10 +115,12 @@ async def list_said(
         WHERE s.session_id = %(session_id)s
           AND e.event IN ('UserPromptSubmit', 'Stop', 'PostToolUseFailure')
           AND e.text IS NOT NULL
+          AND (e.event <> 'UserPromptSubmit'
+               OR coalesce(e.details->>'source', '') <> ALL (%(without)s))
           AND (%(after)s::timestamptz IS NULL OR e.at > %(after)s)
         ORDER BY e.id
         """,
-        {"session_id": session_id, "after": after},
+        {"session_id": session_id, "after": after, "without": [*without]},
     )
 
 
