@@ -145,7 +145,7 @@ async def test_session_that_is_heard_of_again_goes_on_and_a_resume_is_counted(
 
 
 async def test_prompts_that_nobody_typed_are_neither_counted_nor_remembered(
-    sessions: Sessions, memory: Memory
+    sessions: Sessions, plain_memory: Memory
 ) -> None:
     await happened(
         sessions,
@@ -161,7 +161,7 @@ async def test_prompts_that_nobody_typed_are_neither_counted_nor_remembered(
     await sessions.sweep(idle_minutes=60)
     found = await the(sessions)
     assert (found.prompts, found.command) == (1, "Fix the build")
-    said = [e.summary for e in await memory.list() if e.event_type == "user_prompt"]
+    said = [e.summary for e in await plain_memory.list() if e.event_type == "user_prompt"]
     assert said == ["Fix the build"]
 
 

@@ -168,8 +168,13 @@ async def claim(
             SELECT id
             FROM alert_deliveries
             WHERE state = 'pending'
-              AND next_at <= clock_timestamp()
-              AND (lease_until IS NULL OR lease_until < clock_timestamp())
+              -- Farther ahead than any quiet time or lease: said by a clock that was wrong.
+              AND (next_at <= clock_timestamp() OR next_at > clock_timestamp() + INTERVAL '8 days')
+              AND (
+                  lease_until IS NULL
+                  OR lease_until < clock_timestamp()
+                  OR lease_until > clock_timestamp() + INTERVAL '1 day'
+              )
               AND channel = ANY (%(channels)s)
               AND channel <> ALL (%(without)s)
             ORDER BY critical DESC, next_at, id
