@@ -567,7 +567,7 @@ async def test_limit_says_nothing_new_of_who_is_silent_and_ends_with_who_is_gone
     await lab.run(2)
     await lab.watch()
     hot = "rule:hot:job"
-    for _ in range(5):
+    for _ in range(4):
         await lab.run(10)
         await lab.watch()
         assert (await all_alerts(lab))[hot] == "firing"
