@@ -7,10 +7,12 @@ import json
 import shutil
 import socket as net
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from aegis.metrics.collect import open_source
 from aegis.metrics.collect.exposition import NAMES, parse_text, readings_of
 from aegis.metrics.collect.prometheus import Prometheus
 from aegis.metrics.collect.reading import Reading
@@ -19,6 +21,8 @@ from tests.metrics.daemons import text_server
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
+
+    from aegis.config import Settings
 
 CADVISOR = """\
 # HELP container_cpu_usage_seconds_total Cumulative cpu time consumed in seconds.
@@ -82,6 +86,26 @@ async def test_text_is_scraped() -> None:
         this = await source.read()
         await source.aclose()
     assert {reading.name for reading in this.readings} >= {"web"}
+
+
+async def test_several_targets_are_one_source_and_one_that_is_away_leaves_the_others(
+    settings: Settings,
+) -> None:
+    async with (
+        text_server(lambda _: (200, CADVISOR.encode())) as containers,
+        text_server(lambda _: (200, b"node_memory_MemTotal_bytes 1000\n")) as machine,
+        text_server(lambda _: (500, b"")) as broken,
+        text_server(lambda _: (500, b"")) as broken_too,
+    ):
+        addresses = (containers, machine, broken, broken_too)
+        text = "  ".join(f"http://{address}/metrics" for address in addresses)
+        source = await open_source("auto", replace(settings, metrics_prometheus=text))
+        this = await source.read()
+        await source.aclose()
+    names = {reading.name for reading in this.readings}
+    assert "web" in names
+    assert any(name.startswith("host/") for name in names)
+    assert set(this.problems) == {f"prometheus {broken}", f"prometheus {broken_too}"}
 
 
 @pytest.mark.parametrize(

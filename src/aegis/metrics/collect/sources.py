@@ -48,16 +48,12 @@ async def open_source(name: str, settings: Settings) -> Source:
         case "cgroup":
             return Cgroup()
         case "prometheus":
-            if settings.metrics_prometheus is None:
-                raise ConfigError(
-                    "Set AEGIS_METRICS_PROMETHEUS to the address of text or of a server."
-                )
-            return Prometheus(settings.metrics_prometheus)
+            return _prometheus(settings.metrics_prometheus)
         case "process":
             return Process()
         case "auto":
             if settings.metrics_prometheus is not None:
-                return Prometheus(settings.metrics_prometheus)
+                return _prometheus(settings.metrics_prometheus)
             auto = Auto(settings)
             await auto.choose()
             return auto
@@ -150,6 +146,16 @@ class Auto:
         if self._gone_at is None or now - self._gone_at < _STOPPED_S:
             return False
         return "://" not in self._address and not await _exists(self._address)
+
+
+def _prometheus(text: str | None) -> Source:
+    """Return the one source of all addresses in the setting (`ConfigError`)."""
+    addresses = (text or "").split()
+    if not addresses:
+        raise ConfigError("Set AEGIS_METRICS_PROMETHEUS to the address of text or of a server.")
+    if len(addresses) == 1:
+        return Prometheus(addresses[0])
+    return Together(*(Prometheus(address, alone=False) for address in addresses))
 
 
 async def _docker(address: str) -> Source | None:
