@@ -303,8 +303,8 @@ async def test_roll_ups_go_on_at_once_when_the_clock_was_put_back(db: Database) 
     metrics = Metrics(db, now=lambda: NOW)
     await metrics.record([sample(ago=number * MINUTE) for number in range(3)])
     await metrics.keep()
-    (shown,) = (await metrics.chart("web", since=NOW - DAY, until=NOW + MINUTE, points=100)).points
-    assert shown.samples == 3
+    shown = await metrics.chart("web", since=NOW - DAY, until=NOW + MINUTE, points=100)
+    assert (shown.source, sum(point.samples for point in shown.points)) == ("15m", 3)
     # And the newest is not the one that lies a year ahead.
     assert [one.cpu_percent for one in await metrics.latest()] == [10.0]
 
@@ -318,7 +318,9 @@ async def test_clock_put_back_by_less_than_an_hour_leaves_no_hole(db: Database) 
         metrics = Metrics(db, now=lambda at=at: at)
         await metrics.record([replace(sample("other"), timestamp=at)])
         await metrics.keep()
-    found = await metrics.chart("other", since=NOW - HOUR, until=NOW + 2 * HOUR, points=100)
+    found = await Metrics(db, now=lambda: NOW + HOUR).chart(
+        "other", since=NOW - HOUR, until=NOW + 2 * HOUR, points=100
+    )
     assert found.source != "samples"
     assert sum(point.samples for point in found.points) == 12
 

@@ -511,21 +511,21 @@ async def test_samples_that_waited_for_the_database_are_judged_when_they_come(la
 
 async def test_watch_goes_on_at_once_when_the_clock_was_put_back(lab: Lab) -> None:
     for hour in range(6):
-        await lab.run(60, net=100.0 + hour)
+        await lab.run(60, net=100.0 + hour / 10)
     await lab.watch()
     lab.now -= timedelta(hours=5)
     # What comes now has times that others had before it: with those between, counters would jump.
     for step in range(20):
-        await lab.run(1, net=200.0 + step)
+        await lab.run(1, net=200.0 + step / 10)
         await lab.watch()
     assert [one for one in await lab.found() if one.severity != "info"] == []
-    await lab.run(2, cpu=95.0, net=221.0)
+    await lab.run(2, cpu=95.0, net=202.0)
     await lab.watch()
     assert [one.kind for one in await lab.found() if one.status == "open"] == ["spike"]
     # So it does after a restart.
     await lab.watcher.aclose()
     lab.watcher = lab.new_watcher()
-    await lab.run(60, net=222.0)
+    await lab.run(60, net=202.0)
     await lab.watch()
     assert [one for one in await lab.found() if one.kind == "restart_loop"] == []
 

@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from aegis.metrics.watching.finding import Finding
     from aegis.metrics.watching.series import Container
 
-__all__ = ["NOTHING_MEASURED", "is_measured", "newest_at", "nothing_measured", "stale", "was_false"]
+__all__ = [
+    "NOTHING_MEASURED",
+    "is_alive",
+    "is_measured",
+    "newest_at",
+    "nothing_measured",
+    "stale",
+    "was_false",
+]
 
 NOTHING_MEASURED: Final = "nothing-measured"
 #: Nothing at all is measured for so long: that is one alert, not one a container.
@@ -38,6 +46,12 @@ def newest_at(containers: Collection[Container]) -> float:
 def is_measured(containers: Collection[Container], now: float) -> bool:
     """Return whether anything is: else whoever measures is gone, not all containers at once."""
     return now - newest_at(containers) <= _ALL_SILENT.total_seconds()
+
+
+def is_alive(containers: Collection[Container], now: float) -> bool:
+    """Return whether anything is, the machine itself included: else it slept, or we did."""
+    newest = max((one.last_at for one in containers), default=0.0)
+    return now - newest <= _ALL_SILENT.total_seconds()
 
 
 def nothing_measured(containers: Collection[Container], now: float) -> Condition:

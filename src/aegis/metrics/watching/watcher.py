@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import secrets
 import socket
@@ -279,16 +280,29 @@ class Watcher:
 
     def _look_for_silence(self, now: datetime) -> None:
         assert self._containers is not None
-        if not self._measured:
-            return
-        at = now.timestamp()
+        # Who fell silent when all others did is not missed by itself.
+        newest = overview.newest_at(self._containers.values())
+        oldest = self._oldest(now)
         for container in self._containers.values():
-            found = container.silence(at)
-            if container.is_gone(at):
-                found += container.end(loops=at - container.last_at > _FORGET.total_seconds())
+            found: list[Finding] = []
+            if self._measured:
+                found = container.silence(newest)
+                if container.is_gone(newest):
+                    found += container.end(loops=False)
+            if container.last_at < oldest:
+                found += container.end(loops=True)
             for finding in found:
                 self._findings[finding.incident] = finding
                 self._changed.add(container.name)
+
+    def _oldest(self, now: datetime) -> float:
+        """Return since when a container must have been silent to be forgotten.
+
+        Where nothing is measured all may come back, with what was learned of them.
+        """
+        assert self._containers is not None
+        alive = overview.is_alive(self._containers.values(), now.timestamp())
+        return (now - _FORGET).timestamp() if alive else -math.inf
 
     def _end_learning(self) -> None:
         """Of what was learned from, only what still lasts is told."""
@@ -360,9 +374,8 @@ class Watcher:
     async def _save(self, conn: Connection) -> None:
         assert self._containers is not None
         assert self._until is not None
-        oldest = (self._until - _FORGET).timestamp()
-        # Where nothing is measured, all may come back, with what was learned of them.
-        gone = [n for n, one in self._containers.items() if self._measured and one.last_at < oldest]
+        oldest = self._oldest(self._until)
+        gone = [name for name, one in self._containers.items() if one.last_at < oldest]
         for name in gone:
             del self._containers[name]
             self._changed.discard(name)
