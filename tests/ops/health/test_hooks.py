@@ -32,7 +32,7 @@ async def test_nothing_that_waits_is_well(db: Database, settings: Settings) -> N
     assert (await look(db, settings, "hook-spool")).state == "ok"
     spool.append(folder_of(settings), {"at": time.time()})
     fresh = await look(db, settings, "hook-spool")
-    assert (fresh.state, fresh.findings) == ("ok", ())
+    assert (fresh.state, [*fresh.findings]) == ("ok", [])
 
 
 @pytest.mark.parametrize(("hours", "state"), [(2, "warning"), (25, "critical")])
