@@ -124,18 +124,6 @@ async def test_refused_message_is_dead_after_a_while_and_can_be_tried_again(benc
             await bench.alerts.channels.retry(number)
 
 
-async def test_message_of_a_clock_far_ahead_is_sent_all_the_same(bench: Bench) -> None:
-    await fire(bench, "c")
-    async with bench.db.transaction() as conn:
-        await conn.execute(
-            "UPDATE alert_deliveries SET next_at = now() + INTERVAL '1 year', "
-            "lease_until = now() + INTERVAL '1 year', lease_owner = 'gone'"
-        )
-    assert await bench.deliveries.deliver() == 1
-    assert len(bench.receiver.got) == 1
-    assert await bench.deliveries.deliver() == 0
-
-
 async def test_channel_that_fails_is_told_over_the_others(bench: Bench) -> None:
     bench.receiver.error = DOWN
     await fire(bench, "c")

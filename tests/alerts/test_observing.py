@@ -362,28 +362,3 @@ async def test_keep_deletes_what_was_over_long_ago_and_nothing_else(bench: Bench
     assert await bench.alerts.keep() == 1
     (left,) = await bench.alerts.list()
     assert left.condition_id == "lasts"
-
-
-async def test_alert_that_recovered_by_a_clock_far_ahead_is_over_by_the_right_one(
-    bench: Bench,
-) -> None:
-    fired = await fire(bench)
-    bench.clock.pass_(86_400 * 365)
-    await bench.see(good(), lasting=True)
-    bench.clock.pass_(-86_400 * 365)
-    await bench.see(good(), lasting=True)
-    bench.clock.pass_(120)
-    await bench.see(good(), lasting=True)
-    alert = await bench.alerts.get(fired)
-    assert (alert.state, alert.resolved_at) == ("resolved", bench.clock.now)
-
-
-async def test_condition_that_began_by_a_clock_far_ahead_fires_by_the_right_one(
-    bench: Bench,
-) -> None:
-    bench.clock.pass_(86_400 * 365)
-    await bench.see(bad())
-    bench.clock.pass_(-86_400 * 365)
-    assert (await bench.see(bad())).fired == []
-    bench.clock.pass_(60)
-    assert len((await bench.see(bad())).fired) == 1

@@ -22,7 +22,7 @@ from aegis.metrics.service import Metrics
 from aegis.metrics.telemetry import Telemetry
 from aegis.metrics.watching.series import Container
 from tests.metrics.daemons import Daemon, docker_daemon, stats
-from tests.metrics.test_watching import Lab
+from tests.metrics.lab import Lab
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aegis.alerts.models import Condition, Rule
+from aegis.alerts.models import Rule
 from aegis.client import Aegis
-from aegis.metrics.models import MetricRule
 from aegis.security.audit.actions import ACTIONS, ActionId
 from aegis.workflows import definitions
 from tests.billing.conftest import PER_CALL, use
 from tests.rules.source import ROOT, modules
+from tests.security.audit.telling import alert, dead_message, limit
 from tests.usage.test_partitions import OLD
 from tests.usage.test_partitions import fill as fill_usage
 
@@ -63,27 +63,6 @@ async def episode(a: Aegis) -> int:
 async def schedule(a: Aegis) -> str:
     await a.schedules.add("mine", "0 0 * * *", "jobs.forget")
     return "mine"
-
-
-async def alert(a: Aegis) -> int:
-    bad = Condition(source="ours", id="disk", state="critical", title="Disk is full", hold_s=0)
-    return (await a.alerts.observe("ours", [bad])).fired[0]
-
-
-async def limit(a: Aegis) -> str:
-    await a.telemetry.put_rule(MetricRule(name="hot", kind="threshold", value=90))
-    return "hot"
-
-
-async def dead_message(a: Aegis) -> int:
-    async with a.db.transaction() as conn:
-        cursor = await conn.execute(
-            "INSERT INTO alert_deliveries (channel, group_key, entries, critical, next_at, state) "
-            "VALUES ('ops', 'g', '[]', false, now(), 'dead') RETURNING id"
-        )
-        row = await cursor.fetchone()
-    assert row is not None
-    return row[0]
 
 
 async def nothing(_: Aegis) -> None: ...

@@ -37,8 +37,7 @@ __all__ = [
 
 _COLUMNS: Final[LiteralString] = """
     d.id, d.delivery_id::text AS delivery_id, d.channel, d.group_key, d.state, d.entries,
-    d.attempts, d.next_at,
-    d.last_error, d.created_at, d.sent_at
+    d.attempts, d.next_at, d.last_error, d.created_at, d.sent_at
 """
 
 
@@ -144,9 +143,8 @@ async def insert_delivery(
 
 async def notify(conn: Connection, kind: str) -> None:
     """Wake the workers when the transaction commits."""
-    await execute(
-        conn, "SELECT pg_notify(%(channel)s, %(kind)s)", {"channel": CHANNEL, "kind": kind}
-    )
+    given = {"channel": CHANNEL, "kind": kind}
+    await execute(conn, "SELECT pg_notify(%(channel)s, %(kind)s)", given)
 
 
 async def claim(
@@ -170,11 +168,8 @@ async def claim(
             WHERE state = 'pending'
               -- Farther ahead than any quiet time or lease: said by a clock that was wrong.
               AND (next_at <= clock_timestamp() OR next_at > clock_timestamp() + INTERVAL '8 days')
-              AND (
-                  lease_until IS NULL
-                  OR lease_until < clock_timestamp()
-                  OR lease_until > clock_timestamp() + INTERVAL '1 day'
-              )
+              AND (lease_until IS NULL OR lease_until < clock_timestamp()
+                   OR lease_until > clock_timestamp() + INTERVAL '1 day')
               AND channel = ANY (%(channels)s)
               AND channel <> ALL (%(without)s)
             ORDER BY critical DESC, next_at, id
