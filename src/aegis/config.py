@@ -37,6 +37,7 @@ __all__ = [
     "load_secret",
     "load_settings",
     "silence_graphiti",
+    "spool_folder",
 ]
 
 EmbedderKind = Literal["minilm", "openai", "none"]
@@ -54,6 +55,18 @@ def default_data_dir() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_data_dir("aegis", appauthor=False))
+
+
+def spool_folder(data_dir: Path, database_url: str | None) -> Path:
+    """Return where hooks of this machine leave what they are told for a database.
+
+    Each has its own: events never end up in another.
+    """
+    if database_url is None:
+        return data_dir / "spool" / "embedded"
+    import hashlib
+
+    return data_dir / "spool" / hashlib.sha256(database_url.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,7 +79,7 @@ class OpsSettings(WorkSettings):
     )
     metrics_prometheus: str | None = setting(
         "Address of text to scrape (`http://host:8080/metrics`), or of a Prometheus server with "
-        "cAdvisor's series (`http://host:9090`).",
+        "cAdvisor's series (`http://host:9090`); several are set off by blanks.",
         secret=True,
         default=None,
     )

@@ -17,7 +17,7 @@ from aegis.alerts.sending import send
 from aegis.alerts.service import Alerts
 from aegis.alerts.work import Deliveries
 from aegis.db import fetch_value
-from aegis.errors import ConfigError, NotFound, Unavailable
+from aegis.errors import ConfigError, InvalidInput, NotFound, Unavailable
 from tests.alerts.conftest import Bench, bad, good
 from tests.alerts.receivers import http_receiver, smtp_receiver
 
@@ -111,9 +111,17 @@ async def test_refused_message_is_dead_after_a_while_and_can_be_tried_again(benc
     assert dead.attempts == 6
     bench.receiver.error = None
     assert await bench.deliver() == []
+    assert await bench.alerts.channels.retry(channel="another") == 0
     assert await bench.alerts.channels.retry(dead.id) == 1
     assert len(await bench.deliver()) == 1
     assert await bench.alerts.channels.retry() == 0
+    # It has arrived: that is no message to be sent again.
+    for number in (dead.id, dead.id + 1):
+        with pytest.raises(NotFound):
+            await bench.alerts.channels.retry(number)
+    for number in (0, 2**63):
+        with pytest.raises(InvalidInput):
+            await bench.alerts.channels.retry(number)
 
 
 async def test_channel_that_fails_is_told_over_the_others(bench: Bench) -> None:

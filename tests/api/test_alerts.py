@@ -14,6 +14,8 @@ from aegis.api.scopes import scope_of
 if TYPE_CHECKING:
     import httpx2
 
+    from aegis.db import Database
+
 DISK = {"id": "disk", "state": "critical", "title": "Disk is full", "hold_s": 0}
 
 
@@ -71,9 +73,50 @@ async def test_lists_that_are_empty(http: httpx2.AsyncClient) -> None:
     assert (await http.get("/v1/alerts/7")).status_code == 404
 
 
+async def test_messages_that_were_given_up_are_sent_again(
+    http: httpx2.AsyncClient, db: Database
+) -> None:
+    async with db.transaction() as conn:
+        await conn.execute(
+            """
+            INSERT INTO alert_deliveries (channel, group_key, entries, critical, state, last_error)
+            VALUES ('ops', 'a', '[]', false, 'dead', 'HTTP 404'),
+                   ('ops', 'b', '[]', false, 'dead', 'HTTP 404'),
+                   ('team', 'c', '[]', false, 'dead', 'HTTP 404'),
+                   ('ops', 'd', '[]', false, 'sent', NULL)
+            """
+        )
+
+    async def listed(state: str) -> list[str]:
+        found = await http.get("/v1/alerts/deliveries", params={"state": state})
+        page = routes.AlertDeliveryList.model_validate_json(found.content)
+        return [item.group_key for item in page.items]
+
+    async def retry(**body: Any) -> Any:
+        return await http.post("/v1/alerts/deliveries/retry", json=body)
+
+    assert await listed("dead") == ["c", "b", "a"]
+    number = (await http.get("/v1/alerts/deliveries")).json()["items"][-1]["id"]
+    assert (await retry(id=number)).json() == {"retried": 1}
+    assert await listed("pending") == ["a"]
+    again = await retry(id=number)
+    assert (again.status_code, again.json()["code"]) == (404, "not_found")
+    assert (await retry(channel="team")).json() == {"retried": 1}
+    assert (await retry()).json() == {"retried": 1}
+    assert (await listed("dead"), await listed("sent")) == ([], ["d"])
+    assert (await retry()).json() == {"retried": 0}
+    for wrong in ({"id": "7"}, {"id": -1}, {"more": 1}):
+        assert (await retry(**wrong)).status_code in (400, 422)
+    assert (await http.get("/v1/alerts/deliveries", params={"state": "odd"})).status_code in (
+        400,
+        422,
+    )
+
+
 def test_only_reading_is_for_keys() -> None:
     assert scope_of("GET", "/v1/alerts/7") == "alerts:read"
     assert scope_of("POST", "/v1/alerts/7/ack") == "operator"
+    assert scope_of("POST", "/v1/alerts/deliveries/retry") == "operator"
 
 
 def test_the_answers_have_the_fields_of_the_models() -> None:

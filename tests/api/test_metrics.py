@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aegis.api import metrics as routes
+from aegis.api.scopes import scope_of
 from aegis.metrics import models
 
 if TYPE_CHECKING:
@@ -46,11 +47,48 @@ async def test_what_is_no_sample_is_a_problem(
     assert (await http.get("/v1/metrics")).json() == {"items": []}
 
 
+async def test_limits_by_hand_are_made_replaced_and_deleted(http: httpx2.AsyncClient) -> None:
+    made = await http.put(
+        "/v1/metrics/rules/hot", json={"kind": "threshold", "value": 90, "container": "web-*"}
+    )
+    assert made.status_code == 200, made.text
+    rule = routes.MetricRuleAnswer.model_validate_json(made.content)
+    assert (rule.name, rule.value, rule.above, rule.for_s) == ("hot", 90, True, 60)
+    await http.put("/v1/metrics/rules/hot", json={"kind": "rate", "value": 5, "above": False})
+    (item,) = (await http.get("/v1/metrics/rules")).json()["items"]
+    assert (item["kind"], item["value"], item["container"]) == ("rate", 5, "*")
+    assert (await http.delete("/v1/metrics/rules/hot")).status_code == 204
+    assert (await http.delete("/v1/metrics/rules/hot")).status_code == 404
+    assert (await http.get("/v1/metrics/rules")).json() == {"items": []}
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [("hot", {"kind": "magic"}), ("a b", {}), ("hot", {"metric": "ram"}), ("hot", {"for_s": -1}),
+     ("hot", {"severity": "info"}), ("hot", {"value": "90"}), ("hot", {"extra": 1})],
+)  # fmt: skip
+async def test_what_is_no_limit_is_a_problem(
+    http: httpx2.AsyncClient, name: str, more: dict[str, Any]
+) -> None:
+    body = {"kind": "threshold", "value": 90, **more}
+    response = await http.put(f"/v1/metrics/rules/{name}", json=body)
+    assert response.status_code in (400, 422), response.text
+    assert response.json()["code"] == "invalid_input"
+
+
+def test_who_measures_need_not_be_the_operator_and_who_sets_limits_is() -> None:
+    assert scope_of("POST", "/v1/metrics") == "metrics:write"
+    assert scope_of("GET", "/v1/metrics/chart") == "metrics:read"
+    assert scope_of("GET", "/v1/metrics/rules") == "metrics:read"
+    assert scope_of("PUT", "/v1/metrics/rules/hot") == "operator"
+
+
 def test_the_answers_have_the_fields_of_the_models() -> None:
     for answer, model in (
         (routes.LatestSample, models.Latest),
         (routes.ChartPoint, models.Point),
         (routes.ChartAnswer, models.Chart),
         (routes.SampleBody, models.Sample),
+        (routes.MetricRuleAnswer, models.MetricRule),
     ):
         assert set(answer.model_fields) == {field.name for field in fields(model)}

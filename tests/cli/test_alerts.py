@@ -8,6 +8,8 @@ import json
 import threading
 from typing import TYPE_CHECKING, Any
 
+import psycopg
+
 import aegis as library
 from aegis.alerts.models import Condition
 
@@ -137,3 +139,22 @@ def test_prices_of_models_are_shown_and_set(aegis: Shell) -> None:
         if one["model"] == "claude-new"
     ]  # fmt: skip
     assert float(new["cache_read_usd"]) == 0.4
+
+
+def test_messages_that_were_given_up_are_sent_again_by_number_or_channel(
+    aegis: Shell, dsn: str
+) -> None:
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute(
+            "INSERT INTO alert_deliveries (channel, group_key, entries, critical, state) "
+            "VALUES ('ops', 'a', '[]', false, 'dead'), ('team', 'b', '[]', false, 'dead')"
+        )
+    dead = aegis("alerts", "deliveries", "--state", "dead", "--json").json["items"]
+    assert aegis("alerts", "deliveries", "--id", str(dead[0]["id"])).status == 2
+    assert aegis("alerts", "deliveries", "--retry", "--id", "999").status == 3
+    done = aegis("alerts", "deliveries", "--retry", "--channel", "ops")
+    assert "1 message(s) will be tried again" in done.out + done.err
+    number = next(item["id"] for item in dead if item["channel"] == "team")
+    done = aegis("alerts", "deliveries", "--retry", "--id", str(number))
+    assert "1 message(s) will be tried again" in done.out + done.err
+    assert aegis("alerts", "deliveries", "--state", "dead", "--json").json["items"] == []

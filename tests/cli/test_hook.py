@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aegis.sessions.spool import claim, read_batches, spool_folder
+from aegis.config import spool_folder
+from aegis.sessions.spool import claim, read_batches
 from tests.serving import CALL, environment, serving
 
 if TYPE_CHECKING:
@@ -96,6 +97,22 @@ def test_input_that_never_ends_is_not_waited_for(tmp_path: Path) -> None:
         os.close(reader)
     assert done.returncode == 0
     assert len(spooled(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("given", ["{", '{"session_id": "s1"}'])
+def test_agent_that_is_gone_and_reads_nothing_is_no_error(tmp_path: Path, given: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [*CALL, "hook", "Stop"], input=given.encode(), stdout=writer, stderr=writer,
+            env=environment(tmp_path),
+        )  # fmt: skip
+    finally:
+        os.close(writer)
+    assert done.returncode == 0
+    kept = [] if given == "{" else spooled(tmp_path)
+    assert len(kept) == (given != "{")
 
 
 def test_hook_loads_no_driver_no_click_and_no_http(tmp_path: Path) -> None:

@@ -34,3 +34,29 @@ async def test_an_agent_lists_alerts_and_takes_one_on(db: Database, settings: Se
         wrong = await agent.call_tool("alert_ack", {"alert_id": 999})
         assert wrong.is_error
         assert "[not_found]" in wrong.content[0].text  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+
+
+async def test_an_agent_sends_messages_again_that_were_given_up(
+    db: Database, settings: Settings
+) -> None:
+    async with db.transaction() as conn:
+        await conn.execute(
+            "INSERT INTO alert_deliveries (channel, group_key, entries, critical, state) "
+            "VALUES ('ops', 'a', '[]', false, 'dead'), ('ops', 'b', '[]', false, 'sent')"
+        )
+    server = create_server(Memory(db, None, namespace="default"), alerts=Alerts(db, settings))
+    async with Client(server) as agent:
+        dead = await agent.call_tool("alert_deliveries", {"state": "dead"})
+        assert dead.structured_content is not None
+        (item,) = dead.structured_content["items"]
+        assert item["group_key"] == "a"
+        done = await agent.call_tool("alert_retry", {})
+        assert done.structured_content == {"retried": 1}
+        again = await agent.call_tool("alert_retry", {"id": item["id"]})
+        assert again.is_error
+        everything = await agent.call_tool("alert_deliveries", {})
+        assert everything.structured_content is not None
+        assert [one["state"] for one in everything.structured_content["items"]] == [
+            "sent",
+            "pending",
+        ]

@@ -9,8 +9,10 @@ import pytest
 
 from aegis.metrics.models import Sample
 from aegis.metrics.service import Metrics
+from tests.metrics.lab import Lab
 
 if TYPE_CHECKING:
+    from aegis.config import Settings
     from aegis.db import Database
 
 #: Noon of today, so that a day behind and ahead has a partition of its own.
@@ -34,3 +36,13 @@ def sample(
         net_io_mb=net,
         block_io_mb=None,
     )
+
+
+@pytest.fixture
+async def lab(db: Database, settings: Settings) -> Lab:
+    """Six usual hours of one container are learned."""
+    made = Lab(db, settings)
+    await made.run(360)
+    await made.watch()
+    assert await made.found() == []
+    return made

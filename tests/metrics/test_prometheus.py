@@ -7,18 +7,22 @@ import json
 import shutil
 import socket as net
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from aegis.metrics.collect import open_source
 from aegis.metrics.collect.exposition import NAMES, parse_text, readings_of
 from aegis.metrics.collect.prometheus import Prometheus
-from aegis.metrics.collect.reading import Reading
+from aegis.metrics.collect.reading import Rates, Reading, Round
 from tests.metrics.daemons import text_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
+
+    from aegis.config import Settings
 
 CADVISOR = """\
 # HELP container_cpu_usage_seconds_total Cumulative cpu time consumed in seconds.
@@ -70,6 +74,35 @@ node_disk_written_bytes_total{device="sda"} 7
     assert (host.net_bytes, host.block_bytes) == (10, 7)
 
 
+def test_node_exporter_s_file_systems_are_measured_each_disk_once() -> None:
+    def files(device: str, mount: str, size: int, free: int, left: int, kind: str = "ext4") -> str:
+        labels = f'{{device="{device}",fstype="{kind}",mountpoint="{mount}"}}'
+        return (
+            f"node_filesystem_size_bytes{labels} {size}\n"
+            f"node_filesystem_free_bytes{labels} {free}\n"
+            f"node_filesystem_avail_bytes{labels} {left}\n"
+        )
+
+    text = "node_memory_MemTotal_bytes 1000\n" + "".join(
+        [
+            files("/dev/sda1", "/", 100, 20, 15),
+            files("/dev/sda1", "/var/lib/docker", 100, 20, 15),
+            files("/dev/sdb1", "/data", 1_000, 500, 500),
+            files("/dev/loop3", "/snap", 10, 0, 0, "squashfs"),
+            files("tmpfs", "/run", 10, 5, 5, "tmpfs"),
+            files("/dev/sdc1", "/empty", 0, 0, 0),
+            'node_filesystem_size_bytes{device="/dev/sdd1",fstype="xfs",mountpoint="/half"} 5\n',
+        ]
+    )
+    found = readings_of(parse_text(text), target="box:9100")
+    assert {one.name: one.disk_percent for one in found} == {
+        "host/box:9100": pytest.approx(100 * 80 / 95),
+        "host/box:9100:/data": 50.0,
+    }
+    samples = Rates().samples(Round(at=1.0, readings=found))
+    assert [one.disk_percent for one in samples if one.container_name.endswith("/data")] == [50.0]
+
+
 def test_any_process_that_exposes_itself() -> None:
     text = "process_cpu_seconds_total 3\nprocess_resident_memory_bytes 9\n"
     (one,) = readings_of(parse_text(text), target="app:8000")
@@ -82,6 +115,26 @@ async def test_text_is_scraped() -> None:
         this = await source.read()
         await source.aclose()
     assert {reading.name for reading in this.readings} >= {"web"}
+
+
+async def test_several_targets_are_one_source_and_one_that_is_away_leaves_the_others(
+    settings: Settings,
+) -> None:
+    async with (
+        text_server(lambda _: (200, CADVISOR.encode())) as containers,
+        text_server(lambda _: (200, b"node_memory_MemTotal_bytes 1000\n")) as machine,
+        text_server(lambda _: (500, b"")) as broken,
+        text_server(lambda _: (500, b"")) as broken_too,
+    ):
+        addresses = (containers, machine, broken, broken_too)
+        text = "  ".join(f"http://{address}/metrics" for address in addresses)
+        source = await open_source("auto", replace(settings, metrics_prometheus=text))
+        this = await source.read()
+        await source.aclose()
+    names = {reading.name for reading in this.readings}
+    assert "web" in names
+    assert any(name.startswith("host/") for name in names)
+    assert set(this.problems) == {f"prometheus {broken}", f"prometheus {broken_too}"}
 
 
 @pytest.mark.parametrize(
@@ -164,5 +217,6 @@ def test_every_name_that_is_asked_for_is_understood() -> None:
         readings = readings_of(parse_text(f"{name}{labels} 5\n"), target="t")
         (reading,) = readings
         values = [getattr(reading, field) for field in Reading.__slots__ if field != "clock_s"]
-        if "Mem" not in name:
+        # Two or three of these say something together.
+        if "Mem" not in name and "filesystem" not in name:
             assert 5.0 in values, name

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from psycopg import sql
 
 from aegis.db import fetch_value
 from aegis.errors import InvalidInput
@@ -181,6 +182,8 @@ async def test_what_is_old_goes_with_its_partition_and_hours_stay(db: Database) 
     await before.record([sample(), sample(ago=2 * HOUR)])
     await before.keep()
     later = Metrics(db, now=lambda: NOW + 33 * DAY)
+    # Whoever was away so long, or whose clock jumped, drops nothing at the first look.
+    assert (await later.keep()).dropped == []
     kept = await later.keep()
     assert partitions.name_of("container_metrics", NOW.date()) in kept.dropped
     assert await value(db, "SELECT count(*) FROM container_metrics") == 0
@@ -291,3 +294,63 @@ async def test_a_round_that_finds_nothing_new_writes_no_row(metrics: Metrics, db
     # And what has changed is written.
     await metrics.record([sample(ago=MINUTE, cpu=99.0)])
     assert (await metrics.keep()).minutes == 1
+
+
+async def test_roll_ups_go_on_at_once_when_the_clock_was_put_back(db: Database) -> None:
+    ahead = Metrics(db, now=lambda: NOW + 400 * DAY)
+    await ahead.record([replace(sample(cpu=99.0), timestamp=NOW + 400 * DAY)])
+    await ahead.keep()
+    metrics = Metrics(db, now=lambda: NOW)
+    await metrics.record([sample(ago=number * MINUTE) for number in range(3)])
+    await metrics.keep()
+    shown = await metrics.chart("web", since=NOW - DAY, until=NOW + MINUTE, points=100)
+    assert (shown.source, sum(point.samples for point in shown.points)) == ("15m", 3)
+    # And the newest is not the one that lies a year ahead.
+    assert [one.cpu_percent for one in await metrics.latest()] == [10.0]
+
+
+async def test_clock_put_back_by_less_than_an_hour_leaves_no_hole(db: Database) -> None:
+    ahead = Metrics(db, now=lambda: NOW + 50 * MINUTE)
+    await ahead.record([replace(sample(), timestamp=NOW + 50 * MINUTE)])
+    await ahead.keep()
+    for passed in range(0, 60, 5):
+        at = NOW + passed * MINUTE
+        metrics = Metrics(db, now=lambda at=at: at)
+        await metrics.record([replace(sample("other"), timestamp=at)])
+        await metrics.keep()
+    found = await Metrics(db, now=lambda: NOW + HOUR).chart(
+        "other", since=NOW - HOUR, until=NOW + 2 * HOUR, points=100
+    )
+    assert found.source != "samples"
+    assert sum(point.samples for point in found.points) == 12
+
+
+async def test_clock_that_jumps_ahead_drops_nothing_that_is_not_old(db: Database) -> None:
+    for ago in range(20, -1, -1):
+        metrics = Metrics(db, now=lambda at=NOW - ago * DAY: at)
+        await metrics.record([sample(ago=ago * DAY)])
+        await metrics.keep()
+    for ahead in (20 * DAY, 400 * DAY):
+        wrong = Metrics(db, now=lambda at=NOW + ahead: at)
+        for step in range(3):
+            await wrong.keep()
+            await wrong.record(
+                [replace(sample("odd"), timestamp=NOW + ahead + step * timedelta(seconds=1))]
+            )
+            assert (await wrong.keep()).dropped == []
+    right = Metrics(db, now=lambda: NOW)
+    await right.keep()
+    rows = "SELECT count(*) FROM {} WHERE container_name = 'web'"
+    for table in ("container_metrics", "container_metrics_5m", "container_metrics_15m"):
+        assert await value(db, sql.SQL(rows).format(sql.Identifier(table))) == 21
+
+
+async def test_who_measures_each_day_lets_the_oldest_go(db: Database) -> None:
+    for day in range(5):
+        metrics = Metrics(db, keep_days=2, now=lambda at=NOW + day * DAY: at)
+        await metrics.record([replace(sample(), timestamp=NOW + day * DAY)])
+        await metrics.keep()
+        await metrics.keep()
+    days = await value(db, "SELECT array_agg(timestamp::date ORDER BY 1) FROM container_metrics")
+    assert days == [(NOW + day * DAY).date() for day in (2, 3, 4)]
+    assert await value(db, "SELECT count(*) FROM container_metrics_1h") == 5

@@ -144,6 +144,27 @@ async def test_session_that_is_heard_of_again_goes_on_and_a_resume_is_counted(
     assert (await the(sessions)).resumes == 1
 
 
+async def test_prompts_that_nobody_typed_are_neither_counted_nor_remembered(
+    sessions: Sessions, plain_memory: Memory
+) -> None:
+    await happened(
+        sessions,
+        record("UserPromptSubmit", prompt="Look whether it is done.", source="poll_event"),
+        record("UserPromptSubmit", minute=1, prompt="Fix the build", source="user"),
+        *(
+            record("UserPromptSubmit", minute=n, prompt="Go on.", source="loop_wakeup")
+            for n in range(2, 30)
+        ),
+        record("PostToolUse", minute=30, tool_name="Bash", tool_input={"command": "make"}),
+        record("Stop", minute=31, last_assistant_message="It is built."),
+    )
+    await sessions.sweep(idle_minutes=60)
+    found = await the(sessions)
+    assert (found.prompts, found.command) == (1, "Fix the build")
+    said = [e.summary for e in await plain_memory.list() if e.event_type == "user_prompt"]
+    assert said == ["Fix the build"]
+
+
 async def test_live_session_is_not_swept(sessions: Sessions) -> None:
     now = (datetime.now(UTC) - START).total_seconds() / 60
     await happened(sessions, record("UserPromptSubmit", prompt="go", minute=now - 59))
@@ -156,6 +177,23 @@ async def test_clock_that_jumps_back_ends_nothing_before_it_began(sessions: Sess
     assert found.ended_at is not None
     assert found.ended_at >= found.started_at
     assert found.last_event_at == START + timedelta(minutes=10)
+
+
+async def test_session_of_a_clock_far_ahead_is_closed_all_the_same(sessions: Sessions) -> None:
+    ahead = (datetime.now(UTC) - START).total_seconds() / 60 + 400 * 24 * 60
+    await happened(sessions, record("UserPromptSubmit", prompt="go", minute=ahead))
+    assert (await sessions.sweep(idle_minutes=60)).closed == []
+    found = await the(sessions)
+    assert found.last_event_at is not None
+    assert found.last_event_at <= datetime.now(UTC)
+    async with sessions._memory.database.transaction() as conn:
+        await conn.execute(
+            "UPDATE claude_sessions SET last_event_at = last_event_at - INTERVAL '61 minutes'"
+        )
+    assert (await sessions.sweep(idle_minutes=60)).closed == ["s1"]
+    closed = await the(sessions)
+    assert closed.ended_at is not None
+    assert closed.ended_at >= closed.started_at
 
 
 async def test_sub_agents_are_sessions_below_their_own(sessions: Sessions) -> None:

@@ -12,6 +12,8 @@ from aegis.alerts.store import channels as channel_store
 from aegis.alerts.store import outbox
 from aegis.alerts.telling import KIND
 from aegis.errors import InvalidInput, NotFound
+from aegis.security.audit.recording import audited
+from aegis.security.audit.recording import note as log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -99,11 +101,31 @@ class Channels:
         async with self._db.transaction() as conn:
             return await outbox.list_deliveries(conn, states=states, channel=channel, limit=limit)
 
-    async def retry(self, delivery_id: int | None = None) -> int:
-        """Let dead messages be tried again, one or all; return how many."""
-        async with self._db.transaction() as conn:
-            count = await outbox.retry(conn, delivery_id)
-            await outbox.notify(conn, KIND)
+    async def retry(self, delivery_id: int | None = None, *, channel: str | None = None) -> int:
+        """Let dead messages be tried again, one, those of a channel, or all; return how many.
+
+        Raises:
+            NotFound: there is no dead message of this number.
+        """
+        if delivery_id is not None and not 0 < delivery_id < 2**63:
+            raise InvalidInput(f"delivery_id is {delivery_id}; give the number of a message.")
+        async with audited(self._db) as conn:
+            count = await outbox.retry(conn, delivery_id=delivery_id, channel=channel)
+            if count == 0 and delivery_id is not None:
+                raise NotFound(
+                    f"There is no message {delivery_id} that was given up; "
+                    "`aegis alerts deliveries --state dead` lists them."
+                )
+            if count:
+                await outbox.notify(conn, KIND)
+                log(
+                    conn,
+                    "alerts.retry",
+                    "alert_delivery",
+                    "all" if delivery_id is None else delivery_id,
+                    channel=channel,
+                    messages=count,
+                )
             return count
 
     async def _time(self, conn: Connection) -> datetime:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from aegis.alerts.matching import is_severe
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     )
 
 __all__ = ["Step", "begin", "due", "go_on"]
+
+#: Times farther ahead than this are a clock's mistake.
+_AHEAD: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +60,7 @@ def go_on(
     alert: Alert, condition: Condition, rule: Rule, *, silence: Silence | None, now: datetime
 ) -> Step:
     """Return what becomes of an open alert whose condition was observed at `now`."""
+    alert = _put_back(alert, now)
     seen = _described(alert, condition, rule, now)
     if condition.state == "unknown":
         seen = replace(seen, unknown_since=alert.unknown_since or now)
@@ -74,6 +78,7 @@ def due(
 
     Without a look at its condition (`looked`), only a lasting alert fires or is over.
     """
+    alert = _put_back(alert, now)
     looked = looked or alert.lasting
     if alert.state == "pending":
         return (
@@ -98,6 +103,24 @@ def due(
     if rule.remind_s > 0 and now - alert.told_at >= _s(rule.remind_s):
         return Step(alert=replace(alert, told_at=now), event="reminded", tell="reminded")
     return Step(alert=alert)
+
+
+def _put_back(alert: Alert, now: datetime) -> Alert:
+    """Return the alert without times that lie ahead: the clock that said them was wrong.
+
+    Else what recovered by that clock would be over when the right one is there.
+    """
+    noted: dict[str, datetime | None] = {
+        "began_at": alert.began_at,
+        "unknown_since": alert.unknown_since,
+        "fired_at": alert.fired_at,
+        "cleared_at": alert.cleared_at,
+        "told_at": alert.told_at,
+    }
+    wrong: dict[str, Any] = {
+        name: now for name, at in noted.items() if at is not None and at > now + _AHEAD
+    }
+    return replace(alert, **wrong) if wrong else alert
 
 
 def _bad(

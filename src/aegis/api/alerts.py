@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from aegis.alerts.models import (
     ALERT_STATES,
+    DELIVERY_STATES,
     AlertState,
     ChannelKind,
     Condition,
@@ -27,6 +28,9 @@ __all__ = ["router"]
 router = APIRouter(prefix="/v1/alerts", tags=["alerts"], dependencies=[KnownParameters])
 StateText = Annotated[
     list[str] | None, Query(json_schema_extra={"items": {"enum": list(ALERT_STATES)}})
+]
+DeliveryStateText = Annotated[
+    list[str] | None, Query(json_schema_extra={"items": {"enum": list(DELIVERY_STATES)}})
 ]
 
 
@@ -162,6 +166,12 @@ class AlertDeliveryList(_Shape):
     items: list[AlertDeliveryAnswer]
 
 
+class RetriedDeliveries(_Shape):
+    """How many messages will be tried again."""
+
+    retried: int
+
+
 class ObservedAnswer(_Shape):
     """What an observation changed."""
 
@@ -202,6 +212,13 @@ class MarkBody(_Body):
 
     by: str | None = None
     note: str | None = None
+
+
+class RetryBody(_Body):
+    """Which messages that were given up to try again; all of them where nothing is named."""
+
+    id: int | None = None
+    channel: str | None = None
 
 
 class SilenceBody(_Body):
@@ -289,11 +306,23 @@ async def list_alert_channels(client: ClientOf) -> Any:
 
 @router.get("/deliveries", response_model=AlertDeliveryList)
 async def list_alert_deliveries(
-    client: ClientOf, channel: str | None = None, limit: int = 50
+    client: ClientOf,
+    state: DeliveryStateText = None,
+    channel: str | None = None,
+    limit: int = 50,
 ) -> Any:
     """Return messages, the newest first; those that were given up are `dead`."""
-    found = await client.alerts.channels.deliveries(channel=channel, limit=limit)
+    found = await client.alerts.channels.deliveries(
+        states=DELIVERY_STATES if state is None else state, channel=channel, limit=limit
+    )
     return answer({"items": found})
+
+
+@router.post("/deliveries/retry", response_model=RetriedDeliveries)
+async def retry_alert_deliveries(client: ClientOf, body: RetryBody) -> Any:
+    """Send messages that were given up again: one, those of a channel, or all."""
+    retried = await client.alerts.channels.retry(body.id, channel=body.channel)
+    return answer({"retried": retried})
 
 
 @router.get("/{alert_id}", response_model=AlertAnswer)

@@ -1,4 +1,4 @@
-"""`/v1/metrics`: samples of containers in, the newest of each, and charts."""
+"""`/v1/metrics`: samples of containers in, the newest of each, charts, and limits by hand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from aegis.api.schemas import OptionalTime
 from aegis.api.state import ClientOf, KnownParameters, answer
-from aegis.metrics.models import ANOMALY_STATUSES, METRICS, Sample, Source
+from aegis.metrics.models import (
+    ANOMALY_STATUSES,
+    METRICS,
+    RULE_KINDS,
+    MetricRule,
+    RuleKind,
+    RuleSeverity,
+    Sample,
+    Source,
+)
 
 __all__ = ["router"]
 
@@ -106,6 +115,45 @@ class AnomalyList(BaseModel):
     items: list[AnomalyAnswer]
 
 
+class MetricRuleBody(BaseModel):
+    """A limit by hand, for the containers that a glob fits."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    kind: str = Field(json_schema_extra={"enum": list(RULE_KINDS)})
+    value: float = Field(description="The limit; a minute's change for rate, seconds for absence.")
+    container: str = "*"
+    metric: str = Field("cpu_percent", json_schema_extra={"enum": list(METRICS)})
+    above: bool = Field(True, description="Whether values above the limit are bad, or below.")
+    for_s: float = Field(60.0, description="Seconds that it has to last.")
+    severity: str = Field("warning", json_schema_extra={"enum": ["warning", "critical"]})
+    enabled: bool = True
+
+
+class MetricRuleAnswer(BaseModel):
+    """A limit by hand."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    kind: RuleKind
+    container: str
+    metric: str
+    above: bool
+    value: float
+    for_s: float
+    severity: RuleSeverity
+    enabled: bool
+
+
+class MetricRuleList(BaseModel):
+    """Limits by hand, by name."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    items: list[MetricRuleAnswer]
+
+
 class ChartPoint(BaseModel):
     """One interval of a chart."""
 
@@ -173,6 +221,27 @@ async def list_anomalies(
         limit=limit,
     )
     return answer({"items": found})
+
+
+@router.get("/rules", response_model=MetricRuleList)
+async def list_metric_rules(client: ClientOf) -> Any:
+    """Return the limits by hand, by name."""
+    return answer({"items": await client.telemetry.rules()})
+
+
+@router.put("/rules/{name}", response_model=MetricRuleAnswer)
+async def put_metric_rule(client: ClientOf, name: str, body: MetricRuleBody) -> Any:
+    """Make a limit, or replace the one of this name."""
+    fields: dict[str, Any] = body.model_dump()
+    rule = MetricRule(name=name, **fields)
+    await client.telemetry.put_rule(rule)
+    return answer(rule)
+
+
+@router.delete("/rules/{name}", status_code=204)
+async def delete_metric_rule(client: ClientOf, name: str) -> None:
+    """Delete a limit, and end its alerts."""
+    await client.telemetry.delete_rule(name)
 
 
 @router.get("/chart", response_model=ChartAnswer)

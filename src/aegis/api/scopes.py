@@ -42,6 +42,9 @@ _AREAS: Final[Sequence[tuple[str, str, str]]] = (
     # Adding a competitor has us ask websites of the caller's choice.
     ("/v1/intel/changes/ack", "intel:write", "intel:write"),
     ("/v1/intel", "intel:read", _OPERATOR_ONLY),
+    # Who measures another machine need not be the operator; who says what is wrong is.
+    ("/v1/metrics/rules", "metrics:read", _OPERATOR_ONLY),
+    ("/v1/metrics", "metrics:read", "metrics:write"),
     # Who may change what people are told is the operator.
     ("/v1/alerts", "alerts:read", _OPERATOR_ONLY),
     ("/v1/memory", "memory:read", "memory:write"),

@@ -81,18 +81,26 @@ def test(
 def deliveries(
     state: Annotated[list[str] | None, Option(help="pending, sent or dead.")] = None,
     channel: Annotated[str | None, Option(help="To this channel alone.")] = None,
-    retry: Annotated[bool, Option(help="Try dead ones again, those of all channels.")] = False,
+    retry: Annotated[
+        bool, Option(help="Try dead ones again: all, those of --channel, or the one of --id.")
+    ] = False,
+    number: Annotated[int | None, Option("--id", help="With --retry: this message.")] = None,
     limit: Limit = 50,
     as_json: AsJson = False,
 ) -> None:
     """List messages: those that wait, were sent, or were given up."""
     from aegis.alerts.models import DELIVERY_STATES
     from aegis.cli.render import note, show_json, table, when
+    from aegis.errors import InvalidInput
     from aegis.wire.plain import plain
+
+    if number is not None and not retry:
+        raise InvalidInput("--id names what to send again; add --retry.")
 
     async def work(client: Aegis) -> Any:
         if retry:
-            note(f"{await client.alerts.channels.retry()} message(s) will be tried again.")
+            count = await client.alerts.channels.retry(number, channel=channel)
+            note(f"{count} message(s) will be tried again.")
         return plain(
             await client.alerts.channels.deliveries(
                 states=state or DELIVERY_STATES, channel=channel, limit=limit

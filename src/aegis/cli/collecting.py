@@ -63,7 +63,7 @@ def watch(as_json: AsJson = False) -> None:
 
     async def work(client: Aegis) -> Any:
         try:
-            return await client.telemetry.watch()
+            return await client.telemetry.watch(once=True)
         finally:
             await client.telemetry.aclose()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 
@@ -18,8 +19,10 @@ def main() -> None:
         from aegis.cli.hook import run
 
         status = run(arguments[1] if len(arguments) > 1 else None)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        # The agent may be gone, and with it whoever reads.
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
         # What is left to tear down costs a third of what the hook did.
         os._exit(status)
     from aegis.cli.main import main as run_main

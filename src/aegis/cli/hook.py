@@ -13,13 +13,13 @@ import os
 import select
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
-from aegis.config import load_data_dir, load_settings
+from aegis.config import load_data_dir, load_settings, spool_folder
 from aegis.errors import AegisError
 from aegis.sessions.payload import ANSWERED, Unreadable, reduce_payload
-from aegis.sessions.spool import append, spool_folder
+from aegis.sessions.spool import append
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -206,4 +206,6 @@ def _environment() -> dict[str, str]:
 
 
 def _complain(text: str) -> None:
-    print(f"aegis hook: {' '.join(text.split())[:500]}", file=sys.stderr)  # noqa: T201
+    # Whoever would read it may be gone.
+    with suppress(OSError, ValueError):
+        print(f"aegis hook: {' '.join(text.split())[:500]}", file=sys.stderr)  # noqa: T201

@@ -102,7 +102,11 @@ def create_server(
             *session_tools(memory),
             *([] if usage is None else usage_tools(usage)),
             *([] if billing is None else billing_tools(billing)),
-            *([] if metrics is None else metric_tools(metrics)),
+            *(
+                []
+                if metrics is None
+                else metric_tools(metrics, None if client is None else lambda: client.telemetry)
+            ),
             *([] if workflows is None else workflow_tools(workflows)),
             # Handed over whole: research is loaded when it is first asked for.
             *([] if client is None else research_tools(client)),

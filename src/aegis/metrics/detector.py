@@ -167,6 +167,12 @@ class Detector:
             self._end_block(at)
         return score
 
+    def put_back(self, at: float) -> None:
+        """Go on at `at`, which lies before the newest value: what is known stays."""
+        if at < self._at:
+            self._at = self._block_at = at
+            self._late = 0
+
     def _comes_next(self, at: float) -> bool:
         """Return whether a value of this time is newer than all others; keep the clock."""
         if self._seen == 0:

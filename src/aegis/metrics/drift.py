@@ -78,6 +78,14 @@ class Trend:
         """Return whether the last half hour that ended belongs to a drift."""
         return self._drifting
 
+    def put_back(self, at: float) -> None:
+        """Go on at `at`, which lies before the newest value: half hours after it never were."""
+        slot = int(at // BUCKET_S)
+        if slot >= self._slot:
+            return
+        self._buckets = [bucket for bucket in self._buckets if bucket[0] < slot * BUCKET_S]
+        self._slot, self._sum, self._count = slot, 0.0, 0
+
     def _end_bucket(self, slot: int) -> Drift | None:
         if self._count:
             self._buckets.append((self._slot * BUCKET_S, self._sum / self._count))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import date
 
-    from aegis.db import Database
+    from aegis.db import Connection, Database
     from aegis.metrics.store.partitions import Parted
 
 __all__ = ["ensure_days", "keep"]
@@ -72,14 +72,16 @@ async def keep(db: Database, *, now: datetime, keep_days: int) -> Kept:
     tables: tuple[Parted, ...] = ("container_metrics", "container_metrics_1m")
     # One look for all of it: most rounds find nothing to make and nothing to drop.
     async with db.transaction() as conn:
-        await partitions.delete_strays(conn, before=oldest)
-        await rollups.delete_before(
-            conn,
-            fives=oldest,
-            quarters=now - timedelta(days=QUARTERS_KEPT_DAYS),
-            hours=now - _HOURS_KEPT,
-        )
-        await starts.delete_before(conn, oldest)
+        sure = await _is_sure(conn, now, keep_days=keep_days)
+        if sure:
+            await partitions.delete_strays(conn, before=oldest)
+            await rollups.delete_before(
+                conn,
+                fives=oldest,
+                quarters=now - timedelta(days=QUARTERS_KEPT_DAYS),
+                hours=now - _HOURS_KEPT,
+            )
+            await starts.delete_before(conn, oldest)
         strays = await partitions.list_stray_days(conn, since=oldest, until=now)
         known: dict[Parted, dict[str, date]] = {}
         for table in tables:
@@ -91,10 +93,27 @@ async def keep(db: Database, *, now: datetime, keep_days: int) -> Kept:
             continue
         places = await ensure_days(db, table, sorted(days))
         created += sorted(set(places.values()) - set(known[table]))
-    dropped = await _drop_old(db, known, oldest=oldest)
+    dropped = await _drop_old(db, known, oldest=oldest) if sure else []
     minutes = await _roll_forward(db, oldest=oldest, now=now)
     late, done = await _roll_late(db, oldest=oldest, now=now)
     return Kept(created=created, dropped=dropped, minutes=minutes + late, done_until=done)
+
+
+async def _is_sure(conn: Connection, now: datetime, *, keep_days: int) -> bool:
+    """Return whether the clock is to be believed when it says that something is old.
+
+    One that jumps a year ahead must not cost a month of samples: who measures today measured
+    yesterday and the day before, too, or has begun again and may wait with it for two days.
+    """
+    done = await rollups.get_done_until(conn)
+    if done is not None and now - done > _DAY:
+        return False
+    today = datetime.combine(now.astimezone(UTC).date(), datetime.min.time(), UTC)
+    measured, yesterday, before = await rollups.measured_days(conn, today)
+    if not (measured or yesterday or before):
+        # Nothing is measured any more.
+        return True
+    return yesterday and (before or keep_days == 1)
 
 
 async def _drop_old(
@@ -127,6 +146,10 @@ async def _roll_forward(db: Database, *, oldest: datetime, now: datetime) -> int
                 done = await rollups.oldest_sample(conn, since=oldest, until=now)
                 if done is None:
                     return total
+            if done - _OVERLAP > now:
+                # The clock was put back: what is measured now must not wait for it.
+                done = now - _CHUNK
+                await rollups.put_back(conn, done)
         since = max(_minute(done - _OVERLAP), oldest)
         until = min(since + _CHUNK, _minute(now) + timedelta(minutes=1))
         if since >= until:

@@ -72,9 +72,15 @@ class Metrics:
             raise InvalidInput(f"hours is {hours:g}; it is above 0 and up to {24 * 400:,}.")
         if not 1 <= limit <= 10_000:
             raise InvalidInput(f"limit is {limit}; it is 1 to 10,000.")
-        since = self._now() - timedelta(hours=hours)
+        now = self._now()
         async with self._db.transaction() as conn:
-            return await samples.list_latest(conn, since=since, limit=limit)
+            return await samples.list_latest(
+                conn,
+                since=now - timedelta(hours=hours),
+                # What a clock that was wrong wrote lies farther ahead.
+                until=now + check.AHEAD,
+                limit=limit,
+            )
 
     async def chart(
         self,

@@ -18,6 +18,8 @@ from aegis.metrics.store import watching as store
 from aegis.metrics.watching.finding import SOURCE
 from aegis.metrics.watching.rules import check_rule, prefix_of
 from aegis.metrics.watching.watcher import Watcher
+from aegis.security.audit.recording import audited
+from aegis.security.audit.recording import note as log
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,10 +89,13 @@ class Telemetry:
         if collector is not None:
             await collector.aclose()
 
-    async def watch(self) -> Watched:
-        """Judge the samples that came since the last round, and write what is found."""
+    async def watch(self, *, once: bool = False) -> Watched:
+        """Judge the samples that came since the last round, and write what is found.
+
+        With `once` no other round follows soon, such as from cron.
+        """
         if self._watcher is None:
-            self._watcher = Watcher(self._db, self._alerts)
+            self._watcher = Watcher(self._db, self._alerts, patient=not once)
         return await self._watcher.round()
 
     async def aclose(self) -> None:
@@ -135,17 +140,28 @@ class Telemetry:
     async def put_rule(self, rule: MetricRule) -> None:
         """Write a rule, in place of one of the same name (`InvalidInput`)."""
         check_rule(rule)
-        async with self._db.transaction() as conn:
+        async with audited(self._db) as conn:
             await store.put_rule(conn, rule)
             # Whom it fitted before it may not fit now: what is still bad is found again.
             await self._end_alerts(conn, rule.name)
+            log(
+                conn,
+                "metrics.rule_put",
+                "metric_rule",
+                rule.name,
+                kind=rule.kind,
+                metric=rule.metric,
+                severity=rule.severity,
+                enabled=rule.enabled,
+            )
 
     async def delete_rule(self, name: str) -> None:
         """Delete a rule, and end its alerts (`NotFound`)."""
-        async with self._db.transaction() as conn:
+        async with audited(self._db) as conn:
             if not await store.delete_rule(conn, name):
                 raise NotFound(f"There is no rule {name!r}; `aegis metrics rules list` shows them.")
             await self._end_alerts(conn, name)
+            log(conn, "metrics.rule_delete", "metric_rule", name)
 
     async def _end_alerts(self, conn: Connection, name: str) -> None:
         begin = prefix_of(name)

@@ -158,6 +158,18 @@ class Watch:
             return self._open_flat(value)
         return None
 
+    def end(self, at: float) -> Incident | None:
+        """End the incident that lasts, if one does: its series is measured no more."""
+        now = self._incident
+        if now is None or now.ended_at is not None:
+            return None
+        return self._end(now, at)
+
+    def put_back(self, at: float) -> None:
+        """Go on at `at` (Unix seconds), which lies before the newest value: the clock was wrong."""
+        self.detector.put_back(at)
+        self._calm_at, self._flat_at = min(self._calm_at, at), min(self._flat_at, at)
+
     def state(self) -> tuple[dict[str, object], bytes]:
         """Return everything, for `restored`: what JSON takes, and the detector's numbers."""
         rest = {name: getattr(self, name) for name in _RESTORED}
@@ -260,7 +272,7 @@ class Watch:
         return grown if (grown.kind, grown.severity, grown.observed) != told else None
 
     def _end(self, now: Incident, at: float) -> Incident:
-        self._incident = replace(now, ended_at=at)
+        self._incident = replace(now, ended_at=max(at, now.started_at))
         self._quiet = _QUIET
         return self._incident
 

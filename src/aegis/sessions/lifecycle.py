@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from aegis.sessions.models import NewEvent, SessionRow, Status, Turn
 
-__all__ = ["SILENCE", "after", "closed", "judge"]
+__all__ = ["BY_ITSELF", "SILENCE", "after", "closed", "judge"]
 
 SILENCE = "silence"
 _TOOLS = ("PostToolUse", "PostToolUseFailure")
@@ -27,6 +27,8 @@ _WORK = ("UserPromptSubmit", "PreToolUse", "PostToolUse", "SubagentStart")
 #: After these a transcript has lines worth reading.
 _READABLE = ("Stop", "StopFailure", "SubagentStop", "PreCompact", "SessionEnd")
 _MAX_COMMAND = 2_000
+#: Sources of prompts that nobody typed: loops, schedules and polls repeat the same for hours.
+BY_ITSELF = ("system", "loop_wakeup", "schedule_wakeup", "poll_event")
 #: Two hooks are told of the same start.
 _SAME_START = timedelta(seconds=10)
 
@@ -36,7 +38,7 @@ def after(row: SessionRow, event: NewEvent) -> SessionRow:
     row = _known(row, event)
     counts = replace(
         row,
-        prompts=row.prompts + (event.event == "UserPromptSubmit"),
+        prompts=row.prompts + _asks(event),
         tool_calls=row.tool_calls + (event.event in _TOOLS),
         tool_failures=row.tool_failures + (event.event in _TOOLS and event.failed),
         resumes=row.resumes + _resumes(row, event),
@@ -99,9 +101,15 @@ def _resumes(row: SessionRow, event: NewEvent) -> int:
     return 0 if repeated else 1
 
 
+def _asks(event: NewEvent) -> bool:
+    """Return whether somebody asks for something; an agent that wakes itself up asks nothing."""
+    source = (event.details or {}).get("source")
+    return event.event == "UserPromptSubmit" and source not in BY_ITSELF
+
+
 def _known(row: SessionRow, event: NewEvent) -> SessionRow:
     """Return the row with what the event says of the session itself."""
-    first_prompt = event.text if event.event == "UserPromptSubmit" and event.text else None
+    first_prompt = event.text if _asks(event) and event.text else None
     return replace(
         row,
         user_id=row.user_id or event.user_id,

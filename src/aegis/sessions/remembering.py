@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from aegis.errors import InvalidInput
 from aegis.memory.echoes import normalised
 from aegis.memory.models import NewEpisode
+from aegis.sessions.lifecycle import BY_ITSELF
 from aegis.sessions.store import reading, sweeping
 
 if TYPE_CHECKING:
@@ -53,7 +54,9 @@ async def remember(memory: Memory, row: SessionRow, episodes: Sequence[NewEpisod
 async def remember_events(memory: Memory, row: SessionRow) -> int:
     """Record what hooks heard and no transcript told; return how many episodes are new."""
     async with memory.database.transaction() as conn:
-        events = await sweeping.list_said(conn, row.session_id, after=row.transcript_at)
+        events = await sweeping.list_said(
+            conn, row.session_id, after=row.transcript_at, without=BY_ITSELF
+        )
     return await remember(memory, row, [_episode(row, event) for event in events])
 
 
@@ -63,7 +66,7 @@ async def remember_outcome(memory: Memory, row: SessionRow) -> int:
         return 0
     async with memory.database.transaction() as conn:
         files = await reading.list_files(conn, row.session_id, limit=_LISTED_FILES)
-        last = await sweeping.list_said(conn, row.session_id, after=None)
+        last = await sweeping.list_said(conn, row.session_id, after=None, without=BY_ITSELF)
     answers = [e.text for e in last if e.event == "Stop" and e.text]
     about = row.title or row.command or "a session"
     where = f" in {row.cwd}" if row.cwd else ""

@@ -10,6 +10,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from aegis.config import spool_folder
 from aegis.errors import AegisError, InvalidInput, Unavailable
 from aegis.memory import validate
 from aegis.memory.binding import bound
@@ -17,7 +18,6 @@ from aegis.sessions import answering, sweeping
 from aegis.sessions.events import MAX_SESSION_ID, read_record
 from aegis.sessions.models import STATUSES, SessionDetail, Swept
 from aegis.sessions.recording import drain, record_events
-from aegis.sessions.spool import spool_folder
 from aegis.sessions.store import reading as store
 
 if TYPE_CHECKING:

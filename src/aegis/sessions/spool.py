@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
-__all__ = ["append", "claim", "drain_lock", "is_empty", "read_batches", "reject", "spool_folder"]
+__all__ = ["append", "claim", "drain_lock", "is_empty", "read_batches", "reject"]
 
 _CURRENT, _LOCK, _DRAINING, _REJECTED = "events.jsonl", "lock", "draining", "rejected.jsonl"
 #: More is not taken while nobody drains: a database that never comes must not fill the disk.
@@ -28,15 +28,6 @@ MAX_BYTES = 2**30
 _LOCK_S = 0.3
 #: Of events that cannot be accepted, the first so many are kept to be looked at.
 _MAX_REJECTED_BYTES = 16 * 2**20
-
-
-def spool_folder(data_dir: Path, database_url: str | None) -> Path:
-    """Return the spool of one database: events never end up in another."""
-    if database_url is None:
-        return data_dir / "spool" / "embedded"
-    import hashlib
-
-    return data_dir / "spool" / hashlib.sha256(database_url.encode()).hexdigest()[:16]
 
 
 def append(folder: Path, record: dict[str, Any]) -> None:

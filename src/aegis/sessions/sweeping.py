@@ -54,6 +54,8 @@ async def close_silent(
     before = now - timedelta(minutes=idle_minutes)
     closed: list[str] = []
     remembered = 0
+    async with memory.database.transaction() as conn:
+        await sweeping.put_back(conn, now)
     while True:
         async with memory.database.transaction() as conn:
             rows = await sweeping.list_silent(conn, before=before, limit=_PAGE)

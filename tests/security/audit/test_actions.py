@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aegis.alerts.models import Condition, Rule
+from aegis.alerts.models import Rule
 from aegis.client import Aegis
 from aegis.security.audit.actions import ACTIONS, ActionId
 from aegis.workflows import definitions
 from tests.billing.conftest import PER_CALL, use
 from tests.rules.source import ROOT, modules
+from tests.security.audit.telling import alert, dead_message, limit
 from tests.usage.test_partitions import OLD
 from tests.usage.test_partitions import fill as fill_usage
 
@@ -62,11 +63,6 @@ async def episode(a: Aegis) -> int:
 async def schedule(a: Aegis) -> str:
     await a.schedules.add("mine", "0 0 * * *", "jobs.forget")
     return "mine"
-
-
-async def alert(a: Aegis) -> int:
-    bad = Condition(source="ours", id="disk", state="critical", title="Disk is full", hold_s=0)
-    return (await a.alerts.observe("ours", [bad])).fired[0]
 
 
 async def nothing(_: Aegis) -> None: ...
@@ -154,6 +150,9 @@ ACTS: dict[
     "alerts.rule_put": (nothing, lambda a, _: rule(a)),
     "alerts.rule_delete": (rule, lambda a, r: a.alerts.delete_rule(r)),
     "alerts.mark_false": (alert, lambda a, n: a.alerts.mark_false(n, note="Ann looked")),
+    "alerts.retry": (dead_message, lambda a, n: a.alerts.channels.retry(n)),
+    "metrics.rule_put": (nothing, lambda a, _: limit(a)),
+    "metrics.rule_delete": (limit, lambda a, r: a.telemetry.delete_rule(r)),
     "schedules.add": (nothing, lambda a, _: schedule(a)),
     "schedules.pause": (schedule, lambda a, s: a.schedules.pause(s)),
     "schedules.remove": (schedule, lambda a, s: a.schedules.remove(s)),
@@ -357,6 +356,8 @@ UNLOGGED = {
     "alerts/service.py": {
         "acknowledge", "get", "history", "keep", "list", "observe", "rules", "silences", "tick",
     },
+    "alerts/channels.py": {"announce", "deliveries", "list", "test"},
+    "metrics/telemetry.py": {"_may_collect", "aclose", "anomalies", "rules"},
     # What is enqueued, cancelled and run is in the jobs' own history.
     "worker/service.py": {
         "cancel", "counts", "enqueue", "enqueue_many", "get", "history", "list", "rates", "retry",

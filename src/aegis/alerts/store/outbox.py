@@ -37,8 +37,7 @@ __all__ = [
 
 _COLUMNS: Final[LiteralString] = """
     d.id, d.delivery_id::text AS delivery_id, d.channel, d.group_key, d.state, d.entries,
-    d.attempts, d.next_at,
-    d.last_error, d.created_at, d.sent_at
+    d.attempts, d.next_at, d.last_error, d.created_at, d.sent_at
 """
 
 
@@ -144,9 +143,8 @@ async def insert_delivery(
 
 async def notify(conn: Connection, kind: str) -> None:
     """Wake the workers when the transaction commits."""
-    await execute(
-        conn, "SELECT pg_notify(%(channel)s, %(kind)s)", {"channel": CHANNEL, "kind": kind}
-    )
+    given = {"channel": CHANNEL, "kind": kind}
+    await execute(conn, "SELECT pg_notify(%(channel)s, %(kind)s)", given)
 
 
 async def claim(
@@ -168,8 +166,10 @@ async def claim(
             SELECT id
             FROM alert_deliveries
             WHERE state = 'pending'
-              AND next_at <= clock_timestamp()
-              AND (lease_until IS NULL OR lease_until < clock_timestamp())
+              -- Farther ahead than any quiet time or lease: said by a clock that was wrong.
+              AND (next_at <= clock_timestamp() OR next_at > clock_timestamp() + INTERVAL '8 days')
+              AND (lease_until IS NULL OR lease_until < clock_timestamp()
+                   OR lease_until > clock_timestamp() + INTERVAL '1 day')
               AND channel = ANY (%(channels)s)
               AND channel <> ALL (%(without)s)
             ORDER BY critical DESC, next_at, id
@@ -346,8 +346,8 @@ async def list_deliveries(
     )
 
 
-async def retry(conn: Connection, delivery_id: int | None) -> int:
-    """Let dead messages be tried again, one or all; return how many."""
+async def retry(conn: Connection, *, delivery_id: int | None, channel: str | None) -> int:
+    """Let dead messages be tried again, one, a channel's or all; return how many."""
     return await execute(
         conn,
         """
@@ -358,8 +358,9 @@ async def retry(conn: Connection, delivery_id: int | None) -> int:
             next_at = clock_timestamp()
         WHERE state = 'dead'
           AND (%(id)s::bigint IS NULL OR id = %(id)s)
+          AND (%(channel)s::text IS NULL OR channel = %(channel)s)
         """,
-        {"id": delivery_id},
+        {"id": delivery_id, "channel": channel},
     )
 
 

@@ -41,15 +41,24 @@ _NODE: Final = (
     "node_disk_read_bytes_total",
     "node_disk_written_bytes_total",
 )
+#: Bytes of file systems: there are, root alone may still use, anybody may.
+_FILES: Final = (
+    "node_filesystem_size_bytes",
+    "node_filesystem_free_bytes",
+    "node_filesystem_avail_bytes",
+)
 _PROCESS: Final = ("process_cpu_seconds_total", "process_resident_memory_bytes")
 #: Every name that is of use.
-NAMES: Final = (*_CPU, *_MEMORY, *_LIMIT, *_NET, *_BLOCK, *_NODE, *_PROCESS)
+NAMES: Final = (*_CPU, *_MEMORY, *_LIMIT, *_NET, *_BLOCK, *_NODE, *_FILES, *_PROCESS)
 _WANTED: Final = frozenset(NAMES)
 #: Not work: waiting, and the guests' time, which user and nice hold already.
 _IDLE: Final = frozenset({"idle", "iowait", "guest", "guest_nice"})
 #: cAdvisor says "no limit" with 0, or with a number near 2**63.
 _NO_LIMIT: Final = float(1 << 60)
 _NO_CARD: Final = re.compile(r"lo$|veth|docker|br-|virbr|cni|flannel|cali|tap")
+#: Images that are full by their nature; file systems of one machine that are series.
+_NO_FILES: Final = frozenset({"squashfs", "iso9660", "erofs", "devtmpfs"})
+_MOST_FILES: Final = 20
 _NO_DISK: Final = re.compile(r"loop|ram|zram|dm-|md|sr|fd")
 
 
@@ -93,7 +102,8 @@ def readings_of(series: Iterable[Series], *, target: str) -> list[Reading]:
     for one in kept:
         if one.name.startswith("node_"):
             hosts[one.labels.get("instance", target)].append(one)
-    readings += [_of_node(name, found) for name, found in hosts.items()]
+    for name, found in hosts.items():
+        readings += _of_node(name, found)
     if not readings:
         processes: dict[str, list[Series]] = defaultdict(list)
         for one in kept:
@@ -148,7 +158,41 @@ def _blkio(found: list[Series]) -> float | None:
     )
 
 
-def _of_node(name: str, found: list[Series]) -> Reading:
+def _of_node(name: str, found: list[Series]) -> list[Reading]:
+    """Return the machine with its root, then its other local disks."""
+    full = _full(found)
+    host = _of_host(name, found, full.pop("/", None))
+    return [
+        host,
+        *(
+            Reading(name=f"host/{name}:{mount}", key=f"host/{name}:{mount}", disk_percent=percent)
+            for mount, percent in sorted(full.items())[:_MOST_FILES]
+        ),
+    ]
+
+
+def _full(found: list[Series]) -> dict[str, float]:
+    """Return percent in use of local disks by where they are mounted, a disk once, as `df` does."""
+    sizes: dict[str, dict[str, float]] = defaultdict(dict)
+    devices: dict[str, str] = {}
+    for one in found:
+        mount, device = one.labels.get("mountpoint", ""), one.labels.get("device", "")
+        local = device.startswith("/dev/") and one.labels.get("fstype") not in _NO_FILES
+        if one.name in _FILES and mount and local:
+            sizes[mount][one.name] = one.value
+            # Mounted in several places, it is the disk of the shortest.
+            if len(mount) < len(devices.get(device, mount + " ")):
+                devices[device] = mount
+    full: dict[str, float] = {}
+    for mount in devices.values():
+        size, free, left = (sizes[mount].get(name) for name in _FILES)
+        if size is None or free is None or left is None or size - free + left <= 0:
+            continue
+        full[mount] = 100 * (size - free) / (size - free + left)
+    return full
+
+
+def _of_host(name: str, found: list[Series], full: float | None) -> Reading:
     whole = _sum(found, _NODE[1])
     free = _sum(found, _NODE[2])
     cards = [one for one in found if not _NO_CARD.match(one.labels.get("device", ""))]
@@ -165,6 +209,7 @@ def _of_node(name: str, found: list[Series]) -> Reading:
         mem_limit_bytes=whole,
         net_bytes=total(_sum(cards, one) for one in _NODE[3:5]),
         block_bytes=total(_sum(disks, one) for one in _NODE[5:7]),
+        disk_percent=full,
     )
 
 

@@ -24,17 +24,21 @@ _QUERY: Final = f'{{__name__=~"{"|".join(NAMES)}"}}'
 
 
 class Prometheus:
-    """One address: with a path it is a target's text, without one it is a server."""
+    """One address: with a path it is a target's text, without one it is a server.
+
+    One of several (`alone=False`) says which one its problems are of.
+    """
 
     name = "prometheus"
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, alone: bool = True) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigError("AEGIS_METRICS_PROMETHEUS is no http:// or https:// address.")
         self._url = url
         self._server = parts.path in ("", "/") and not parts.query
         self._target = f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname
+        self._about = "prometheus" if alone else f"prometheus {self._target}"
         self._client: httpx2.AsyncClient | None = None
 
     async def read(self) -> Round:
@@ -42,7 +46,7 @@ class Prometheus:
         at = time.time()
         body, trouble = await self._get()
         if body is None:
-            return Round(at=at, readings=[], problems={"prometheus": trouble or "sent nothing"})
+            return Round(at=at, readings=[], problems={self._about: trouble or "sent nothing"})
         try:
             series: Iterable[Series]
             if self._server:
@@ -52,8 +56,8 @@ class Prometheus:
             readings = readings_of(series, target=self._target)
         except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
             why = f"sent what it should not ({type(error).__name__})"
-            return Round(at=at, readings=[], problems={"prometheus": why})
-        problems = {} if readings else {"prometheus": "has no series of containers or machines"}
+            return Round(at=at, readings=[], problems={self._about: why})
+        problems = {} if readings else {self._about: "has no series of containers or machines"}
         return Round(at=at, readings=readings, problems=problems)
 
     async def aclose(self) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from aegis.db import Connection
     from aegis.metrics.watching.finding import Finding
 
-__all__ = ["FalseAlarm", "list_anomalies", "list_false", "mark", "put"]
+__all__ = ["FalseAlarm", "end_others", "list_anomalies", "list_false", "mark", "put"]
 
 _COLUMNS: Final[LiteralString] = """
     a.id, a.host, a.container_name, a.metric, a.kind, a.severity, a.status, a.observed, a.expected,
@@ -95,9 +95,27 @@ async def put(conn: Connection, finding: Finding) -> bool:
             "started": datetime.fromtimestamp(finding.started_at, UTC),
             "ended": None
             if finding.ended_at is None
-            else datetime.fromtimestamp(finding.ended_at, UTC),
+            # Where the clock was put back it ends before it began.
+            else datetime.fromtimestamp(max(finding.ended_at, finding.started_at), UTC),
             "incident": finding.incident,
         },
+    )
+
+
+async def end_others(conn: Connection, incidents: Sequence[str]) -> int:
+    """End incidents that are open and not among these: their states were lost or forgotten."""
+    return await execute(
+        conn,
+        """
+        UPDATE infra_anomaly_alerts
+        SET status = 'resolved',
+            ended_at = coalesce(ended_at, greatest(started_at, updated_at)),
+            updated_at = now()
+        WHERE incident IS NOT NULL
+          AND status <> 'resolved'
+          AND incident <> ALL (%(incidents)s)
+        """,
+        {"incidents": [*incidents]},
     )
 
 

@@ -23,7 +23,9 @@ __all__ = [
     "find_late_hour",
     "get_done_until",
     "lock_done_until",
+    "measured_days",
     "oldest_sample",
+    "put_back",
     "roll_coarser",
     "roll_minutes",
     "set_done_until",
@@ -82,6 +84,48 @@ async def set_done_until(conn: Connection, until: datetime) -> None:
         """,
         {"until": until},
     )
+
+
+async def put_back(conn: Connection, until: datetime) -> None:
+    """Move the watermark back: it was set by a clock that was wrong."""
+    await execute(
+        conn,
+        """
+        UPDATE metric_rollups
+        SET done_until = least(done_until, %(until)s)
+        """,
+        {"until": until},
+    )
+
+
+async def measured_days(conn: Connection, today: datetime) -> tuple[bool, bool, bool]:
+    """Return whether samples are of this day, of the one before, and of the one before that."""
+    cursor = await conn.execute(
+        """
+        SELECT
+            EXISTS (
+                SELECT
+                FROM container_metrics
+                WHERE timestamp >= %(today)s
+                  AND timestamp < %(today)s + INTERVAL '1 day'
+            ),
+            EXISTS (
+                SELECT
+                FROM container_metrics
+                WHERE timestamp >= %(today)s - INTERVAL '1 day'
+                  AND timestamp < %(today)s
+            ),
+            EXISTS (
+                SELECT
+                FROM container_metrics
+                WHERE timestamp >= %(today)s - INTERVAL '2 days'
+                  AND timestamp < %(today)s - INTERVAL '1 day'
+            )
+        """,
+        {"today": today},
+    )
+    row: Any = await cursor.fetchone()
+    return row[0], row[1], row[2]
 
 
 async def oldest_sample(conn: Connection, *, since: datetime, until: datetime) -> datetime | None:

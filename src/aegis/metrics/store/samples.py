@@ -61,8 +61,10 @@ async def note_late(conn: Connection, hours: Sequence[datetime]) -> None:
     )
 
 
-async def list_latest(conn: Connection, *, since: datetime, limit: int) -> list[Latest]:
-    """Return the newest sample since `since` of each container, by name.
+async def list_latest(
+    conn: Connection, *, since: datetime, until: datetime, limit: int
+) -> list[Latest]:
+    """Return the newest sample between `since` and `until` of each container, by name.
 
     Names are found by leaps through the index, one step a container, not a scan of all samples.
     """
@@ -112,12 +114,12 @@ async def list_latest(conn: Connection, *, since: datetime, limit: int) -> list[
             FROM container_metrics AS m
             WHERE m.container_name = known.container_name
               AND m.timestamp >= %(since)s
-              AND m.timestamp < 'infinity'
+              AND m.timestamp < %(until)s
             ORDER BY m.timestamp DESC
             LIMIT 1
         ) AS newest
         ORDER BY newest.container_name
         LIMIT %(limit)s
         """,
-        {"since": since, "limit": limit},
+        {"since": since, "until": until, "limit": limit},
     )

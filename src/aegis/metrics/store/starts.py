@@ -73,6 +73,8 @@ async def take(conn: Connection, host: str, owner: str, *, lease_s: float) -> bo
                 lease_until = excluded.lease_until
             WHERE c.owner = excluded.owner
                OR c.lease_until < clock_timestamp()
+               -- Taken by a clock that was wrong; measuring each hour is the rarest.
+               OR c.lease_until > clock_timestamp() + INTERVAL '1 day'
             RETURNING 1
             """,
             {"host": host, "owner": owner, "lease": lease_s},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from aegis.db import execute, fetch_all, fetch_optional, fetch_value
 from aegis.metrics.models import MetricRule
@@ -16,19 +16,36 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Lease",
+    "Row",
     "any_samples",
     "clock",
     "delete_rule",
     "forget_states",
     "hold",
     "let_go",
+    "list_late",
     "list_rules",
     "list_samples",
     "list_states",
+    "newest_id",
     "put_rule",
     "save_states",
     "set_done",
     "take",
+]
+
+
+#: Number, container, Unix seconds, then what is judged, in the order of `series.JUDGED`.
+Row: TypeAlias = tuple[
+    int,
+    str,
+    float,
+    float | None,
+    float | None,
+    float | None,
+    float | None,
+    float | None,
+    float | None,
 ]
 
 
@@ -80,6 +97,8 @@ async def take(conn: Connection, owner: str, *, lease_s: float) -> Lease | None:
                OR owner = %(owner)s
                OR lease_until IS NULL
                OR lease_until < clock_timestamp()
+               -- Taken by a clock that was wrong.
+               OR lease_until > clock_timestamp() + INTERVAL '1 hour'
             FOR UPDATE SKIP LOCKED
         )
         UPDATE metric_watch AS w
@@ -124,31 +143,42 @@ async def set_done(conn: Connection, until: datetime) -> None:
     await execute(conn, "UPDATE metric_watch SET done_until = %(until)s", {"until": until})
 
 
-async def list_samples(
-    conn: Connection, *, since: datetime, until: datetime
-) -> list[
-    tuple[
-        str,
-        float,
-        float | None,
-        float | None,
-        float | None,
-        float | None,
-        float | None,
-        float | None,
-    ]
-]:
+async def newest_id(conn: Connection) -> int:
+    """Return the number of the sample that was written last, 0 before the first."""
+    return await fetch_value(conn, "SELECT coalesce(max(id), 0) FROM container_metrics")
+
+
+async def list_samples(conn: Connection, *, since: datetime, until: datetime) -> list[Row]:
     """Return samples after `since` and up to `until`, in order of time; times in Unix seconds."""
     cursor = await conn.execute(
         """
-        SELECT container_name, extract(epoch FROM timestamp)::float8, cpu_percent, mem_usage_mb,
-               mem_percent, net_io_mb, block_io_mb, disk_percent
+        SELECT id, container_name, extract(epoch FROM timestamp)::float8, cpu_percent,
+               mem_usage_mb, mem_percent, net_io_mb, block_io_mb, disk_percent
         FROM container_metrics
         WHERE timestamp > %(since)s
           AND timestamp <= %(until)s
         ORDER BY timestamp, id
         """,
         {"since": since, "until": until},
+    )
+    return await cursor.fetchall()  # pyright: ignore[reportReturnType]
+
+
+async def list_late(
+    conn: Connection, *, after_id: int, since: datetime, until: datetime
+) -> list[Row]:
+    """Return the same of samples that were written after another: those that came late."""
+    cursor = await conn.execute(
+        """
+        SELECT id, container_name, extract(epoch FROM timestamp)::float8, cpu_percent,
+               mem_usage_mb, mem_percent, net_io_mb, block_io_mb, disk_percent
+        FROM container_metrics
+        WHERE id > %(after_id)s
+          AND timestamp > %(since)s
+          AND timestamp <= %(until)s
+        ORDER BY timestamp, id
+        """,
+        {"after_id": after_id, "since": since, "until": until},
     )
     return await cursor.fetchall()  # pyright: ignore[reportReturnType]
 

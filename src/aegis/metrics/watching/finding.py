@@ -54,7 +54,7 @@ _SOON_H: Final = 6.0
 class Finding:
     """What is unusual, from when to when."""
 
-    #: Written once: series and number.
+    #: Written once: the series, and when it began.
     incident: str
     container_name: str
     metric: str
@@ -111,7 +111,8 @@ def of_incident(container: str, metric: str, incident: Incident) -> Finding:
     """Return the finding that an incident of the detector is."""
     flat = incident.kind == "flatline"
     return Finding(
-        incident=f"{container}/{metric}/{incident.number}",
+        # Not its number: that begins anew where a state was lost or forgotten.
+        incident=f"{container}/{metric}/{int(incident.started_at)}",
         container_name=container,
         metric=metric,
         kind=incident.kind,

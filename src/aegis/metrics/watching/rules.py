@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from aegis.metrics.models import MetricRule
     from aegis.metrics.watching.series import Container
 
-__all__ = ["check_rule", "condition_of", "evaluate", "prefix_of"]
+__all__ = ["check_rule", "condition_of", "evaluate", "ids", "prefix_of"]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _LONGEST_S: Final = 30 * 86_400.0
@@ -53,24 +53,56 @@ def prefix_of(rule_name: str) -> str:
 
 
 def evaluate(
-    rules: Iterable[MetricRule], containers: Iterable[Container], *, now: float
+    rules: Iterable[MetricRule],
+    containers: Iterable[Container],
+    *,
+    now: float,
+    measured: bool | None,
 ) -> list[Condition]:
-    """Return how every container stands to every rule that fits it.
+    """Return how every container stands to every rule that fits it and can be told.
 
-    A value that was not measured is unknown to a limit, and neither good nor bad.
+    A value that is not measured any more is unknown to a limit, neither good nor bad; one that
+    never was is no business of the rule. A silent container is that of absence rules alone: for
+    others it stays as it stood, until the container is gone and nothing is wrong with it any more.
+    Where nothing at all is `measured`, none is gone; where that is not known, none is missed.
     """
     known = list(containers)
-    return [
-        condition_of(rule, container, now=now)
+    found = [
+        condition_of(rule, container, now=now, measured=measured)
         for rule in rules
         if rule.enabled
         for container in known
         if fnmatchcase(container.name, rule.container)
     ]
+    return [condition for condition in found if condition is not None]
 
 
-def condition_of(rule: MetricRule, container: Container, *, now: float) -> Condition:
-    """Return how a container stands to a rule."""
+def ids(rules: Iterable[MetricRule], containers: Iterable[Container]) -> set[str]:
+    """Return the ids of all conditions that `evaluate` may speak of."""
+    known = list(containers)
+    return {
+        _id(rule, container)
+        for rule in rules
+        if rule.enabled
+        for container in known
+        if fnmatchcase(container.name, rule.container)
+    }
+
+
+def condition_of(
+    rule: MetricRule, container: Container, *, now: float, measured: bool | None = True
+) -> Condition | None:
+    """Return how a container stands to a rule; None where there is nothing to say."""
+    gone = False
+    if rule.kind == "absence":
+        if measured is None:
+            return None
+    elif container.is_silent(now):
+        gone = measured is True and container.is_gone(now)
+        if not gone:
+            return None
+    if rule.kind != "absence" and not container.knows(rule.metric):
+        return None
     word, unit = UNITS.get(rule.metric, (rule.metric, ""))
     side = "above" if rule.above else "below"
     name = shown(container.name)
@@ -87,9 +119,9 @@ def condition_of(rule: MetricRule, container: Container, *, now: float) -> Condi
         what = f"{word} {side} {short(rule.value)}{unit}"
         bad = value is not None and _beyond(rule, value)
     return Condition(
-        id=f"{prefix_of(rule.name)}{name}",
+        id=_id(rule, container),
         source=SOURCE,
-        state="unknown" if value is None else rule.severity if bad else "ok",
+        state="ok" if gone else "unknown" if value is None else rule.severity if bad else "ok",
         title=f"{name}: {what} (rule {rule.name})",
         observed=None if value is None else f"{short(value)}{unit}",
         threshold=f"{side} {short(rule.value)}{unit}",
@@ -99,6 +131,10 @@ def condition_of(rule: MetricRule, container: Container, *, now: float) -> Condi
         hold_s=rule.for_s,
         group=SOURCE,
     )
+
+
+def _id(rule: MetricRule, container: Container) -> str:
+    return f"{prefix_of(rule.name)}{shown(container.name)}"
 
 
 def _change(rule: MetricRule, container: Container) -> float | None:

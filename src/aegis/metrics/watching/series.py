@@ -41,6 +41,8 @@ _LOOP_S: Final = 900.0
 _SILENT_INTERVALS: Final = 5.0
 _SILENT_S: Final = 180.0
 _LIVED_S: Final = 600.0
+#: Silent for so long, a container is taken to be gone: what was unusual about it is over.
+_GONE_S: Final = 3_600.0
 #: A counter that falls so soon after a start that was told is that start.
 _SAME_START_S: Final = 60.0
 _MOST_STARTS: Final = 100
@@ -58,6 +60,8 @@ class Container:
         self.values: dict[str, float] = {}
         self.before: dict[str, float] = {}
         self.step_s = 0.0
+        #: Samples up to this id were measured before the clock was put back.
+        self.after_id = 0
         self._watches: dict[str, Watch] = {}
         self._trends: dict[str, Trend] = {}
         self._drifts: dict[str, Drift] = {}
@@ -126,15 +130,68 @@ class Container:
 
     def silence(self, now: float) -> list[Finding]:
         """Return that it is not measured any more, once."""
-        if self._silent_at is not None or math.isnan(self.last_at):
-            return []
-        quiet = now - self.last_at
-        if quiet < max(_SILENT_S, _SILENT_INTERVALS * self.interval):
+        if self._silent_at is not None or not self.is_silent(now):
             return []
         if self.last_at - self.first_at < _LIVED_S:
             return []
         self._silent_at = self.last_at
-        return [self._silence(None, quiet)]
+        return [self._silence(None, now - self.last_at)]
+
+    def is_silent(self, now: float) -> bool:
+        """Return whether a sample is overdue for long."""
+        return now - self.last_at >= max(_SILENT_S, _SILENT_INTERVALS * self.interval)
+
+    def is_gone(self, now: float) -> bool:
+        """Return whether it is silent for so long that nobody expects it back."""
+        return now - self.last_at >= max(_GONE_S, _SILENT_INTERVALS * self.interval)
+
+    def knows(self, metric: str) -> bool:
+        """Return whether this was ever measured of it."""
+        return metric in self._watches
+
+    def end(self, *, loops: bool) -> list[Finding]:
+        """Return what lasts as over since the last sample; of restarts in a loop with `loops`.
+
+        A container that stopped starting is what its loop warned of.
+        """
+        at = self.last_at
+        found: list[Finding] = []
+        for metric, watch in self._watches.items():
+            incident = watch.end(at)
+            if incident is not None:
+                found.append(of_incident(self.name, metric, incident))
+        for metric, drift in self._drifts.items():
+            found.append(of_drift(self.name, metric, drift, kind=_TRENDS[metric], ended_at=at))
+        self._drifts = {}
+        if loops and self._loop_at is not None:
+            found.append(self._looping(at))
+            self._loop_at, self._starts = None, []
+        ended = [
+            replace(one, explanation=f"{one.explanation} It is not measured any more.")
+            for one in found
+        ]
+        if loops and self._silent_at is not None:
+            ended.append(self._silence(at, 0.0))
+            self._silent_at = None
+        return ended
+
+    def put_back(self, now: float, *, after_id: int) -> None:
+        """Go on at `now`, which lies before the last sample: the clock was wrong.
+
+        Samples up to `after_id` are left out, for their times come once more: with new ones in
+        between, counters would fall and rise with each.
+        """
+        if not self.last_at > now:
+            return
+        self.after_id = after_id
+        self.last_at, self.first_at = now, min(self.first_at, now)
+        self._counters = {}
+        self._starts = [start for start in self._starts if start <= now]
+        self._told_starts = [start for start in self._told_starts if start <= now]
+        for watch in self._watches.values():
+            watch.put_back(now)
+        for trend in self._trends.values():
+            trend.put_back(now)
 
     @property
     def points(self) -> int:
@@ -152,6 +209,10 @@ class Container:
             of_drift(self.name, metric, drift, kind=_TRENDS[metric], ended_at=None)
             for metric, drift in self._drifts.items()
         ]
+        if self._loop_at is not None:
+            found.append(self._looping(None))
+        if self._silent_at is not None:
+            found.append(self._silence(None, 0.0))
         return found
 
     def _judge(self, metric: str, at: float, value: float) -> Iterator[Finding]:
@@ -252,6 +313,7 @@ class Container:
                 "version": _VERSION,
                 "last_at": self.last_at,
                 "first_at": self.first_at,
+                "after_id": self.after_id,
                 "interval": self.interval,
                 "values": self.values,
                 "step_s": self.step_s,
@@ -287,6 +349,7 @@ class Container:
                 found._watches[metric] = Watch.restored(watch, state[at : at + length])
                 at += length
             found.last_at, found.first_at = head["last_at"], head["first_at"]
+            found.after_id = head.get("after_id", 0)
             found.interval, found.step_s = head["interval"], head["step_s"]
             found.values = head["values"]
             found._trends = {m: Trend.restored(trend) for m, trend in head["trends"].items()}

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import secrets
 import socket
+from collections import deque
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from aegis.alerts.models import Condition
 from aegis.errors import InvalidInput
 from aegis.metrics.models import Watched
 from aegis.metrics.store import anomalies as anomaly_store
 from aegis.metrics.store import starts as start_store
 from aegis.metrics.store import watching as store
+from aegis.metrics.watching import overview
 from aegis.metrics.watching import rules as hand
 from aegis.metrics.watching.finding import SOURCE, Finding
 from aegis.metrics.watching.series import JUDGED, Container
@@ -28,10 +30,12 @@ from aegis.metrics.watching.series import JUDGED, Container
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from aegis.alerts.models import Condition
     from aegis.alerts.service import Alerts
     from aegis.db import Connection, Database
     from aegis.metrics.models import MetricRule
     from aegis.metrics.store.anomalies import FalseAlarm
+    from aegis.metrics.store.watching import Row
 
 __all__ = ["Watcher"]
 
@@ -47,11 +51,12 @@ _CHUNK: Final = timedelta(hours=1)
 _SAVE_EVERY: Final = timedelta(minutes=10)
 #: A container that is silent for so long is forgotten.
 _FORGET: Final = timedelta(days=2)
-#: A pattern that was marked as false is left out for so long, up to so many times as far.
+#: Containers that are watched: some 200 MB. More names than that are no containers.
+_MOST_CONTAINERS: Final = 5_000
+#: A pattern that was marked as false is left out for so long.
 _FALSE_FOR: Final = timedelta(days=14)
-_FALSE_RATIO: Final = 1.5
-#: Nothing at all is measured for so long: that is one alert, not one a container.
-_ALL_SILENT: Final = timedelta(minutes=5)
+#: Samples may come so long after the watcher before it is said that none do.
+_LATECOMERS: Final = timedelta(seconds=60)
 #: A start is noted with the next sample, or when the database is back.
 _STARTS_BEFORE: Final = timedelta(minutes=15)
 _PART: Final = 5_000
@@ -59,11 +64,20 @@ _METRICS: Final = tuple(JUDGED)
 
 
 class Watcher:
-    """Watches the metrics of one database; one process does at a time."""
+    """Watches the metrics of one database; one process does at a time.
+
+    One that is not `patient` has no next round: what is not measured now is missed now.
+    """
 
     def __init__(
-        self, db: Database, alerts: Alerts, *, now: Callable[[], datetime] | None = None
+        self,
+        db: Database,
+        alerts: Alerts,
+        *,
+        now: Callable[[], datetime] | None = None,
+        patient: bool = True,
     ) -> None:
+        self._patient = patient
         self._db = db
         self._alerts = alerts
         self._now = now
@@ -76,6 +90,15 @@ class Watcher:
         self._findings: dict[str, Finding] = {}
         self._ruled: dict[str, str] = {}
         self._learning = False
+        #: Times of rounds, and the newest sample that was written by then.
+        self._ids: deque[tuple[datetime, int]] = deque()
+        #: Whether what is open in the tables was compared with what the states say lasts.
+        self._settled = False
+        self._left_out = 0
+        #: Whether anything is, if that is known; since when rounds have seen that nothing is.
+        self._measured: bool | None = None
+        self._silent_from: datetime | None = None
+        self._round_at: datetime | None = None
 
     async def round(self) -> Watched:
         """Judge what came since the last round; at most one process at a time does.
@@ -96,10 +119,12 @@ class Watcher:
                     return Watched(elsewhere=True)
                 if self._containers is None or not lease.mine:
                     await self._load(conn, lease.done_until, now)
+                if now < self._since():
+                    await self._put_back(conn, now)
                 since, until = self._span(now)
-                rows = await store.list_samples(conn, since=since, until=until)
+                rows = await self._read(conn, since, until, now)
                 starts = await start_store.list_between(
-                    conn, since=since - _STARTS_BEFORE, until=until
+                    conn, since=_first(rows, since) - _STARTS_BEFORE, until=until
                 )
                 rules = await store.list_rules(conn)
                 false = await anomaly_store.list_false(conn, since=now - _FALSE_FOR)
@@ -109,6 +134,7 @@ class Watcher:
             points += found
             self._until = until
             caught_up = until >= now
+            self._measured = self._is_measured(now) if caught_up else None
             if caught_up:
                 self._look_for_silence(now)
                 self._end_learning()
@@ -133,11 +159,40 @@ class Watcher:
         async with self._db.transaction() as conn:
             return await store.any_samples(conn, since=await self._time(conn) - _LEARN)
 
+    def _since(self) -> datetime:
+        assert self._until is not None
+        return self._until - _OVERLAP
+
     def _span(self, now: datetime) -> tuple[datetime, datetime]:
         assert self._until is not None
-        until = min(now, max(self._until + _CHUNK, self._until))
-        # A clock that was put back: nothing is new until it is where it was.
-        return self._until - _OVERLAP, max(until, self._until)
+        return self._since(), max(self._until, min(now, self._until + _CHUNK))
+
+    async def _put_back(self, conn: Connection, now: datetime) -> None:
+        """Go on at `now`: the clock was put back, and what is measured from now on is new."""
+        assert self._containers is not None
+        _log.warning("metrics.clock_put_back", extra={"from": str(self._until), "to": str(now)})
+        newest = await store.newest_id(conn)
+        for container in self._containers.values():
+            container.put_back(now.timestamp(), after_id=newest)
+            self._changed.add(container.name)
+        self._until = self._saved_at = now
+        self._ids.clear()
+
+    async def _read(
+        self, conn: Connection, since: datetime, until: datetime, now: datetime
+    ) -> list[Row]:
+        """Return samples that are new, before them those that waited, such as for the database."""
+        rows = await store.list_samples(conn, since=since, until=until)
+        if not self._ids:
+            self._ids.append((now - _OVERLAP, await store.newest_id(conn)))
+        # Numbers are given before they are committed: the newest of a while ago.
+        while len(self._ids) > 1 and self._ids[1][0] <= now - _OVERLAP:
+            self._ids.popleft()
+        after = self._ids[0][1]
+        late = await store.list_late(conn, after_id=after, since=since - _LEARN, until=since)
+        newest = max((row[0] for row in (*late, *rows)), default=after)
+        self._ids.append((now, max(newest, self._ids[-1][1])))
+        return late + rows
 
     async def _load(self, conn: Connection, done: datetime | None, now: datetime) -> None:
         containers: dict[str, Container] = {}
@@ -153,33 +208,28 @@ class Watcher:
         self._until = max(done or now - _LEARN, now - _LEARN)
         self._saved_at = now
         self._changed, self._findings, self._ruled = set(), {}, {}
+        self._ids.clear()
+        self._settled = False
 
     def _judge(
         self,
-        rows: Sequence[
-            tuple[
-                str,
-                float,
-                float | None,
-                float | None,
-                float | None,
-                float | None,
-                float | None,
-                float | None,
-            ]
-        ],
+        rows: Sequence[Row],
         starts: Sequence[tuple[str, float, int]],
     ) -> int:
         assert self._containers is not None
         points, told = 0, iter(starts)
         start = next(told, None)
-        for name, at, *values in rows:
+        left_out = 0
+        for number, name, at, *values in rows:
             while start is not None and start[1] <= at:
                 self._take_start(*start)
                 start = next(told, None)
-            container = self._containers.get(name)
+            container = self._container(name)
             if container is None:
-                container = self._containers[name] = Container(name)
+                left_out += 1
+                continue
+            if number <= container.after_id:
+                continue
             before = container.last_at
             for finding in container.update(at, dict(zip(_METRICS, values, strict=True))):
                 self._findings[finding.incident] = finding
@@ -189,7 +239,17 @@ class Watcher:
         for late in (start, *told):
             if late is not None:
                 self._take_start(*late)
+        if left_out and not self._left_out:
+            _log.warning("metrics.too_many_containers", extra={"watched": _MOST_CONTAINERS})
+        self._left_out = left_out
         return points
+
+    def _container(self, name: str) -> Container | None:
+        assert self._containers is not None
+        found = self._containers.get(name)
+        if found is None and len(self._containers) < _MOST_CONTAINERS:
+            found = self._containers[name] = Container(name)
+        return found
 
     def _take_start(self, name: str, at: float, number: int) -> None:
         assert self._containers is not None
@@ -201,16 +261,48 @@ class Watcher:
             self._findings[finding.incident] = finding
             self._changed.add(name)
 
+    def _is_measured(self, now: datetime) -> bool | None:
+        """Return whether anything is measured; None where that is not known yet.
+
+        After a start, a machine's sleep or an outage of the database, this may be here before the
+        samples are.
+        """
+        assert self._containers is not None
+        before, self._round_at = self._round_at, now
+        if overview.is_measured(self._containers.values(), now.timestamp()):
+            self._silent_from = None
+            return True
+        if not self._patient:
+            return False
+        if self._silent_from is None or before is None or now - before > _OVERLAP:
+            self._silent_from = now
+        return None if now - self._silent_from < _LATECOMERS else False
+
     def _look_for_silence(self, now: datetime) -> None:
         assert self._containers is not None
-        newest = self._newest()
-        if now.timestamp() - newest > _ALL_SILENT.total_seconds():
-            # Whoever measures is gone, not all containers at once.
-            return
+        # Who fell silent when all others did is not missed by itself.
+        newest = overview.newest_at(self._containers.values())
+        oldest = self._oldest(now)
         for container in self._containers.values():
-            for finding in container.silence(now.timestamp()):
+            found: list[Finding] = []
+            if self._measured:
+                found = container.silence(newest)
+                if container.is_gone(newest):
+                    found += container.end(loops=False)
+            if container.last_at < oldest:
+                found += container.end(loops=True)
+            for finding in found:
                 self._findings[finding.incident] = finding
                 self._changed.add(container.name)
+
+    def _oldest(self, now: datetime) -> float:
+        """Return since when a container must have been silent to be forgotten.
+
+        Where nothing is measured all may come back, with what was learned of them.
+        """
+        assert self._containers is not None
+        alive = overview.is_alive(self._containers.values(), now.timestamp())
+        return (now - _FORGET).timestamp() if alive else -math.inf
 
     def _end_learning(self) -> None:
         """Of what was learned from, only what still lasts is told."""
@@ -235,7 +327,7 @@ class Watcher:
         assert self._containers is not None
         if self._learning:
             self._findings = {}
-        findings = [one for one in self._findings.values() if not _was_false(one, false)]
+        findings = [one for one in self._findings.values() if not overview.was_false(one, false)]
         ruled = self._rules_now(rules, now) if caught_up else []
         opened = 0
         async with self._db.transaction() as conn:
@@ -246,8 +338,11 @@ class Watcher:
                 opened += await anomaly_store.put(conn, finding)
             conditions = {one.condition_id: one.condition() for one in findings}
             conditions |= {one.id: one for one in ruled}
-            if caught_up:
-                conditions |= self._nothing_measured(now)
+            if self._measured is not None and self._containers:
+                told_of = overview.nothing_measured(self._containers.values(), now.timestamp())
+                conditions[told_of.id] = told_of
+            if self._measured and not self._settled:
+                conditions = await self._settle(conn, rules) | conditions
             told = list(conditions.values())
             for at in range(0, len(told), _PART):
                 await self._alerts.observe_in(conn, SOURCE, told[at : at + _PART], lasting=True)
@@ -255,49 +350,31 @@ class Watcher:
                 await self._save(conn)
                 self._saved_at = now
         self._findings = {}
+        self._settled = self._settled or self._measured is True
         self._ruled.update({one.id: one.state for one in ruled})
         return opened, sum(one.ended_at is not None for one in findings)
+
+    async def _settle(self, conn: Connection, rules: Sequence[MetricRule]) -> dict[str, Condition]:
+        """After a start, end what is open in the tables and lasts nowhere: its state was lost."""
+        assert self._containers is not None
+        each = self._containers.values()
+        lasting = [finding for container in each for finding in container.open_findings()]
+        await anomaly_store.end_others(conn, [one.incident for one in lasting])
+        known = {one.condition_id for one in lasting} | hand.ids(rules, each)
+        alerts = await self._alerts.open_in(conn, SOURCE)
+        return {one.id: one for one in overview.stale(alerts, known, rules)}
 
     def _rules_now(self, rules: Sequence[MetricRule], now: datetime) -> list[Condition]:
         """Return how rules stand, where that changed; what was bad is told each time anew."""
         assert self._containers is not None
-        found = hand.evaluate(rules, self._containers.values(), now=now.timestamp())
-        return [one for one in found if one.state != "ok" or self._ruled.get(one.id) != one.state]
-
-    def _nothing_measured(self, now: datetime) -> dict[str, Condition]:
-        assert self._containers is not None
-        if not self._containers:
-            return {}
-        newest = self._newest()
-        quiet = now.timestamp() - newest
-        silent = quiet > _ALL_SILENT.total_seconds()
-        condition = Condition(
-            id="nothing-measured",
-            source=SOURCE,
-            state="warning" if silent else "ok",
-            title="No container is measured any more",
-            observed=f"{quiet:.0f} s without a sample",
-            threshold=f"{_ALL_SILENT.total_seconds():.0f} s",
-            advice="See whether what measures runs: aegis metrics collect --once",
-            since=datetime.fromtimestamp(newest, UTC),
-            group=SOURCE,
-        )
-        return {condition.id: condition}
-
-    def _newest(self) -> float:
-        """Return when any container was measured last; the machine itself where there is none.
-
-        Where Docker is gone its machine is still measured, and no container.
-        """
-        assert self._containers is not None
         each = self._containers.values()
-        containers = [one.last_at for one in each if not one.name.startswith("host/")]
-        return max(containers or [one.last_at for one in each], default=0.0)
+        found = hand.evaluate(rules, each, now=now.timestamp(), measured=self._measured)
+        return [one for one in found if one.state != "ok" or self._ruled.get(one.id) != one.state]
 
     async def _save(self, conn: Connection) -> None:
         assert self._containers is not None
         assert self._until is not None
-        oldest = (self._until - _FORGET).timestamp()
+        oldest = self._oldest(self._until)
         gone = [name for name, one in self._containers.items() if one.last_at < oldest]
         for name in gone:
             del self._containers[name]
@@ -314,12 +391,5 @@ class Watcher:
         return await store.clock(conn) if self._now is None else self._now()
 
 
-def _was_false(finding: Finding, false: Sequence[FalseAlarm]) -> bool:
-    """Return whether the same was marked as false lately, and this is not much worse."""
-    return any(
-        known.container_name == finding.container_name
-        and known.metric == finding.metric
-        and known.kind == finding.kind
-        and (finding.score or 0.0) <= _FALSE_RATIO * known.score
-        for known in false
-    )
+def _first(rows: Sequence[Row], since: datetime) -> datetime:
+    return min(since, datetime.fromtimestamp(rows[0][2], UTC)) if rows else since

@@ -8,6 +8,7 @@ __all__ = ["ACTIONS", "ActionId"]
 
 ActionId = Literal[
     "alerts.mark_false",
+    "alerts.retry",
     "alerts.rule_delete",
     "alerts.rule_put",
     "alerts.silence",
@@ -57,6 +58,8 @@ ActionId = Literal[
     "memory.policy_remove",
     "memory.policy_set",
     "memory.release",
+    "metrics.rule_delete",
+    "metrics.rule_put",
     "research.budget_set",
     "research.delete",
     "research.price_set",
@@ -82,6 +85,7 @@ ActionId = Literal[
 
 ACTIONS: Final[dict[ActionId, str]] = {
     "alerts.mark_false": "An alert was marked as false, and the same kept quiet",
+    "alerts.retry": "Messages that were given up are tried again",
     "alerts.rule_delete": "A rule of alerts was deleted",
     "alerts.rule_put": "A rule of alerts was written",
     "alerts.silence": "Alerts were silenced",
@@ -131,6 +135,8 @@ ACTIONS: Final[dict[ActionId, str]] = {
     "memory.policy_remove": "A policy of how long memories live was removed",
     "memory.policy_set": "A policy of how long memories live was set",
     "memory.release": "A memory may be forgotten again",
+    "metrics.rule_delete": "A limit on what is measured was deleted",
+    "metrics.rule_put": "A limit on what is measured was written",
     "research.budget_set": "What research may cost was changed",
     "research.delete": "A research job was deleted",
     "research.price_set": "A price of research was stored",

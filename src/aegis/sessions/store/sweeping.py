@@ -9,11 +9,12 @@ from aegis.sessions.models import SessionEvent, SessionRow
 from aegis.sessions.store.recording import ROW
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from aegis.db import Connection
 
-__all__ = ["clear_due", "drop_events", "list_due", "list_said", "list_silent"]
+__all__ = ["clear_due", "drop_events", "list_due", "list_said", "list_silent", "put_back"]
 
 
 async def list_due(conn: Connection, *, limit: int) -> list[SessionRow]:
@@ -69,10 +70,31 @@ async def list_silent(conn: Connection, *, before: datetime, limit: int) -> list
     )
 
 
+async def put_back(conn: Connection, now: datetime) -> int:
+    """Let sessions that were heard of by a clock far ahead count as heard of now; return how many.
+
+    They would be silent for as long as that clock was wrong, and never be closed.
+    """
+    return await execute(
+        conn,
+        """
+        UPDATE claude_sessions
+        SET last_event_at = %(now)s
+        WHERE status = 'running'
+          AND source IS NOT NULL
+          AND last_event_at > %(now)s + INTERVAL '1 hour'
+        """,
+        {"now": now},
+    )
+
+
 async def list_said(
-    conn: Connection, session_id: str, *, after: datetime | None
+    conn: Connection, session_id: str, *, after: datetime | None, without: Sequence[str]
 ) -> list[SessionEvent]:
-    """Return what hooks heard in a session after a time: prompts, answers, failures."""
+    """Return what hooks heard in a session after a time: prompts, answers, failures.
+
+    Prompts of the sources `without` are left out.
+    """
     return await fetch_all(
         conn,
         SessionEvent,
@@ -93,10 +115,12 @@ async def list_said(
         WHERE s.session_id = %(session_id)s
           AND e.event IN ('UserPromptSubmit', 'Stop', 'PostToolUseFailure')
           AND e.text IS NOT NULL
+          AND (e.event <> 'UserPromptSubmit'
+               OR coalesce(e.details->>'source', '') <> ALL (%(without)s))
           AND (%(after)s::timestamptz IS NULL OR e.at > %(after)s)
         ORDER BY e.id
         """,
-        {"session_id": session_id, "after": after},
+        {"session_id": session_id, "after": after, "without": [*without]},
     )
 
 

@@ -14,6 +14,7 @@ from aegis.ops.health.checks import (
     columns,
     configuration,
     figures,
+    hooks,
     indexes,
     integrity,
     replication,
@@ -41,4 +42,5 @@ CATALOG: tuple[Check, ...] = (
     *access.CHECKS,
     *audit.CHECKS,
     *columns.CHECKS,
+    *hooks.CHECKS,
 )
