@@ -145,7 +145,7 @@ async def _clients(
 
 
 async def _verifying(
-    db: Database, settings: Settings, args: argparse.Namespace
+    db: Database, dsn: str, settings: Settings, args: argparse.Namespace
 ) -> dict[str, float]:
     figures: dict[str, float] = {}
     log = AuditLog(db, settings)
