@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aegis.client import ask_aegis
+from aegis.client import Aegis, ask_aegis
 from aegis.config import load_settings
 from aegis.db import Database
 from aegis.ops.backup.crypto import new_key
@@ -15,6 +15,7 @@ from aegis.ops.backup.mirror import mirror
 from aegis.ops.backup.service import Backups
 from aegis.ops.health import Health
 from aegis.ops.health.of_backups import check_backups
+from aegis.ops.scheduled import check_health
 from tests.cluster import reachable_folder
 from tests.ops.health.looking import look, objects
 
@@ -54,8 +55,7 @@ async def run(db: Database, *statements: str) -> None:
 
 async def states(db: Database, backups: Backups) -> dict[str, str]:
     """Return the states of the checks of backups, the same from the tables and the folder."""
-    (wanted, *_) = ids = [f"backup-{name}" for name in _NAMES]
-    assert wanted == "backup-age"
+    ids = [f"backup-{name}" for name in _NAMES]
     report = await Health(db, backups.settings).check(only=ids)
     folder = await check_backups(backups)
     assert [(r.id, r.state) for r in report.results] == [(r.id, r.state) for r in folder]
@@ -194,3 +194,28 @@ async def test_a_schema_of_before_proofs_is_mirrored_all_the_same(
     async with db.transaction() as conn:
         cursor = await conn.execute("SELECT verdict FROM backups")
         assert await cursor.fetchall() == [("verified",)]
+
+
+async def test_a_drill_that_fails_is_told_to_people(db: Database, own: Backups) -> None:
+    entry = await own.create()
+    (entry.path / "database.dump").write_bytes(b"")
+    assert (await own.drill(entry.name)).verdict == "failed"
+    client = Aegis(db, None, own.settings)
+    await check_health(client)
+    async with db.transaction() as conn:
+        cursor = await conn.execute(
+            "SELECT condition_id, condition_state FROM alerts "
+            "WHERE starts_with(condition_id, 'backup-') ORDER BY 1"
+        )
+        told = dict(await cursor.fetchall())
+    assert (told["backup-drill"], told["backup-age"]) == ("critical", "critical")
+    # One that succeeds ends it.
+    await own.create()
+    assert (await own.drill()).verdict == "verified"
+    await check_health(client)
+    async with db.transaction() as conn:
+        cursor = await conn.execute(
+            "SELECT condition_state FROM alerts WHERE condition_id = 'backup-drill' "
+            "ORDER BY id DESC LIMIT 1"
+        )
+        assert await cursor.fetchone() == ("ok",)

@@ -22,7 +22,7 @@ from aegis.ops.backup.crypto import KeyRing
 from aegis.ops.backup.destinations import open_destination
 from aegis.ops.backup.drilling import drill
 from aegis.ops.backup.mirror import mirror
-from aegis.ops.backup.noting import note_files, noted_prune, noter_of
+from aegis.ops.backup.noting import note_files, noted_prune, noted_restore, noter_of
 from aegis.ops.backup.proving import verify_full
 from aegis.ops.backup.pruning import Pruned, plan_prune, prune
 from aegis.ops.backup.reading import verify_fast
@@ -108,14 +108,9 @@ class Backups:
         def work(stop: threading.Event) -> Entry:
             dsn = self.settings.backup_url or owner_endpoint(self.settings)
             entry = create(
-                dsn,
-                self.catalogue,
-                wanted,
-                self.keys,
-                stop=stop,
-                tell=self._tell,
+                dsn, self.catalogue, wanted, self.keys, stop=stop, tell=self._tell,
                 anchor=lambda conn, at: anchor_in_backup(conn, self.settings, at),
-            )
+            )  # fmt: skip
             keep_anchor(self.settings, entry.manifest.audit_anchor if entry.manifest else None)
             if verify:
                 entry = self._verify(entry, False, stop)
@@ -360,6 +355,9 @@ class Backups:
             if job.plan.mode == "in_place":
                 self._mirror(None)
                 accept_restored(self._address(), self.settings)
+            elif job.plan.mode != "tables_in_place":
+                # Whoever has a copy beside it has its rows: that is for the log of the first, too.
+                self._note(noted_restore(job))
             return done
 
         return await in_thread(work)
