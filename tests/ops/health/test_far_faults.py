@@ -83,7 +83,7 @@ async def test_a_server_that_answers_slowly(db: Database, dsn: str, settings: Se
     near = await look(db, settings, "latency", "latency=60/60000")
     async with far_away(dsn, 0.09) as url:
         patient = replace(settings, health_timeout_ms=20_000)
-        async with await Database.open(url, patient, min_size=1, max_size=1) as far:
+        async with await Database.open(url, patient, min_size=1) as far:
             found = await look(far, patient, "latency", "latency=60/60000")
             assert found.state == "warning"
             assert found.value is not None

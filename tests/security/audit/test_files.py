@@ -50,10 +50,12 @@ def dropping(cluster: Cluster) -> Generator[None]:
     """Drop what is made in the block."""
     query = "SELECT datname FROM pg_database"
     before = {name for (name,) in cluster.admin.execute(query)}
-    yield
-    for (name,) in cluster.admin.execute(query).fetchall():
-        if name not in before:
-            cluster.admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+    try:
+        yield
+    finally:
+        for (name,) in cluster.admin.execute(query).fetchall():
+            if name not in before:
+                cluster.admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
 
 
 async def look(settings: Settings, dsn: str) -> tuple[list[AuditEntry], Verification]:
