@@ -105,3 +105,16 @@ async def test_a_replica_that_does_not_replay_is_told_by_itself_and_by_its_sourc
         async with source.connection() as conn:
             await conn.execute("DROP TABLE missed")
         await reach(source, settings, "ok")
+        # Nothing comes any more: what is replayed is all that came, and no longer all there is.
+        async with second.connection() as conn:
+            cursor = await conn.execute("SHOW primary_conninfo")
+            connected = (await cursor.fetchone() or ("",))[0]
+            await conn.execute("ALTER SYSTEM SET primary_conninfo = ''")
+            await conn.execute("SELECT pg_reload_conf()")
+        await reach(second, settings, "warning")
+        async with second.connection() as conn:
+            await conn.execute(
+                psycopg.sql.SQL("ALTER SYSTEM SET primary_conninfo = {}").format(connected)
+            )
+            await conn.execute("SELECT pg_reload_conf()")
+        await reach(second, settings, "ok")
