@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.servers("18", "16")
 
+#: As late as can be: the server itself would mend what is to be seen here.
+_CONF = {
+    "autovacuum_freeze_max_age": "2000000000",
+    "autovacuum_multixact_freeze_max_age": "2000000000",
+}
 _XID = 2_000_000_000
 #: Transactions of a file of pg_xact, groups of one of pg_multixact/offsets; bytes of either.
 _XIDS, _GROUPS, _BYTES = 1 << 20, 1 << 16, 1 << 18
@@ -34,7 +39,7 @@ _XIDS, _GROUPS, _BYTES = 1 << 20, 1 << 16, 1 << 18
 def old(server: str) -> Iterator[str]:
     """A migrated database on a server that has had two thousand million transactions since."""
     bin_dir = wheel_bin_dir(WHEELS[server])
-    with throwaway_cluster(bin_dir) as dsn, reachable_folder() as folder:
+    with throwaway_cluster(bin_dir, settings=_CONF) as dsn, reachable_folder() as folder:
         with psycopg.connect(dsn, autocommit=True) as admin:
             admin.execute("CREATE DATABASE worn TEMPLATE template0")
         url = make_conninfo(dsn, dbname="worn")
@@ -68,9 +73,10 @@ async def test_ids_that_run_out_are_critical_until_everything_is_frozen(
         async with db.transaction() as conn:
             cursor = await conn.execute("SELECT pg_current_xact_id()::text::bigint")
             assert (await cursor.fetchone() or (0,))[0] >= _XID
-        for check in ("xid-age", "multixact-age", "freeze-overdue"):
+        for check in ("xid-age", "multixact-age"):
             found = await look(db, settings, check)
             assert found.state == "critical", check
+        assert (await look(db, settings, "freeze-overdue")).state == "warning"
         found = await look(db, settings, "xid-age")
         assert "database worn" in objects(found)
         assert found.value is not None
