@@ -2,27 +2,29 @@
 
     python -m tools.bill [FOLDER]
 
-writes `sbom-core.json` and `sbom-all.json` from what is installed; `tools.dependencies` compares
-that with the locks. No network is asked. The same environment makes the same bytes: no time, no
-random number, no path of this machine is in them. What builds and tests Aegis is in neither.
+writes `sbom-core.json` and `sbom-all.json` from what is installed, and nothing where that is not
+what the locks say; packages of extras that are not installed are named. No network is asked. The
+same environment makes the same bytes: no time, no random number, no path of this machine is in
+them. What builds and tests Aegis is in neither.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from tools.installed import ROOT, closure, distributions, name_of
+from tools.installed import ROOT, closure, distributions, name_of, read_lock
 from tools.licences import is_taken, licence_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["bills", "main"]
+__all__ = ["bills", "left_out", "main", "unlike_locks"]
 
 #: Extras that nobody installs to use Aegis.
 _NOT_SHIPPED: Final = {"build", "dev"}
@@ -31,17 +33,43 @@ _NOT_SHIPPED: Final = {"build", "dev"}
 def bills() -> dict[str, str]:
     """Return the text of each file by name."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras: Mapping[str, list[str]] = project["optional-dependencies"]
     core: list[str] = project["dependencies"]
-    shipped = [r for name, needs in extras.items() if name not in _NOT_SHIPPED for r in needs]
     everything = _everything()
     installed = distributions()
-    # `fastembed` and the like may be left out of the locks on purpose.
-    here = [r for r in shipped if name_of(r.split(">")[0].split("=")[0]) in installed]
+    here = [r for r in _shipped(project) if _named(r) in installed]
     return {
         "sbom-core.json": _bill(everything, core, project["version"]),
         "sbom-all.json": _bill(everything, [*core, *here], project["version"]),
     }
+
+
+def left_out() -> list[str]:
+    """Return packages of extras that are not installed, and so in no bill, by name.
+
+    `fastembed` and the like may be left out of the locks on purpose.
+    """
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    installed = distributions()
+    return sorted({_named(r) for r in _shipped(project)} - set(installed))
+
+
+def unlike_locks(text: str) -> list[str]:
+    """Return components of a bill whose version is not the one of the locks."""
+    locks = read_lock(ROOT / "requirements-dev.lock") | read_lock(ROOT / "requirements.lock")
+    return [
+        f"{c['name']} is {c['version']}, the locks say {locks.get(name_of(c['name']), 'nothing')}"
+        for c in json.loads(text)["components"]
+        if locks.get(name_of(c["name"])) != c["version"]
+    ]
+
+
+def _shipped(project: Mapping[str, Any]) -> list[str]:
+    extras: Mapping[str, list[str]] = project["optional-dependencies"]
+    return [r for name, needs in extras.items() if name not in _NOT_SHIPPED for r in needs]
+
+
+def _named(requirement: str) -> str:
+    return name_of(re.split(r"[<>=!~;\[ ]", requirement)[0])
 
 
 def _everything() -> Any:
@@ -73,7 +101,7 @@ def _bill(everything: Any, requirements: Sequence[str], version: str) -> str:
         "bom-ref": "aegis-core",
         "version": version,
     }
-    direct = sorted({name_of(r.split(">")[0].split("=")[0].split("<")[0]) for r in requirements})
+    direct = sorted({_named(r) for r in requirements})
     dependencies = [
         {"ref": "aegis-core", "dependsOn": sorted(refs[name] for name in direct)},
         *(
@@ -126,12 +154,21 @@ def _tools(everything: Any) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the files."""
+    """Write the files; 1, and nothing written, where what is installed is not what is locked."""
     folder = Path(arguments[0]) if arguments else ROOT / "build"
+    made = bills()
+    wrong = unlike_locks(made["sbom-all.json"])
+    for problem in wrong:
+        print(f"✗ {problem}")
+    if wrong:
+        print("Nothing was written: `make install` brings what the locks say.")
+        return 1
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in bills().items():
+    for name, text in made.items():
         (folder / name).write_text(text)
         print(f"{folder / name}: {len(json.loads(text)['components'])} components")
+    if absent := left_out():
+        print(f"Not installed, and in no bill: {', '.join(absent)}.")
     return 0
 
 

@@ -89,9 +89,3 @@ class BackupSettings(HttpSettings):
         default="0 4 * * 0",
     )
     backup_drill_cron: str = setting("When a full recovery is timed.", default="0 5 1 * *")
-    backup_max_age_hours: float = setting(
-        "Hours after which it is an alarm that no newer backup was verified.", default=26.0
-    )
-    backup_max_rto_minutes: float = setting(
-        "Minutes after which it is an alarm that the last drill took longer.", default=60.0
-    )

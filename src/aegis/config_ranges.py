@@ -221,8 +221,6 @@ def _check_backups(settings: Any) -> None:
         ("backup_keep_days", 1, 36_500),
         ("backup_keep_remote_days", 1, 36_500),
         ("backup_keep_at_least", 1, 10_000),
-        ("backup_max_age_hours", 0.1, 100_000),
-        ("backup_max_rto_minutes", 0.01, 100_000),
     )
     for name, least, most in ranges:
         value = getattr(settings, name)

@@ -28,7 +28,7 @@ async def test_backups_are_started_listed_and_shown(
     assert (item["verdict"], item["local"], item["copies"]) == ("verified", True, [])
     assert (await http.get(f"/v1/backups/{item['name']}")).json() == item
     status = (await http.get("/v1/backups/status")).json()
-    assert {c["id"]: c["state"] for c in status["conditions"]}["backup.age"] == "ok"
+    assert {c["id"]: c["state"] for c in status["checks"]}["backup-age"] == "ok"
     assert status["drill"] is None
     assert (await http.get("/v1/backups/status", params={"x": 1})).status_code == 422
 

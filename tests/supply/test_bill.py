@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cyclonedx.schema import SchemaVersion
@@ -13,6 +13,9 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from tools import bill
 from tools.installed import ROOT, name_of, read_lock
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +80,31 @@ def test_nothing_is_of_this_machine_or_this_moment(made: dict[str, str]) -> None
         document: Any = json.loads(text)
         assert "serialNumber" not in document
         assert "timestamp" not in document["metadata"]
+
+
+def test_the_command_names_what_it_wrote_and_what_is_in_no_bill(
+    made: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bill.main([str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    for name, text in made.items():
+        assert (tmp_path / name).read_text() == text
+        assert f"{name}: {len(json.loads(text)['components'])} components" in said
+    assert ("in no bill" in said) is bool(bill.left_out())
+    every = {name_of(c["name"]) for c in json.loads(made["sbom-all.json"])["components"]}
+    assert not every & set(bill.left_out())
+
+
+def test_what_is_not_as_locked_is_no_bill(
+    made: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    other = json.loads(made["sbom-all.json"])
+    other["components"][0]["version"] = "0.0.1"
+    name = other["components"][0]["name"]
+    monkeypatch.setattr(bill, "bills", lambda: {**made, "sbom-all.json": json.dumps(other)})
+    assert bill.main([str(tmp_path / "build")]) == 1
+    assert f"✗ {name} is 0.0.1, the locks say " in capsys.readouterr().out
+    assert not (tmp_path / "build").exists()

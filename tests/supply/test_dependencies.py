@@ -200,3 +200,27 @@ def test_a_service_that_fails_or_is_not_there_has_not_checked() -> None:
     outcome = audit({"other": "2.0"}, osv_url=url)
     assert outcome.state == "could not check"
     assert outcome.text.startswith("? Vulnerabilities: could not check: ")
+
+
+def test_the_command_ends_with_what_was_found_and_says_when_nobody_could_look(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def call(*arguments: str) -> tuple[int, str]:
+        status = dependencies.main(["--audit", *arguments])
+        return status, capsys.readouterr().out
+
+    def answer(name: str, version: str) -> Any:
+        return _vulnerable(name) if (name, version) == CANARY else {}
+
+    with _service(answer) as url:
+        status, said = call("--strict", "--osv-url", url)
+    assert (status, "No known vulnerability in" in said) == (0, True)
+    # Offline: nothing is wrong with what is here, and nobody could look further.
+    status, said = call("--osv-url", url)
+    assert (status, "could not check" in said) == (0, True)
+    status, said = call("--strict", "--osv-url", url)
+    assert (status, "could not check" in said) == (3, True)
+    known = next(iter(read_lock(ROOT / "requirements.lock")))
+    with _service(lambda n, v: _vulnerable(n) if n == known else answer(n, v)) as url:
+        status, said = call("--osv-url", url)
+    assert (status, f"✗ {known} " in said) == (1, True)

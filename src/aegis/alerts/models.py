@@ -87,7 +87,7 @@ DELIVERY_STATES: tuple[DeliveryState, ...] = ("pending", "sent", "dead")
 class Condition:
     """One thing that was looked at, and how it stands now."""
 
-    #: Stable within its source, such as `backup.age` or `anomaly:web:cpu_percent`; 1 to 200
+    #: Stable within its source, such as `backup-age` or `anomaly:web:cpu_percent`; 1 to 200
     #: characters. Two observations with the same source and id are about the same thing.
     id: str
     #: Who looked, such as `doctor` or `metrics`; 1 to 50 characters.
@@ -117,7 +117,7 @@ class Rule:
     """What becomes of conditions that it fits; the fitting rule of the highest priority counts."""
 
     name: str
-    #: Globs: `*`, `doctor`, `backup.*`.
+    #: Globs: `*`, `doctor`, `backup-*`.
     source: str = "*"
     condition: str = "*"
     #: Labels that a condition must have, values as globs.

@@ -8,8 +8,10 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
+from aegis.api.health import CheckResult
 from aegis.api.state import ClientOf, KnownParameters, answer
 from aegis.ops.backup.models import Level, Verdict
+from aegis.ops.health.of_backups import check_backups
 from aegis.wire.backups import entry_json
 
 __all__ = ["router"]
@@ -88,18 +90,6 @@ class BackupsAnswer(BaseModel):
     items: list[BackupAnswer]
 
 
-class ConditionAnswer(BaseModel):
-    """One thing about the backups that is as it should be, or an alarm."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    id: str
-    state: str = Field(description="ok, warning, critical or unknown.")
-    observed: str
-    threshold: str
-    action: str
-
-
 class DrillAnswer(BaseModel):
     """A recovery that was timed."""
 
@@ -116,11 +106,11 @@ class DrillAnswer(BaseModel):
 
 
 class StatusAnswer(BaseModel):
-    """What is an alarm, and the last drill."""
+    """What the checks of backups say of the folder, and the last drill."""
 
     model_config = ConfigDict(extra="forbid")
 
-    conditions: list[ConditionAnswer]
+    checks: list[CheckResult]
     drill: DrillAnswer | None
 
 
@@ -144,7 +134,7 @@ async def backup_status(client: ClientOf) -> Any:
     drills = await client.backups.drills()
     return answer(
         {
-            "conditions": await client.backups.conditions(),
+            "checks": await check_backups(client.backups),
             "drill": drills[-1] if drills else None,
         }
     )

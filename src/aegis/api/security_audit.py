@@ -79,6 +79,7 @@ class AuditHeadAnswer(_Shape):
     hash: str
     at: datetime
     accepts: bool
+    from_backup: bool
     secret_id: str
     signature: str
 

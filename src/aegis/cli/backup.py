@@ -109,10 +109,11 @@ def show(name: Name = "latest", as_json: AsJson = False) -> None:
 
 @app.add
 def status(as_json: AsJson = False) -> None:
-    """Show what about the backups is an alarm; status 9 if one is critical."""
-    from aegis.cli.backup_render import show_conditions
+    """Show what doctor's checks say of the folder of backups; status 9 if one is critical."""
+    from aegis.cli.backup_render import show_checks
+    from aegis.ops.health.of_backups import check_backups
 
-    show_conditions(with_backups("Reading", lambda backups: backups.conditions()), as_json)
+    show_checks(with_backups("Reading", check_backups), as_json)
 
 
 @app.add

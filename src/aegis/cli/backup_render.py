@@ -10,14 +10,14 @@ from aegis.cli.render import line, note, pairs, show_json, style, table, when
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aegis.ops.backup.conditions import Condition
     from aegis.ops.backup.models import Drill, Entry
     from aegis.ops.backup.pruning import Pruned
+    from aegis.ops.health.models import Result
     from aegis.ops.restore.models import Plan, Restored
 
 __all__ = [
     "plan_text",
-    "show_conditions",
+    "show_checks",
     "show_drills",
     "show_entries",
     "show_entry",
@@ -85,7 +85,7 @@ def show_entry(entry: Entry, as_json: bool) -> None:
             line(f"  {style(check.verdict, _COLOURS[check.verdict])} {check.name}: {check.detail}")
 
 
-def show_conditions(found: Sequence[Condition], as_json: bool) -> None:
+def show_checks(found: Sequence[Result], as_json: bool) -> None:
     """Write what is an alarm; a critical one ends the command with its status."""
     from aegis.errors import OpsError
 
@@ -94,8 +94,8 @@ def show_conditions(found: Sequence[Condition], as_json: bool) -> None:
     else:
         for item in found:
             line(f"{style(item.state, _COLOURS[item.state])} {item.id}: {item.observed}")
-            if item.action:
-                line(f"  {item.action}")
+            if item.state != "ok":
+                line(f"  {item.advice}")
     critical = [item.id for item in found if item.state == "critical"]
     if critical:
         raise OpsError(f"Critical: {', '.join(critical)}.", code="backup_alarm")

@@ -116,7 +116,11 @@ def verify(
         bool, Option("--recent", help="Only what was added since the last anchor.")
     ] = False,
     anchors: Annotated[
-        Path | None, Option(help="A copy of audit-anchors.jsonl to compare with.")
+        Path | None,
+        Option(
+            help="What to compare with: a copy of audit-anchors.jsonl, a backup's folder, or its "
+            "manifest.json."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mcp_types import CallToolResult
 
 from aegis.mcp.tools import READS, answer, make_tool, told
+from aegis.ops.health.of_backups import check_backups
 from aegis.wire.backups import entry_json
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["backup_tools"]
 
+_CHECK = ("id", "title", "state", "observed", "threshold", "advice")
 _SHOWN = ("name", "snapshot_at", "verdict", "level", "bytes", "rows", "local", "hold")
 
 
@@ -32,7 +34,10 @@ def backup_tools(backups: Backups) -> list[Tool]:
             return answer(
                 {
                     "items": [{name: item.get(name) for name in _SHOWN} for item in items],
-                    "conditions": await backups.conditions(),
+                    "checks": [
+                        {name: getattr(one, name) for name in _CHECK}
+                        for one in await check_backups(backups)
+                    ],
                 }
             )
 

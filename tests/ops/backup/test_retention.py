@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aegis.ops.backup.conditions import conditions
 from aegis.ops.backup.retention import Candidate, ages, choose
+from aegis.ops.health.backup_facts import facts_of_folder
+from aegis.ops.health.of_backups import judge_backups
 
 if TYPE_CHECKING:
     from aegis.ops.backup.service import Backups
@@ -140,27 +141,33 @@ def test_whatever_the_clocks_said_a_verified_one_stays(
     assert all(age >= timedelta() for age in old.values())
 
 
-async def test_conditions_say_what_is_an_alarm(backups: Backups) -> None:
+async def test_checks_of_the_folder_say_what_is_an_alarm(backups: Backups) -> None:
     def states(now: datetime) -> dict[str, str]:
-        found = conditions(
-            backups.catalogue.entries(), backups.catalogue.drills(), backups.settings, now
-        )
-        return {c.id: c.state for c in found}
+        facts = facts_of_folder(backups.catalogue.entries(), backups.catalogue.drills())
+        return {one.id: one.state for one in judge_backups(facts, backups.settings, now)}
 
     now = datetime.now(UTC)
-    assert states(now)["backup.age"] == "critical"
-    assert states(now)["backup.verdict"] == "unknown"
+    assert states(now) == {
+        "backup-age": "critical",
+        "backup-verdict": "unknown",
+        "backup-count": "critical",
+        "backup-proof": "warning",
+        "backup-copies": "warning",
+        "backup-drill": "warning",
+        "backup-recovery": "unknown",
+    }
     entry = await backups.create()
     now = datetime.now(UTC)
-    assert states(now)["backup.age"] == states(now)["backup.verdict"] == "ok"
-    assert states(now + timedelta(hours=27))["backup.age"] == "warning"
-    assert states(now + timedelta(hours=60))["backup.age"] == "critical"
-    assert states(now - timedelta(hours=60))["backup.age"] == "warning"
-    assert states(now)["backup.copies"] == states(now)["backup.proof"] == "warning"
+    assert states(now)["backup-age"] == states(now)["backup-verdict"] == "ok"
+    assert states(now)["backup-count"] == "warning"
+    assert states(now + timedelta(hours=27))["backup-age"] == "warning"
+    assert states(now + timedelta(hours=60))["backup-age"] == "critical"
+    assert states(now - timedelta(hours=60))["backup-age"] == "warning"
+    assert states(now)["backup-copies"] == states(now)["backup-proof"] == "warning"
     (entry.path / "database.dump").write_bytes(b"")
     await backups.verify(entry.name)
-    assert states(now)["backup.verdict"] == states(now)["backup.age"] == "critical"
-    assert states(now)["backup.count"] == "critical"
+    assert states(now)["backup-verdict"] == states(now)["backup-age"] == "critical"
+    assert states(now)["backup-count"] == "critical"
 
 
 async def test_pruning_removes_what_it_announced_and_nothing_that_is_read(

@@ -349,38 +349,3 @@ async def test_columns_that_look_like_secrets(db: Database, settings: Settings) 
     mute = ",".join(f.key for f in found.findings)
     quiet = await Health(db, replace(settings, health_mute=mute)).check(only=["secret-columns"])
     assert (quiet.state, quiet.results[0].muted) == ("ok", 3)
-
-
-async def test_backups_by_the_table_of_backups(db: Database, settings: Settings) -> None:
-    for check in ("backup-age", "backup-verdict", "backup-proof"):
-        found = await look(db, settings, check)
-        if "no table of backups" in found.observed:
-            assert found.state == "unknown"
-    await run(
-        db,
-        "DROP TABLE IF EXISTS backups",
-        "CREATE TABLE backups (name text, number bigint, snapshot_at timestamptz, verdict text, "
-        "verified_level text, verified_at timestamptz, problem text)",
-    )
-    assert (await look(db, settings, "backup-age")).state == "critical"
-    assert (await look(db, settings, "backup-verdict")).state == "unknown"
-    await run(
-        db,
-        "INSERT INTO backups VALUES ('b1', 1, now() - interval '30 hours', 'not_verified')",
-    )
-    assert (await look(db, settings, "backup-age")).state == "warning"
-    assert (await look(db, settings, "backup-verdict")).state == "warning"
-    assert (await look(db, settings, "backup-proof")).state == "warning"
-    # A younger one that failed does not count as a backup, and is the newest verdict.
-    await run(
-        db,
-        "INSERT INTO backups VALUES ('b2', 2, now(), 'failed', 'fast', now(), 'a flipped bit')",
-    )
-    assert (await look(db, settings, "backup-age")).state == "warning"
-    verdict = await look(db, settings, "backup-verdict")
-    assert (verdict.state, "a flipped bit" in verdict.observed) == ("critical", True)
-    await run(db, "INSERT INTO backups VALUES ('b3', 3, now(), 'verified', 'full', now())")
-    for check in ("backup-age", "backup-verdict", "backup-proof"):
-        assert (await look(db, settings, check)).state == "ok"
-    await run(db, "UPDATE backups SET snapshot_at = now() + interval '30 days'")
-    assert "a clock is wrong" in (await look(db, settings, "backup-age")).observed

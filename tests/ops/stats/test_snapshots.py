@@ -196,6 +196,58 @@ async def test_the_cache_is_judged_by_an_interval(counted: Database, settings: S
     assert (await look(counted, settings, "snapshot-age")).state == "warning"
 
 
+async def test_indexes_that_come_from_the_disk_and_sorts_that_go_over_it(
+    counted: Database, settings: Settings
+) -> None:
+    for check in ("index-cache-hit", "temp-files"):
+        assert (await look(counted, settings, check)).state == "unknown"
+    await run(
+        counted,
+        "DROP TABLE IF EXISTS keyed",
+        "CREATE TABLE keyed AS SELECT n, md5(n::text) AS t FROM generate_series(1, 100000) n",
+        "CREATE INDEX keyed_t ON keyed (t)",
+        "VACUUM ANALYZE keyed",
+        "CHECKPOINT",
+        "CREATE EXTENSION IF NOT EXISTS pg_buffercache",
+        "SELECT pg_stat_force_next_flush()",
+        "SELECT 1",
+    )
+    await Stats(counted).snapshot()
+    limits = "index-cache-hit=99/95@100,temp-files=0.001/1000"
+    assert (await look(counted, settings, "temp-files", limits)).state == "ok"
+    await run(
+        counted,
+        "SELECT count(pg_buffercache_evict(bufferid)) FROM pg_buffercache "
+        "WHERE relfilenode = pg_relation_filenode('keyed_t')",
+        "SET enable_seqscan = off",
+        "SET max_parallel_workers_per_gather = 0",
+        "SELECT count(t) FROM keyed WHERE t > ''",
+        "RESET enable_seqscan",
+        "SELECT pg_stat_force_next_flush()",
+        "SELECT 1",
+    )
+    cold = await look(counted, settings, "index-cache-hit", limits)
+    assert cold.state in ("warning", "critical")
+    assert (await look(counted, settings, "cache-hit", "cache-hit=99/95@1000000")).state == "ok"
+    await run(
+        counted,
+        "SET work_mem = '64kB'",
+        "SET enable_indexscan = off",
+        "SET enable_indexonlyscan = off",
+        "SELECT count(*) FROM (SELECT t FROM keyed ORDER BY t OFFSET 0) sorted",
+        "RESET ALL",
+        "SELECT pg_stat_force_next_flush()",
+        "SELECT 1",
+    )
+    spilled = await look(counted, settings, "temp-files", limits)
+    assert (spilled.state, "MB" in spilled.observed) == ("warning", True)
+    # What is of before the interval does not count.
+    await Stats(counted).snapshot()
+    await age(counted, 4)
+    await Stats(counted).snapshot()
+    assert (await look(counted, settings, "temp-files", limits)).state == "ok"
+
+
 async def test_growth_is_forecast_and_what_grows_is_named(
     counted: Database, settings: Settings
 ) -> None:

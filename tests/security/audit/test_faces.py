@@ -184,6 +184,10 @@ async def test_the_daily_look_anchors_and_doctor_tells(
     assert (done["state"], done["rows"], done["complete"]) == ("warning", 3, True)
     assert [a.seq for a in read_anchors(settings).anchors] == [3]
     assert (await look(db, settings, "audit-chain")).state == "ok"
+    async with db.transaction() as conn:
+        await conn.execute("UPDATE audit_verifications SET verified_at = now() - interval '4 days'")
+    late = await look(db, settings, "audit-chain")
+    assert (late.state, late.observed) == ("warning", "verified 4.0 d ago")
     await tamper(db, "UPDATE audit_log SET object_id = 'x' WHERE seq = 2")
     done = await verify_audit(client, {})
     assert done["state"] == "tampered"

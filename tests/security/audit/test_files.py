@@ -50,10 +50,12 @@ def dropping(cluster: Cluster) -> Generator[None]:
     """Drop what is made in the block."""
     query = "SELECT datname FROM pg_database"
     before = {name for (name,) in cluster.admin.execute(query)}
-    yield
-    for (name,) in cluster.admin.execute(query).fetchall():
-        if name not in before:
-            cluster.admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+    try:
+        yield
+    finally:
+        for (name,) in cluster.admin.execute(query).fetchall():
+            if name not in before:
+                cluster.admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
 
 
 async def look(settings: Settings, dsn: str) -> tuple[list[AuditEntry], Verification]:
@@ -115,6 +117,9 @@ async def test_a_restored_database_says_so_and_its_older_log_is_no_alarm(
         assert value(dsn, "SELECT seq FROM audit_head") == 4
         beside = f"{conninfo_to_dict(dsn)['dbname']}_beside"
         await backups.restore(entry.name, Wanted(into=beside))
+        # Who makes a copy beside has what is in it: the first database's log has that, too.
+        rows, _ = await look(settings, dsn)
+        assert (rows[0].seq, rows[0].action, rows[0].details["mode"]) == (5, "restore.run", "new")
         rows, found = await look(settings, make_conninfo(dsn, dbname=beside))
         assert (rows[0].seq, rows[0].action, rows[0].object_id) == (3, "restore.run", beside)
         # Beside the real one it is an older copy, and nobody said that it takes its place.

@@ -43,6 +43,7 @@ backups = Table(
     Column("local", Boolean, nullable=False),
     Column("copied_to", ARRAY(Text), nullable=False),
     timestamp_now("noted_at", nullable=False),
+    Column("proven_at", TIMESTAMPTZ),
     PrimaryKeyConstraint("name", name="backups_pkey"),
     CheckConstraint("format IN ('custom', 'directory')", name="ck_backups_format"),
     CheckConstraint("verdict IN ('verified', 'failed', 'not_verified')", name="ck_backups_verdict"),

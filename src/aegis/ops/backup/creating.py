@@ -15,7 +15,7 @@ import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import psycopg
 from psycopg import errors as pg
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from aegis.ops.backup.catalogue import Catalogue
     from aegis.ops.backup.crypto import KeyRing
 
+    _Anchor: TypeAlias = Callable[[psycopg.Connection, datetime], dict[str, Any] | None]
+
 __all__ = ["Wish", "create"]
 
 #: Key of the advisory lock: "backups" in ASCII.
@@ -58,8 +60,11 @@ def create(
     *,
     stop: threading.Event | None = None,
     tell: Callable[[str, int, int], None] | None = None,
+    anchor: _Anchor | None = None,
 ) -> Entry:
     """Make a backup of the database and return it, not verified yet.
+
+    `anchor` is asked in the snapshot, with its time, where the audit log stands.
 
     Raises:
         Conflict: `backup_running`.
@@ -82,7 +87,7 @@ def create(
                 data_key=data_key,
             )
             _require_space(catalogue)
-            manifest = _with_attempts(run, name, catalogue.next_number())
+            manifest = _with_attempts(run, name, catalogue.next_number(), anchor)
             key = None if data_key is None else crypto.manifest_key(data_key)
             write_sealed(folder / MANIFEST, manifest, key)
             with run.timed("sync"):
@@ -111,7 +116,7 @@ def _require_space(catalogue: Catalogue) -> None:
         )
 
 
-def _with_attempts(run: Run, name: str, number: int) -> Manifest:
+def _with_attempts(run: Run, name: str, number: int, anchor: _Anchor | None) -> Manifest:
     began = datetime.now(UTC)
     with (
         translated(dsn=run.dsn),
@@ -120,7 +125,7 @@ def _with_attempts(run: Run, name: str, number: int) -> Manifest:
         _alone_in_database(conn)
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return _attempt(run, conn, name, number, began)
+                return _attempt(run, conn, name, number, began, anchor)
             except (pg.LockNotAvailable, pg.UndefinedTable, DumpWaited) as error:
                 # Somebody changes the schema at this moment; he is done soon.
                 conn.rollback()
@@ -157,7 +162,12 @@ def _alone_in_database(conn: psycopg.Connection) -> None:
 
 
 def _attempt(
-    run: Run, conn: psycopg.Connection, name: str, number: int, began: datetime
+    run: Run,
+    conn: psycopg.Connection,
+    name: str,
+    number: int,
+    began: datetime,
+    anchor: _Anchor | None,
 ) -> Manifest:
     conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
     conn.read_only = True
@@ -168,6 +178,7 @@ def _attempt(
         lock_tables(conn, tables)
         if [t.title for t in list_tables(conn)] != [t.title for t in tables]:
             raise pg.UndefinedTable("a table came or went")
+        anchored = None if anchor is None else anchor(conn, found.snapshot_at)
         row: Any = conn.execute("SELECT pg_export_snapshot()").fetchone()
         pg_dump, client = find_program("pg_dump", found.server_version_num // 10_000)
         wish = replace(run.wish, compression=best_compression(pg_dump, run.wish.compression))
@@ -187,6 +198,7 @@ def _attempt(
         database_bytes=found.database_bytes, large_objects=found.large_objects,
         digest_method=METHOD, files=files, tables=tuple(counted), extensions=found.extensions,
         roles=found.roles, properties=found.properties, timings=dict(run.timings),
+        audit_anchor=anchored,
     )  # fmt: skip
 
 

@@ -30,14 +30,34 @@ def mirror(dsn: str, entries: Sequence[Entry], drills: Sequence[Drill]) -> bool:
         ).fetchone()
         if row is None or not row[0]:
             return False
-        known = [entry for entry in entries if entry.manifest is not None]
-        conn.execute("DELETE FROM backups WHERE name <> ALL (%s)", ([e.name for e in known],))
-        for entry in known:
-            _upsert(conn, entry)
+        conn.execute("DELETE FROM backups WHERE name <> ALL (%s)", ([e.name for e in entries],))
+        for entry in entries:
+            if entry.manifest is None:
+                _note_damage(conn, entry)
+            else:
+                _upsert(conn, entry)
+        if _knows_proofs(conn):
+            for entry in entries:
+                _note_proof(conn, entry)
         for drill in drills:
             _note_drill(conn, drill)
         conn.commit()
     return True
+
+
+def _note_damage(conn: psycopg.Connection, entry: Entry) -> None:
+    """Say of a backup whose manifest cannot be read any more that it failed."""
+    conn.execute(
+        """
+        UPDATE backups
+        SET verdict = 'failed',
+            verified_level = NULL,
+            problem = %(problem)s,
+            noted_at = now()
+        WHERE name = %(name)s
+        """,
+        {"name": entry.name, "problem": entry.damage},
+    )
 
 
 def _upsert(conn: psycopg.Connection, entry: Entry) -> None:
@@ -62,7 +82,7 @@ def _upsert(conn: psycopg.Connection, entry: Entry) -> None:
         "verdict": entry.verdict,
         "verified_level": entry.level,
         "verified_at": newest.at if newest else None,
-        "problem": newest.problem if newest else None,
+        "problem": entry.problem,
         "hold": entry.state.hold,
         "local": entry.local,
         "copied_to": [copy.destination for copy in entry.state.copies],
@@ -91,6 +111,34 @@ def _upsert(conn: psycopg.Connection, entry: Entry) -> None:
             noted_at = now()
         """,
         values,
+    )
+
+
+def _knows_proofs(conn: psycopg.Connection) -> bool:
+    """Tell whether the table has a column for them: a backup before an upgrade meets older ones."""
+    row = conn.execute(
+        """
+        SELECT EXISTS (
+            SELECT
+            FROM pg_attribute
+            WHERE attrelid = 'backups'::regclass
+              AND attname = 'proven_at'
+              AND NOT attisdropped
+        )
+        """
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def _note_proof(conn: psycopg.Connection, entry: Entry) -> None:
+    conn.execute(
+        """
+        UPDATE backups
+        SET proven_at = %(at)s
+        WHERE name = %(name)s
+          AND proven_at IS DISTINCT FROM %(at)s
+        """,
+        {"name": entry.name, "at": entry.proven_at},
     )
 
 

@@ -90,6 +90,8 @@ class Manifest:
     properties: dict[str, Any]
     #: Seconds by step.
     timings: dict[str, float]
+    #: Where the audit log stood, signed; None without one, and in backups of before there were any.
+    audit_anchor: dict[str, Any] | None = None
 
     @property
     def bytes(self) -> int:
@@ -184,6 +186,21 @@ class Entry:
             return None
         full = self.state.full
         return "full" if full is not None and full.verdict == "verified" else "fast"
+
+    @property
+    def problem(self) -> str | None:
+        """Return why it is not verified, None where it is or nobody looked."""
+        if self.verdict == "verified":
+            return None
+        looks = [look for look in (self.state.fast, self.state.full) if look is not None]
+        # What failed says more than what could not be looked at later.
+        looks.sort(key=lambda look: (look.verdict == "failed", look.at), reverse=True)
+        return self.damage or next((look.problem for look in looks if look.problem), None)
+
+    @property
+    def proven_at(self) -> datetime | None:
+        """Return when it was restored on trial and found good, None where it was not."""
+        return self.state.full.at if self.level == "full" and self.state.full else None
 
     def with_state(self, state: State) -> Entry:
         """Return the same entry in another state."""

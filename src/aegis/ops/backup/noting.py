@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from aegis.ops.restore.running import Job
     from aegis.security.audit.recording import Note
 
-__all__ = ["note_files", "noted_prune", "noter_of"]
+__all__ = ["note_files", "noted_prune", "noted_restore", "noter_of"]
 
 
 def note_files(address: Callable[[], str | None], settings: Settings, *notes: Note) -> None:
@@ -46,9 +46,9 @@ def noted_prune(done: Sequence[Pruned]) -> list[Note]:
     ]
 
 
-def noter_of(job: Job, settings: Settings) -> Callable[[str], None]:
-    """Return what writes into the log of a restored database, at an address, that it was."""
-    made = make_note(
+def noted_restore(job: Job) -> Note:
+    """Return what is to be said of a restore."""
+    return make_note(
         "restore.run",
         "database",
         job.plan.database,
@@ -56,6 +56,11 @@ def noter_of(job: Job, settings: Settings) -> Callable[[str], None]:
         mode=job.plan.mode,
         kept_as=job.plan.kept_as,
     )
+
+
+def noter_of(job: Job, settings: Settings) -> Callable[[str], None]:
+    """Return what writes into the log of a restored database, at an address, that it was."""
+    made = noted_restore(job)
 
     def write(dsn: str) -> None:
         record_now(dsn, settings, made)

@@ -10,21 +10,19 @@ import asyncio
 import threading
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from aegis.db.server import owner_endpoint
 from aegis.errors import AegisError, Conflict, InvalidInput
 from aegis.ops.backup.catalogue import Catalogue
-from aegis.ops.backup.conditions import Condition, conditions
 from aegis.ops.backup.copying import pull, push, stamp_of
 from aegis.ops.backup.creating import Wish, create
 from aegis.ops.backup.crypto import KeyRing
 from aegis.ops.backup.destinations import open_destination
 from aegis.ops.backup.drilling import drill
 from aegis.ops.backup.mirror import mirror
-from aegis.ops.backup.noting import note_files, noted_prune, noter_of
+from aegis.ops.backup.noting import note_files, noted_prune, noted_restore, noter_of
 from aegis.ops.backup.proving import verify_full
 from aegis.ops.backup.pruning import Pruned, plan_prune, prune
 from aegis.ops.backup.reading import verify_fast
@@ -32,6 +30,7 @@ from aegis.ops.backup.rekeying import rekey
 from aegis.ops.backup.threads import in_thread
 from aegis.ops.restore.models import Plan, Restored, Wanted
 from aegis.ops.restore.running import Job, open_entry, open_file, prepare, run
+from aegis.security.audit.backing_up import anchor_in_backup, keep_anchor
 from aegis.security.audit.recording import make_note
 from aegis.security.audit.restoring import accept_restored
 
@@ -97,15 +96,6 @@ class Backups:
         """Return the drills so far, oldest first."""
         return await in_thread(lambda _: self.catalogue.drills())
 
-    async def conditions(self) -> Sequence[Condition]:
-        """Return what about the backups is as it should be, and what is an alarm."""
-
-        def look(_: threading.Event) -> Sequence[Condition]:
-            entries, drills = self.catalogue.entries(), self.catalogue.drills()
-            return conditions(entries, drills, self.settings, datetime.now(UTC))
-
-        return await in_thread(look)
-
     async def create(self, wish: Wish | None = None, *, verify: bool = True) -> Entry:
         """Make a backup, read it back (`verify`), and return it.
 
@@ -117,7 +107,11 @@ class Backups:
 
         def work(stop: threading.Event) -> Entry:
             dsn = self.settings.backup_url or owner_endpoint(self.settings)
-            entry = create(dsn, self.catalogue, wanted, self.keys, stop=stop, tell=self._tell)
+            entry = create(
+                dsn, self.catalogue, wanted, self.keys, stop=stop, tell=self._tell,
+                anchor=lambda conn, at: anchor_in_backup(conn, self.settings, at),
+            )  # fmt: skip
+            keep_anchor(self.settings, entry.manifest.audit_anchor if entry.manifest else None)
             if verify:
                 entry = self._verify(entry, False, stop)
             self._mirror(self.settings.database_url or dsn)
@@ -361,6 +355,9 @@ class Backups:
             if job.plan.mode == "in_place":
                 self._mirror(None)
                 accept_restored(self._address(), self.settings)
+            elif job.plan.mode != "tables_in_place":
+                # Whoever has a copy beside it has its rows: that is for the log of the first, too.
+                self._note(noted_restore(job))
             return done
 
         return await in_thread(work)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from psycopg import sql
 
+from aegis.ops.restore.settings import setting_value, split_setting
+
 if TYPE_CHECKING:
     from typing import LiteralString
 
@@ -30,7 +32,7 @@ def take_after(conn: psycopg.Connection, old: str, new: str) -> None:
     for role, key, value in _role_settings(conn, old):
         conn.execute(
             sql.SQL("ALTER ROLE {} IN DATABASE {} SET {} TO {}").format(
-                sql.Identifier(role), name, sql.Identifier(key), sql.Literal(value)
+                sql.Identifier(role), name, sql.Identifier(key), setting_value(key, value)
             )
         )
     if not ours:
@@ -68,8 +70,7 @@ def _grant(conn: psycopg.Connection, old: str, new: str) -> None:
 def _role_settings(conn: psycopg.Connection, old: str) -> list[tuple[str, str, str]]:
     rows: list[Any] = conn.execute(
         """
-        SELECT pg_get_userbyid(s.setrole)::text, split_part(t.text, '=', 1),
-               substr(t.text, strpos(t.text, '=') + 1)
+        SELECT pg_get_userbyid(s.setrole)::text, t.text
         FROM pg_db_role_setting s
         JOIN pg_database d ON d.oid = s.setdatabase
         CROSS JOIN LATERAL unnest(s.setconfig) AS t (text)
@@ -78,4 +79,4 @@ def _role_settings(conn: psycopg.Connection, old: str) -> list[tuple[str, str, s
         """,
         (old,),
     ).fetchall()
-    return [(role, key, value) for role, key, value in rows]
+    return [(role, *split_setting(text)) for role, text in rows]

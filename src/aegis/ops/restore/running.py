@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from psycopg import errors as pg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -157,7 +158,7 @@ def run(
                 filled(make_conninfo(job.dsn, dbname=temporary))
             text = f"Restored by Aegis from {Path(job.source.name).name}"
             with job.timed("switch"):
-                _name(job, conn, temporary, list(properties.get("settings") or []), text)
+                detail += _name(job, conn, temporary, list(properties.get("settings") or []), text)
         except BaseException:
             if not conn.closed:
                 server.drop_database(conn, temporary)
@@ -215,8 +216,11 @@ def _size_teller(dsn: str, size: int, tell: Callable[[str, int, int], None]) -> 
 
 def _name(
     job: Job, conn: psycopg.Connection, temporary: str, settings: list[str], text: str
-) -> None:
-    """Give the restored database its name; in place, the old one gets another in the same step."""
+) -> str:
+    """Give the restored database its name; in place, the old one gets another in the same step.
+
+    Returns what has to be added to what was found.
+    """
     if job.plan.kept_as is not None:
 
         def finish() -> None:
@@ -227,7 +231,7 @@ def _name(
             conn, job.dsn, new=temporary, name=job.plan.database, kept_as=job.plan.kept_as,
             prepare=finish,
         )  # fmt: skip
-        return
+        return ""
     with conn.transaction():
         server.finish_database(conn, temporary, settings, text)
         conn.execute(
@@ -235,6 +239,25 @@ def _name(
                 sql.Identifier(temporary), sql.Identifier(job.plan.database)
             )
         )
+        if job.source.manifest is None:
+            return ""
+        return _take_after_first(conn, job.source.manifest.database, job.plan.database)
+
+
+def _take_after_first(conn: psycopg.Connection, first: str, copy: str) -> str:
+    """Have a copy beside its database be as closed as that: who may connect, what roles begin with.
+
+    Where the user may not, the copy is made all the same; returns what has to be said then.
+    """
+    try:
+        with conn.transaction():
+            take_after(conn, first, copy)
+    except pg.InsufficientPrivilege as error:
+        return (
+            f"; rights and settings of {first} itself were not taken over "
+            f"({error.diag.message_primary}): `aegis security apply` gives them"
+        )
+    return ""
 
 
 def _filled(dsn: str, chosen: Selection) -> dict[str, int]:

@@ -18,6 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from aegis.db.admin import admin_connection
 from aegis.db.translate import translated
 from aegis.errors import Conflict, OpsError
+from aegis.ops.restore.settings import setting_value, split_setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -191,10 +192,10 @@ def create_database(conn: psycopg.Connection, name: str, properties: Mapping[str
 def finish_database(conn: psycopg.Connection, name: str, settings: list[str], text: str) -> None:
     """Give a restored database its own settings, and take the mark off."""
     for setting in settings:
-        key, _, value = setting.partition("=")
+        key, value = split_setting(setting)
         conn.execute(
             sql.SQL("ALTER DATABASE {} SET {} TO {}").format(
-                sql.Identifier(name), sql.Identifier(key), sql.Literal(value)
+                sql.Identifier(name), sql.Identifier(key), setting_value(key, value)
             )
         )
     conn.execute(

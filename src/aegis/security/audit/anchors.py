@@ -2,7 +2,8 @@
 
 The file is only added to, each line synchronised and signed. Whoever takes rows from the end of the
 log, or brings an older database back, does not change this file with it. One who can write the data
-folder reads the secret there, too: against that one, copy heads elsewhere (`head --json`, backups).
+folder reads the secret there, too: against that one, copy heads elsewhere (`head --json`). Each
+backup's manifest holds one, too, and copies of backups are elsewhere.
 """
 
 from __future__ import annotations
@@ -31,12 +32,16 @@ __all__ = [
     "add_anchor",
     "anchor_path",
     "make_anchor",
+    "read_anchor",
     "read_anchors",
     "read_anchors_of",
     "written",
 ]
 
 _NAME: Final = "audit-anchors.jsonl"
+#: Of a backup's folder, and what the anchor is called in there.
+_MANIFEST: Final = "manifest.json"
+_IN_MANIFEST: Final = "audit_anchor"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +62,14 @@ def anchor_path(settings: Settings) -> Path:
     return settings.data_dir / _NAME
 
 
-def make_anchor(head: Head, secret: Secret, *, at: datetime, accepts: bool = False) -> Anchor:
+def make_anchor(
+    head: Head,
+    secret: Secret,
+    *,
+    at: datetime,
+    accepts: bool = False,
+    from_backup: bool = False,
+) -> Anchor:
     """Return a signed anchor of a head."""
     unsigned = Anchor(
         log_id=head.log_id,
@@ -66,6 +78,7 @@ def make_anchor(head: Head, secret: Secret, *, at: datetime, accepts: bool = Fal
         at=at,
         secret_id=secret.id,
         accepts=accepts,
+        from_backup=from_backup,
     )
     return replace(unsigned, signature=sign(secret, anchor_body(unsigned)))
 
@@ -105,7 +118,13 @@ def read_anchors(settings: Settings) -> Anchors:
 
 
 def read_anchors_of(path: Path) -> Anchors:
-    """Return the anchors of a file, which may be a copy (`ConfigError`)."""
+    """Return the anchors of a copy of that file, or of a backup: its folder, or its manifest.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    if path.is_dir():
+        path /= _MANIFEST
     try:
         text = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -122,10 +141,20 @@ def read_anchors_of(path: Path) -> Anchors:
         if not line.strip():
             continue
         try:
-            anchors.append(_read(json.loads(line)))
+            value = json.loads(line)
+            if number == 1 and "tables" in value:
+                # The lines behind it are its checksums; the anchor is signed by itself.
+                return _of_manifest(path, value)
+            anchors.append(read_anchor(value))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             bad.append(number)
     return Anchors(path=path, there=True, anchors=anchors, bad_lines=bad)
+
+
+def _of_manifest(path: Path, value: dict[str, Any]) -> Anchors:
+    """Return the anchor of a backup; one of before there were any has none."""
+    found = value.get(_IN_MANIFEST)
+    return Anchors(path=path, there=True, anchors=() if found is None else (read_anchor(found),))
 
 
 def written(anchor: Anchor) -> dict[str, Any]:
@@ -136,12 +165,14 @@ def written(anchor: Anchor) -> dict[str, Any]:
         "hash": anchor.hash.hex(),
         "at": anchor.at.astimezone(UTC).isoformat(),
         "accepts": anchor.accepts,
+        "from_backup": anchor.from_backup,
         "secret_id": anchor.secret_id,
         "signature": anchor.signature.hex(),
     }
 
 
-def _read(value: dict[str, Any]) -> Anchor:
+def read_anchor(value: dict[str, Any]) -> Anchor:
+    """Return the anchor that was written down (`ValueError`, `KeyError`, `TypeError`: none)."""
     at = datetime.fromisoformat(value["at"])
     if at.tzinfo is None or not isinstance(value["seq"], int):
         raise ValueError("a time without a zone, or no number")
@@ -151,6 +182,7 @@ def _read(value: dict[str, Any]) -> Anchor:
         hash=bytes.fromhex(value["hash"]),
         at=at,
         accepts=bool(value["accepts"]),
+        from_backup=bool(value.get("from_backup", False)),
         secret_id=str(value["secret_id"]),
         signature=bytes.fromhex(value["signature"]),
     )

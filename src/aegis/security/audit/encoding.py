@@ -117,6 +117,8 @@ def anchor_body(anchor: Anchor) -> bytes:
             _microseconds(anchor.at),
             anchor.accepts,
             anchor.secret_id,
+            # Not at all where it is false: anchors that were written before there was this.
+            *(["backup"] if anchor.from_backup else []),
         ]
     )
 

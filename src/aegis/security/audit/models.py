@@ -99,6 +99,8 @@ class Anchor:
     secret_id: str
     #: Earlier anchors beyond this one are void: the operator restored an older database.
     accepts: bool = False
+    #: A backup noted it, and nobody verified the rows before it at that time.
+    from_backup: bool = False
     signature: bytes = b""
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from aegis.config import Settings
     from aegis.db import Database
-    from aegis.security.audit.models import Anchor, Head, Row, Sealed, Verification
+    from aegis.security.audit.models import Anchor, Row, Sealed, Verification
     from aegis.security.audit.pgaudit import PgAudit
 
 __all__ = ["AuditLog"]
@@ -122,12 +122,22 @@ class AuditLog:
         anchors: Path | None = None,
         progress: Callable[[int, int], object] | None = None,
     ) -> Verification:
-        """Verify every row, or those since the last anchor; `anchors` is a copy of the file.
+        """Verify every row, or those since the last anchor.
+
+        `anchors` is what to compare with instead of the data folder's: a copy of that file, or a
+        backup's folder or manifest.
 
         Raises:
             ConfigError: the secrets or the anchors cannot be read.
+            NotFound: `audit_anchors_not_found`.
         """
         known = None if anchors is None else read_anchors_of(anchors)
+        if known is not None and not known.there:
+            raise NotFound(
+                f"There are no anchors at {known.path}; name a copy of audit-anchors.jsonl, or a "
+                "backup's folder.",
+                code="audit_anchors_not_found",
+            )
         found = await verify(
             self._db, self._settings, complete=complete, anchors=known, progress=progress
         )
@@ -190,8 +200,8 @@ class AuditLog:
         return [text, *(str(object_text(secret, Private(text))) for secret in secrets)]
 
 
-def _place(anchor: Anchor | Head) -> tuple[Any, int, bytes]:
-    return (anchor.log_id, anchor.seq, anchor.hash)
+def _place(anchor: Anchor) -> tuple[Any, int, bytes, bool]:
+    return (anchor.log_id, anchor.seq, anchor.hash, anchor.from_backup)
 
 
 def _entry(row: Row) -> AuditEntry:

@@ -14,7 +14,7 @@ from aegis.security.audit.models import Verification
 from aegis.vault import Vault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from aegis.config import Settings
     from aegis.db import Connection, Database
@@ -57,7 +57,8 @@ async def verify(
         held = valid_anchors(chain, known.anchors)
         chain.anchored = held
         seals = await store.list_seals(conn)
-        start = _start(head, held, sealed=seals[-1].through_seq if seals else 0)
+        looked_at = {anchor.seq for anchor in known.anchors if not anchor.from_backup}
+        start = _start(head, looked_at & held.keys(), sealed=seals[-1].through_seq if seals else 0)
         if complete or start is None:
             complete = True
             chain.start(seals)
@@ -83,9 +84,9 @@ async def _read(
         await asyncio.sleep(0)
 
 
-def _start(head: Head, held: dict[int, bytes], *, sealed: int) -> int | None:
+def _start(head: Head, anchored: Collection[int], *, sealed: int) -> int | None:
     """Return the number of the newest anchor that can be begun from."""
-    usable = [seq for seq in held if sealed < seq <= head.seq]
+    usable = [seq for seq in anchored if sealed < seq <= head.seq]
     return max(usable, default=None)
 
 
@@ -109,7 +110,7 @@ def _look_at_file(chain: Chain, known: Anchors) -> None:
         chain.find(
             "no_anchor",
             f"There is no anchor in {known.path}: whether rows are missing at the end cannot be "
-            "told. `aegis security audit head` writes one.",
+            "told. `aegis security audit head` writes one, and so does the next backup.",
             severity="warning",
         )
 

@@ -36,9 +36,14 @@ async def replication_lag(conn: Connection, ask: Ask) -> Sequence[Seen]:
             conn,
             """
             SELECT CASE
-                -- All that came is replayed: nothing is missing, however long nothing came.
-                WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
-                ELSE extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())
+                -- All that came is replayed: nothing is missing, however long nothing came, as
+                -- long as there is somebody for it to come from.
+                WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn()
+                    AND EXISTS (SELECT FROM pg_stat_wal_receiver) THEN 0
+                -- Since it was started it may have replayed nothing at all.
+                ELSE extract(epoch FROM clock_timestamp() - coalesce(
+                    pg_last_xact_replay_timestamp(), pg_postmaster_start_time()
+                ))
             END::float8
             """,
         )

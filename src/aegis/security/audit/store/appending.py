@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, LiteralString, TypeAlias
 from psycopg.rows import class_row
 
 from aegis.db import execute, fetch_one
-from aegis.security.audit.models import LockedHead, Row
+from aegis.security.audit.models import Head, LockedHead, Row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +20,7 @@ __all__ = [
     "SyncConnection",
     "append",
     "append_now",
+    "find_head_now",
     "has_log",
     "lock_head",
     "lock_head_now",
@@ -75,8 +76,14 @@ def has_log(conn: SyncConnection) -> bool:
     return bool(row and row[0])
 
 
+def find_head_now(conn: SyncConnection) -> Head | None:
+    """Return the head as the transaction sees it, without waiting for anybody."""
+    with conn.cursor(row_factory=class_row(Head)) as cursor:
+        return cursor.execute("SELECT log_id, seq, hash FROM audit_head").fetchone()
+
+
 def lock_head_now(conn: SyncConnection) -> LockedHead | None:
-    """Do the same without `async`."""
+    """Do what `lock_head` does, without `async`."""
     with conn.cursor(row_factory=class_row(LockedHead)) as cursor:
         return cursor.execute(_LOCK).fetchone()
 
