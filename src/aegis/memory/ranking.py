@@ -145,8 +145,8 @@ def rank(
 ) -> list[Ranked]:
     """Return the best eligible candidates, at most `limit`, best first.
 
-    `now_s` is the time of asking in seconds since 1970. Equal scores are in the order of ids, the
-    newest first. `timely` has an item a candidate where the question names a time.
+    `now_s` is the time of asking in seconds since 1970. Of equal scores the newest comes first, by
+    time and then by id. `timely` has an item a candidate where the question names a time.
     """
     chosen = np.flatnonzero(np.array(candidates.eligible, dtype=bool))
     if not len(chosen):
@@ -159,7 +159,9 @@ def rank(
     # Row by row, never by matrix product: that one's last digit depends on the other rows.
     scores = shares.sum(axis=1) + recency + importance + time
     ids = np.array(candidates.ids)[chosen]
-    order = np.lexsort((-ids, -scores))[:limit]
+    # Ids tell in which order memories were recorded, which an import may have changed.
+    times = np.nan_to_num(np.array(candidates.times, dtype=float)[chosen], nan=-np.inf)
+    order = np.lexsort((-ids, -times, -scores))[:limit]
     table = _Table(
         candidates, question, chosen, rows, shares, recency, importance, now_s, time, timely
     )

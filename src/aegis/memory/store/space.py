@@ -81,13 +81,13 @@ def mixed_exact(
         """
         SELECT n.id
         FROM (
-            SELECT e.id, ({vector}) {operator} %(vector)s::vector AS distance
+            SELECT e.id, e.timestamp, ({vector}) {operator} %(vector)s::vector AS distance
             FROM episodic_memory e
             WHERE {conditions}
             OFFSET 0
         ) AS n
         WHERE n.distance IS NOT NULL
-        ORDER BY n.distance
+        ORDER BY n.distance, n.timestamp DESC NULLS LAST, n.id DESC
         LIMIT {limit}
         """
     ).format(vector=vector_of(space), operator=operator, conditions=conditions, limit=limit)
