@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aegis.memory import Memory
+from aegis.memory import Memory, NewEpisode
 from aegis.memory.store import quarantine, search
 from tests.memory.audit.test_audit import run_sql
 
@@ -75,6 +75,44 @@ def plain(row: Any) -> Any:
     if isinstance(fields.get("before"), dict):
         fields["before"] = {**fields["before"], "namespace": ""}
     return fields | {"namespace": ""}
+
+
+async def test_relations_and_mentions_go_along(db: Database) -> None:
+    here, there = Memory(db, None, namespace="default"), Memory(db, None, namespace="Default")
+    kept = await here.record("note", "Grace Hopper wrote to ops@example.com about the compiler.")
+    await here.record_many(
+        [NewEpisode(event_type="note", summary=f"a note of number {n}") for n in range(9)]
+    )
+    one = await there.record("note", "Mail from ops@example.com about the disk of db1.example.com.")
+    two = await there.record("note", "The disk was replaced.", related_memories=[one.id])
+    await there.graph.relate(two.id, "person:Grace Hopper", "done_by")
+    for memory in (here, there):
+        await memory.graph.build()
+
+    async def around(memory: Memory, row: int) -> set[tuple[str, str, str]]:
+        found = await memory.graph.neighbours(row)
+        labels = {(node.kind, node.id): node.label for node in found.nodes}
+        return {
+            (labels[r.source_kind, r.source_id], r.type, labels[r.target_kind, r.target_id])
+            for r in found.relations
+        }
+
+    before = [await around(there, row.id) for row in (one, two)]
+    entities = {(e.kind, e.name) for e in await there.graph.entities()}
+    assert all(before)
+    assert (await here.audit.repair(KIND, dry_run=False)).rows == 2
+    assert [await around(here, row.id) for row in (one, two)] == before
+    assert await there.graph.entities() == []
+    found = {(e.kind, e.name): e.mentions for e in await here.graph.entities()}
+    assert found.keys() >= entities
+    assert found["email", "ops@example.com"] == 2
+    assert kept.id
+
+    assert await here.audit.restore(kind=KIND) == 2
+    assert [await around(there, row.id) for row in (one, two)] == before
+    assert {(e.kind, e.name) for e in await there.graph.entities()} == entities
+    left = {(e.kind, e.name): e.mentions for e in await here.graph.entities()}
+    assert left["email", "ops@example.com"] == 1
 
 
 @pytest.mark.parametrize(
