@@ -60,7 +60,7 @@ async def test_facts_and_decisions_keep_their_past_where_they_move_to(db: Databa
     assert [[plain(row) for row in rows] for rows in moved] == [
         [plain(row) for row in rows] for rows in expected
     ]
-    assert (await here.decisions.advise("Where shall we meet?")).sample == advised.sample == 1
+    assert (await here.decisions.advise("Where shall we meet?")).options == advised.options != []
     assert await there.facts.list() == await there.decisions.list() == []
 
     assert await here.audit.restore(kind=KIND) == 3

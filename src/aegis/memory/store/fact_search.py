@@ -144,10 +144,10 @@ LIMIT %(limit)s
 _DISTANCE: LiteralString = """
     CASE
         WHEN f.embedding_model = %(model)s::text
-        THEN f.embedding <=> %(vector)s::vector
+        THEN f.embedding <=> %(vector)s::text::vector
         -- While the model is changed its vector may still be beside the row.
         ELSE (
-            SELECT v.embedding <=> %(vector)s::vector
+            SELECT v.embedding <=> %(vector)s::text::vector
             FROM semantic_vectors v
             WHERE v.id = f.id
               AND v.model = %(model)s::text
@@ -229,7 +229,7 @@ def _statement(vector: str | None, model: str | None, *, approximate: bool) -> s
         near = sql.SQL(
             "SELECT f.id FROM semantic_memory f WHERE f.embedding_model = {model} "
             "AND f.namespace = %(namespace)s AND {valid} "
-            "ORDER BY f.embedding::{kind} <=> %(vector)s::{kind} LIMIT %(near)s"
+            "ORDER BY f.embedding::{kind} <=> %(vector)s::text::{kind} LIMIT %(near)s"
         ).format(model=sql.Literal(model), kind=kind, valid=valid)
     else:
         near = sql.SQL(

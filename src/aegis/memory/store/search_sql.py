@@ -289,7 +289,7 @@ _NEAREST: LiteralString = """
 WITH near AS MATERIALIZED (
     {near}
 )
-SELECT e.id, (({vector}) {operator} %(vector)s::vector)::float8 AS distance
+SELECT e.id, (({vector}) {operator} %(vector)s::text::vector)::float8 AS distance
 FROM near
 JOIN episodic_memory e ON e.id = near.id
 ORDER BY distance, e.timestamp DESC NULLS LAST, e.id DESC
@@ -379,7 +379,7 @@ def _nearest(
         return mixed_exact(conditions, space, operator=_OPERATORS[metric], limit=most)
     if space.mixed:
         return mixed_nearest(conditions, space, kind=kind, operator=_OPERATORS[metric], limit=most)
-    # No index has more to its order than the distance.
+    # No index orders by more than the distance. `::text`: a parameter's first cast is its type.
     ties = sql.SQL("" if approximate else ", e.timestamp DESC NULLS LAST, e.id DESC")
     return sql.SQL(
         """
@@ -387,7 +387,7 @@ def _nearest(
         FROM episodic_memory e
         WHERE {conditions}
           AND {comparable}
-        ORDER BY e.embedding::{kind} {operator} %(vector)s::{kind} {ties}
+        ORDER BY e.embedding::{kind} {operator} %(vector)s::text::{kind} {ties}
         LIMIT {limit}
         """
     ).format(
