@@ -13,6 +13,7 @@ import types
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import create_autospec
 
 import psycopg
 import pytest
@@ -67,6 +68,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         why = next((why for part, why in LEFT_OUT.items() if part in item.name), None)
         if why is not None:
             item.add_marker(pytest.mark.skip(reason=why))
+
+
+@pytest.fixture
+def mocker(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What the tests use of pytest-mock's: to watch a method that goes on working."""
+
+    def spy(place: Any, name: str) -> Any:
+        watched = create_autospec(getattr(place, name), side_effect=getattr(place, name))
+        monkeypatch.setattr(place, name, watched)
+        return watched
+
+    return types.SimpleNamespace(spy=spy)
 
 
 @pytest.fixture(scope="session", autouse=True)

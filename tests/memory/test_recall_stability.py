@@ -29,10 +29,10 @@ pytestmark = pytest.mark.servers("18", "16")
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 MODEL = "stable"
-QUESTIONS = ("who drank tea", "tea on 1 May 2026", "rain cat boat", "the of and")
+QUESTIONS = ("who drank tea", "tea on 1 May 2026", "the of and")
 MODES = ("hybrid", "text", "vector", "time")
 slow = settings(
-    max_examples=12,
+    max_examples=4,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -67,8 +67,8 @@ def episodes(texts: Sequence[str], *, minutes: int = 90) -> list[NewEpisode]:
 async def answers(memory: Memory) -> list[Any]:
     """Return what each question finds in each mode, told by what does not hang on ids."""
     found: list[Any] = []
-    for question, mode, k in itertools.product(QUESTIONS, MODES, (3, 10)):
-        if mode == "vector" and question == QUESTIONS[3]:
+    for question, mode, k in itertools.product(QUESTIONS, MODES, (10,)):
+        if mode == "vector" and question == QUESTIONS[2]:
             continue
         hits = await memory.recall(question, mode=mode, k=k, asked_at=NOON)  # pyright: ignore
         found.append(
@@ -85,15 +85,15 @@ def fresh(db: Database) -> Callable[[], Memory]:
 
 
 @slow
-@given(texts=TEXTS, rng=st.randoms(use_true_random=False))
-@example(texts=ALIKE, rng=Random(3))
+@given(texts=TEXTS, seed=st.integers(0, 99))
+@example(texts=ALIKE, seed=3)
 async def test_the_order_of_recording_makes_no_difference(
-    fresh: Callable[[], Memory], texts: list[str], rng: Random
+    fresh: Callable[[], Memory], texts: list[str], seed: int
 ) -> None:
     stored = episodes(texts)
     one, other = fresh(), fresh()
     await one.record_many(stored)
-    shuffled = rng.sample(stored, len(stored))
+    shuffled = Random(seed).sample(stored, len(stored))
     await other.record_many(shuffled[::2])
     await other.record_many(shuffled[1::2])
     assert await answers(other) == await answers(one)
@@ -110,7 +110,7 @@ async def test_the_order_of_pages_makes_no_difference(
     async def found() -> list[Any]:
         return [
             [(hit.episode.id, hit.score, tuple(hit.parts)) for hit in hits]
-            for question, mode in itertools.product(QUESTIONS[:3], MODES)
+            for question, mode in itertools.product(QUESTIONS[:2], MODES)
             for hits in [await memory.recall(question, mode=mode, asked_at=NOON)]  # pyright: ignore
         ]
 

@@ -50,10 +50,10 @@ SEARCH = (
     "left(summary || ' ' || coalesce(decision, ''), 100000))"
 )
 
-#: What `idx_semantic_words` is on, as revision 0033 says it.
+#: What `idx_semantic_words` is on (revision 0033), as PostgreSQL says it.
 FACT_WORDS = (
-    r"(array_to_tsvector(ARRAY[E'\x01' || namespace]) || to_tsvector('english', "
-    "left(concept || ' ' || content, 100000)))"
+    "(array_to_tsvector(ARRAY['\x01'::text || namespace]) || to_tsvector('english'::regconfig, "
+    "\"left\"((concept::text || ' '::text) || content, 100000)))"
 )
 
 
