@@ -94,7 +94,14 @@ async def vector_near(db: Database, namespace: str, place: int) -> tuple[str, st
     return row
 
 
-async def search(db: Database, query: str, vector: str | None, **options: Any) -> list[Any]:
+async def search(
+    db: Database,
+    query: str,
+    vector: str | None,
+    *,
+    namespace: str = "default",
+    limit: int = 10,
+) -> list[Any]:
     async with db.transaction() as conn:
         return await fact_reading.search_facts(
             conn,
@@ -103,7 +110,8 @@ async def search(db: Database, query: str, vector: str | None, **options: Any) -
             embedding_model=MODEL if vector else None,
             as_of=None,
             valid_at=None,
-            **{"namespace": "default", "limit": 10} | options,
+            namespace=namespace,
+            limit=limit,
         )
 
 
@@ -124,12 +132,11 @@ async def test_a_large_namespace_answers_as_one_whose_facts_are_all_read(
     for place in range(0, 1_000, 50):
         said, vector = await vector_near(large_db, namespace, place)
         query = f"what of {said}?"
-        options = {"namespace": namespace, "limit": 10}
         literal = vector if by_vector else None
-        found = await search(large_db, query, literal, **options)
+        found = await search(large_db, query, literal, namespace=namespace)
         with monkeypatch.context() as patch:
             patch.setattr(fact_reading, "SMALL", 1_000_000)
-            exact = await search(large_db, query, literal, **options)
+            exact = await search(large_db, query, literal, namespace=namespace)
         # A score is the same whichever way it was found, but for the last digits of a distance.
         assert found[0][0] == exact[0][0]
         scores = {row[0]: row[1:] for row in exact}
