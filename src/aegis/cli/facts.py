@@ -37,7 +37,7 @@ def record(
     content: Annotated[str, Argument(help="What is known; `-` reads standard input.")],
     category: Category = None,
     source: Source = None,
-    confidence: Annotated[float, Option(help="0 to 1.")] = 1.0,
+    confidence: Annotated[float | None, Option(help="0 to 1; 1 if left out.")] = None,
     tags: Tags = None,
     metadata: Json = None,
     source_id: Annotated[str | None, Option(help="Key; recorded once.")] = None,

@@ -35,6 +35,7 @@ __all__ = ["fact_tools"]
 
 FactId = Annotated[int, Field(description="Id of the fact.")]
 Confidence = Annotated[float, Field(description="How sure, 0 to 1.")]
+_HOW_SURE = "How sure, 0 to 1; certain if left out."
 #: Who did it, in the history.
 _ACTOR = "mcp"
 
@@ -50,7 +51,7 @@ def _recording(memory: Memory) -> list[Tool]:
         content: Annotated[str, Field(description="What is known, in whole sentences.")],
         category: str | None = None,
         source: Annotated[str | None, Field(description="Where it is known from.")] = None,
-        confidence: Confidence = 1.0,
+        confidence: Annotated[float | None, Field(description=_HOW_SURE)] = None,
         tags: list[str] = [],  # noqa: B006 (pydantic copies it)
         metadata: dict[str, Any] | None = None,
         source_id: str | None = None,
@@ -64,8 +65,9 @@ def _recording(memory: Memory) -> list[Tool]:
     ) -> CallToolResult:
         """Remember a fact: something that holds, not something that happened.
 
-        One that is known already becomes surer and is returned. Known ones that it contradicts end
-        where it begins; nothing is lost, and undo takes it back.
+        One that is known already becomes surer and is returned; not by a repeat that names neither
+        source nor confidence. Known ones that it contradicts end where it begins; nothing is lost,
+        and undo takes it back.
         """
         with told():
             fact = await memory.facts.record(

@@ -35,8 +35,12 @@ async def learn(
     embedding_model: str | None,
     on_conflict: OnConflict,
     actor: str | None,
+    stated: bool = True,
 ) -> Fact:
     """Merge a fact into the one that it repeats, or record it where it stands in time.
+
+    `stated` says whether somebody said how sure it is; a repeat of which nobody says that, nor
+    where it is from, adds nothing.
 
     Raises:
         Conflict: it contradicts a known fact, and `on_conflict` is `refuse`.
@@ -57,7 +61,8 @@ async def learn(
     repeated, rivals = _compare(fact, beliefs)
     same = next((b for b in repeated if _is_one_stretch(fact, b, at)), None)
     if same is not None:
-        return await _merge(conn, same, fact, namespace=namespace, at=at, actor=actor)
+        told = stated or fact.source is not None or fact.source_id is not None
+        return await _merge(conn, same, fact, namespace=namespace, at=at, actor=actor, told=told)
     if rivals and on_conflict == "refuse":
         raise Conflict(
             f"The fact contradicts fact {rivals[0].id} ({_clip(rivals[0].content)}). Update that "
@@ -210,8 +215,9 @@ async def _merge(
     namespace: str,
     at: datetime,
     actor: str | None,
+    told: bool,
 ) -> Fact:
-    """Keep the known fact, with the new one as a further source of it."""
+    """Keep the known fact, with the new one as a further source of it where that is news."""
     before = await store.get_fact(conn, known.id, namespace=namespace)
     sources = await origins.list_sources(conn, known.id)
     said = [
@@ -221,7 +227,9 @@ async def _merge(
     new = belief.Said(source=fact.source, content=fact.content, confidence=fact.confidence)
     # A beginning is news about a fact that had none, unless it was known before that.
     dated = known.valid_from is None and fact.valid_from and fact.valid_from <= known.recorded_at
-    if not dated and fact.source is not None and new in said and fact.source_id is None:
+    known_already = new in said and fact.source_id is None
+    # What was recalled is often written back: it would make itself surer each time.
+    if not dated and (known_already or not told):
         return before
     step = await history.add_step(conn, known.id, "merged", namespace=namespace, at=at, actor=actor)
     if not sources:

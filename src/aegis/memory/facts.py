@@ -63,7 +63,7 @@ class Facts:
         *,
         category: str | None = None,
         source: str | None = None,
-        confidence: float = 1.0,
+        confidence: float | None = None,
         metadata: Mapping[str, Any] | None = None,
         tags: Sequence[str] = (),
         namespace: str | None = None,
@@ -76,8 +76,10 @@ class Facts:
     ) -> Fact:
         """Learn a fact and return it; the fields are those of `NewFact`.
 
-        One that repeats a known fact makes that one surer, and that one is returned. Those that it
-        contradicts end where it begins (`supersede`), or hold beside it (`keep_both`).
+        One that repeats a known fact makes that one surer, and that one is returned; a repeat that
+        names neither a source nor a confidence, as what was recalled and is written back, adds
+        nothing. Those that it contradicts end where it begins (`supersede`), or hold beside it
+        (`keep_both`).
 
         Raises:
             InvalidInput: a value cannot be accepted.
@@ -90,7 +92,7 @@ class Facts:
             content=content,
             category=category,
             source=source,
-            confidence=confidence,
+            confidence=1.0 if confidence is None else confidence,
             metadata=metadata,
             tags=tags,
             namespace=namespace,
@@ -112,6 +114,7 @@ class Facts:
                 embedding_model=model,
                 on_conflict=on_conflict,
                 actor=actor,
+                stated=confidence is not None,
             )
 
     async def record_as_given(self, fact: NewFact, *, namespace: str | None = None) -> Fact:

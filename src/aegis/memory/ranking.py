@@ -145,8 +145,8 @@ def rank(
 ) -> list[Ranked]:
     """Return the best eligible candidates, at most `limit`, best first.
 
-    `now_s` is the time of asking in seconds since 1970. Equal scores are in the order of ids, the
-    newest first. `timely` has an item a candidate where the question names a time.
+    `now_s` is the time of asking in seconds since 1970. Of equal scores the newest comes first, by
+    time and then by id. `timely` has an item a candidate where the question names a time.
     """
     chosen = np.flatnonzero(np.array(candidates.eligible, dtype=bool))
     if not len(chosen):
@@ -159,7 +159,7 @@ def rank(
     # Row by row, never by matrix product: that one's last digit depends on the other rows.
     scores = shares.sum(axis=1) + recency + importance + time
     ids = np.array(candidates.ids)[chosen]
-    order = np.lexsort((-ids, -scores))[:limit]
+    order = np.lexsort((*_newest(candidates, chosen), -scores))[:limit]
     table = _Table(
         candidates, question, chosen, rows, shares, recency, importance, now_s, time, timely
     )
@@ -234,25 +234,38 @@ class _Table:
         self.now_s = now_s
         self.time = time
         self.timely = timely
-        ids = np.array(candidates.ids)[chosen]
+        newest = _newest(candidates, chosen)
         similarity = np.array(candidates.similarities, dtype=float)[chosen]
         #: Ranks of the candidates within each arm, from 1.
-        self.words = _ranks(rows[:, 0], ids, rows[:, 0] > 0)
-        self.vector = _ranks(similarity, ids, ~np.isnan(similarity))
+        self.words = _ranks(rows[:, 0], newest, rows[:, 0] > 0)
+        self.vector = _ranks(similarity, newest, ~np.isnan(similarity))
         fits = [
             max(timely[i].when, timely[i].told) >= _FITS if timely else False for i in self.places
         ]
-        self.time_ranks = _ranks(time, ids, np.array(fits, dtype=bool))
+        self.time_ranks = _ranks(time, newest, np.array(fits, dtype=bool))
         self.linked: Set[int] = {i for run in candidates.runs if len(run) > 1 for i in run}
 
 
+def _newest(
+    candidates: Candidates, chosen: NDArray[np.intp]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the keys that put the newest of equals first, the last one counting most.
+
+    Ids alone tell in which order memories were recorded, which an import may have changed.
+    """
+    times = np.array(candidates.times, dtype=float)[chosen]
+    return -np.array(candidates.ids)[chosen], -np.nan_to_num(times, nan=-np.inf)
+
+
 def _ranks(
-    values: NDArray[np.float64], ids: NDArray[np.int64], counted: NDArray[np.bool_]
+    values: NDArray[np.float64],
+    newest: tuple[NDArray[np.int64], NDArray[np.float64]],
+    counted: NDArray[np.bool_],
 ) -> list[int | None]:
     """Return each one's rank from 1, the greatest first; None for what does not count."""
     ranks: list[int | None] = [None] * len(values)
     rows = np.flatnonzero(counted)
-    order = rows[np.lexsort((-ids[rows], -values[rows]))]
+    order = rows[np.lexsort((*(key[rows] for key in newest), -values[rows]))]
     for rank_, place in enumerate(order.tolist(), 1):
         ranks[place] = rank_
     return ranks

@@ -50,6 +50,12 @@ SEARCH = (
     "left(summary || ' ' || coalesce(decision, ''), 100000))"
 )
 
+#: What `idx_semantic_words` is on (revision 0033), as PostgreSQL says it.
+FACT_WORDS = (
+    "(array_to_tsvector(ARRAY['\x01'::text || namespace]) || to_tsvector('english'::regconfig, "
+    "\"left\"((concept::text || ' '::text) || content, 100000)))"
+)
+
 
 def namespace() -> Column[Any]:
     """Return the column that says whose memory a row is."""
@@ -176,6 +182,12 @@ semantic_memory = Table(
         text(r"lower(regexp_replace(btrim(concept::text), '\s+'::text, ' '::text, 'g'::text))"),
     ),
     *vector_indexes("idx_semantic_embedding"),
+    Index(
+        "idx_semantic_words",
+        text(FACT_WORDS),
+        postgresql_using="gin",
+        postgresql_with={"gin_pending_list_limit": "256"},
+    ),
     Index("idx_semantic_namespace_concept", "namespace", "concept"),
     source_index("uq_semantic_source_id"),
     unembedded_index("idx_semantic_unembedded"),

@@ -313,7 +313,8 @@ async def put_back(conn: Connection, step: int) -> Fact | None:
             updated_at = was.updated_at,
             valid_from = was.valid_from,
             valid_to = was.valid_to,
-            superseded_by = was.superseded_by
+            superseded_by = was.superseded_by,
+            expires_at = was.expires_at
         FROM fact_history h
         CROSS JOIN LATERAL jsonb_populate_record(NULL::semantic_memory, h.before) AS was
         LEFT JOIN embedding_models retired

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, LiteralString
 
 from aegis.db import fetch_all
 from aegis.memory.models import Fact
+from aegis.memory.store.fact_search import SMALL, read_sizes, search_large
 from aegis.memory.store.facts import COLUMNS
 
 if TYPE_CHECKING:
@@ -131,8 +132,23 @@ async def search_facts(
 
     Only those believed at `as_of` that hold at `valid_at`; None is now.
 
-    An exact scan of the namespace: facts are few (the seed counts 500).
+    Reads every fact of a small namespace, and of any as it was believed in the past.
     """
+    if as_of is None:
+        sizes = await read_sizes(conn, namespace=namespace, model=embedding_model)
+        if sizes.facts > SMALL:
+            found = await search_large(
+                conn,
+                namespace=namespace,
+                query=query,
+                vector=vector,
+                embedding_model=embedding_model,
+                limit=limit,
+                valid_at=valid_at,
+                sizes=sizes,
+            )
+            if found is not None:
+                return found
     cursor = await conn.execute(
         """
         WITH words AS (

@@ -174,11 +174,10 @@ WITH words AS MATERIALIZED (
     ) WITH ORDINALITY AS w (seek, word, idf, cap, place)
 ),
 matches AS MATERIALIZED (
-    SELECT w.place, m.id, m.eligible, m.count, m.terms
+    SELECT w.place, m.id, m.timestamp, m.eligible, m.count, m.terms
     FROM words w
     CROSS JOIN LATERAL (
-        SELECT e.id,
-               ({eligible}) AS eligible,
+        SELECT e.id, e.timestamp, ({eligible}) AS eligible,
                ts_rank(e.search, w.word) * %(unit)s::float8 AS count,
                length(e.search) - 1 AS terms
         FROM episodic_memory e
@@ -208,7 +207,7 @@ worded AS (
                  c.idf * m.count
                  / (m.count + 0.2::float8 + 0.6::float8 * m.terms / %(mean_terms)s::float8)
              ) DESC,
-             m.id DESC
+             max(m.timestamp) DESC NULLS LAST, m.id DESC
     LIMIT (SELECT %(worded_limit)s::bigint)
 ),
 near AS MATERIALIZED (
@@ -290,10 +289,10 @@ _NEAREST: LiteralString = """
 WITH near AS MATERIALIZED (
     {near}
 )
-SELECT e.id, (({vector}) {operator} %(vector)s::vector)::float8 AS distance
+SELECT e.id, (({vector}) {operator} %(vector)s::text::vector)::float8 AS distance
 FROM near
 JOIN episodic_memory e ON e.id = near.id
-ORDER BY distance, e.id DESC
+ORDER BY distance, e.timestamp DESC NULLS LAST, e.id DESC
 LIMIT %(limit)s
 """
 
@@ -380,16 +379,19 @@ def _nearest(
         return mixed_exact(conditions, space, operator=_OPERATORS[metric], limit=most)
     if space.mixed:
         return mixed_nearest(conditions, space, kind=kind, operator=_OPERATORS[metric], limit=most)
+    # No index orders by more than the distance. `::text`: a parameter's first cast is its type.
+    ties = sql.SQL("" if approximate else ", e.timestamp DESC NULLS LAST, e.id DESC")
     return sql.SQL(
         """
         SELECT e.id
         FROM episodic_memory e
         WHERE {conditions}
           AND {comparable}
-        ORDER BY e.embedding::{kind} {operator} %(vector)s::{kind}
+        ORDER BY e.embedding::{kind} {operator} %(vector)s::text::{kind} {ties}
         LIMIT {limit}
         """
     ).format(
+        ties=ties,
         conditions=conditions,
         comparable=comparable(space),
         kind=kind,

@@ -81,13 +81,13 @@ def mixed_exact(
         """
         SELECT n.id
         FROM (
-            SELECT e.id, ({vector}) {operator} %(vector)s::vector AS distance
+            SELECT e.id, e.timestamp, ({vector}) {operator} %(vector)s::text::vector AS distance
             FROM episodic_memory e
             WHERE {conditions}
             OFFSET 0
         ) AS n
         WHERE n.distance IS NOT NULL
-        ORDER BY n.distance
+        ORDER BY n.distance, n.timestamp DESC NULLS LAST, n.id DESC
         LIMIT {limit}
         """
     ).format(vector=vector_of(space), operator=operator, conditions=conditions, limit=limit)
@@ -110,7 +110,7 @@ def mixed_nearest(
             JOIN episodic_memory e ON e.id = v.id
             WHERE v.model = {model}
               AND {conditions}
-            ORDER BY v.embedding::{kind} {operator} %(vector)s::{kind}
+            ORDER BY v.embedding::{kind} {operator} %(vector)s::text::{kind}
             LIMIT {limit}
             """
         ).format(
@@ -125,22 +125,22 @@ def mixed_nearest(
         SELECT n.id
         FROM (
             (
-                SELECT e.id, e.embedding::{kind} {operator} %(vector)s::{kind} AS distance
+                SELECT e.id, e.embedding::{kind} {operator} %(vector)s::text::{kind} AS distance
                 FROM episodic_memory e
                 WHERE {conditions}
                   AND {comparable}
-                ORDER BY e.embedding::{kind} {operator} %(vector)s::{kind}
+                ORDER BY e.embedding::{kind} {operator} %(vector)s::text::{kind}
                 LIMIT {limit}
             )
             UNION ALL
             (
-                SELECT v.id, v.embedding::{kind} {operator} %(vector)s::{kind} AS distance
+                SELECT v.id, v.embedding::{kind} {operator} %(vector)s::text::{kind} AS distance
                 FROM episodic_vectors v
                 JOIN episodic_memory e ON e.id = v.id
                 WHERE v.model = {model}
                   AND e.embedding_model IS DISTINCT FROM {model}
                   AND {conditions}
-                ORDER BY v.embedding::{kind} {operator} %(vector)s::{kind}
+                ORDER BY v.embedding::{kind} {operator} %(vector)s::text::{kind}
                 LIMIT {limit}
             )
         ) AS n

@@ -180,6 +180,7 @@ FUNCTIONS: Final[dict[str, str]] = {
     "aegis_usage_drop": "app",
     "aegis_metrics_partition": "app",
     "aegis_metrics_drop": "app",
+    "aegis_move_relations": "app",
     "aegis_usage_bucket": "read",
     "aegis_usage_histogram": "read",
     "aegis_add_histograms": "read",
