@@ -17,7 +17,7 @@ from aegis.api import workflow_shapes as shapes
 from aegis.api.state import ClientOf, KnownParameters, answer
 from aegis.errors import AegisError, InvalidInput
 from aegis.memory.validate import parse_time
-from aegis.wire.cursor import before_session, next_execution
+from aegis.wire.cursor import EXECUTIONS
 from aegis.wire.plain import plain
 
 if TYPE_CHECKING:
@@ -66,10 +66,10 @@ async def list_executions(
         workflow=workflow,
         status=chosen,
         namespace=namespace,
-        before=before_session(cursor),
+        before=EXECUTIONS.at(cursor),
         limit=limit,
     )
-    return answer({"items": rows, "next_cursor": next_execution(rows, limit)})
+    return answer(EXECUTIONS.page(rows, limit))
 
 
 @router.get("/{id}", response_model=shapes.ExecutionDetailAnswer)

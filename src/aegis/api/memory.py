@@ -17,7 +17,7 @@ from aegis.api.schemas import (
 )
 from aegis.api.state import KnownParameters, MemoryOf, answer
 from aegis.memory import NewEpisode
-from aegis.wire.cursor import before_episode, next_page
+from aegis.wire.cursor import EPISODES
 
 __all__ = ["router"]
 
@@ -55,7 +55,7 @@ async def list_episodes(
     """List episodes, newest first; `next_cursor` leads to the next page."""
     rows = await memory.list(
         limit=limit,
-        before=before_episode(cursor),
+        before=EPISODES.at(cursor),
         namespace=namespace,
         session_id=session_id,
         since=since,
@@ -64,7 +64,7 @@ async def list_episodes(
         tags=tag,
         min_importance=min_importance,  # pyright: ignore[reportArgumentType]
     )
-    return answer({"items": rows, "next_cursor": next_page(rows, limit)})
+    return answer(EPISODES.page(rows, limit))
 
 
 @router.get("/episodes/{episode_id}", response_model=answers.Episode)

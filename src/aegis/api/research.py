@@ -11,8 +11,7 @@ from aegis.api import research_shapes as shapes
 from aegis.api.state import ClientOf, KnownParameters, answer
 from aegis.errors import InvalidInput
 from aegis.research.models import PROVIDERS, STATUSES
-from aegis.wire.cursor import before_job, next_job
-from aegis.wire.plain import plain
+from aegis.wire.cursor import RESEARCH_JOBS
 
 __all__ = ["router"]
 
@@ -51,12 +50,12 @@ async def list_research(
     """Return a page of jobs, the newest first, without their reports."""
     rows = await client.research.list(
         limit=limit,
-        before=before_job(cursor),
+        before=RESEARCH_JOBS.at(cursor),
         status=status or (),
         provider=provider,
         namespace=namespace,
     )
-    return answer({"items": plain(rows), "next_cursor": next_job(rows, limit)})
+    return answer(RESEARCH_JOBS.page(rows, limit))
 
 
 @router.get("/providers", response_model=shapes.ProvidersAnswer)

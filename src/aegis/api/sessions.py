@@ -8,7 +8,7 @@ from fastapi import APIRouter, Body, Query
 
 from aegis.api import session_answers as answers
 from aegis.api.state import KnownParameters, SessionsOf, answer
-from aegis.wire.cursor import before_session, next_session
+from aegis.wire.cursor import SESSIONS
 
 __all__ = ["router"]
 
@@ -27,12 +27,12 @@ async def list_sessions(
     """List sessions without sub-agents, the latest start first."""
     rows = await sessions.list(
         limit=limit,
-        before=before_session(cursor),
+        before=SESSIONS.at(cursor),
         status=status or (),
         cwd=cwd,
         namespace=namespace,
     )
-    return answer({"items": rows, "next_cursor": next_session(rows, limit)})
+    return answer(SESSIONS.page(rows, limit))
 
 
 @router.get("/events", response_model=answers.SessionEvents)

@@ -13,7 +13,8 @@ from aegis.errors import PermissionDenied
 from aegis.keys import Verification
 from aegis.usage import Usage
 from aegis.usage.models import Granularity, Group, Order
-from aegis.wire.usage import before_event, next_event, parse_month
+from aegis.wire.cursor import EVENTS
+from aegis.wire.usage import parse_month
 
 __all__ = ["router"]
 
@@ -117,9 +118,9 @@ async def list_usage_events(
         api_key_id=api_key_id,
         endpoint=endpoint,
         limit=limit,
-        before=before_event(cursor),
+        before=EVENTS.at(cursor),
     )
-    return answer({"items": rows, "next_cursor": next_event(rows, limit)})
+    return answer(EVENTS.page(rows, limit))
 
 
 @router.get("/partitions", response_model=shapes.Partitions)
