@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
-
 from aegis.api import upkeep_answers as answers
+from aegis.api.route import Router
 from aegis.api.schemas import RepairBody, RestoreBody
 from aegis.api.state import KnownParameters, MemoryOf, answer
 from aegis.wire.cursor import BY_ID
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/memory", tags=["audit"], dependencies=[KnownParameters])
+router = Router(prefix="/v1/memory", tags=["audit"], dependencies=[KnownParameters])
 
 #: Who did it, in the history.
 _ACTOR = "http"

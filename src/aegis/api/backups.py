@@ -5,22 +5,21 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from aegis.api.route import Router
+from aegis.api.shapes import Answer
 from aegis.api.state import ClientOf, KnownParameters, answer
 from aegis.ops.backup.models import Level, Verdict
 from aegis.wire.backups import entry_json
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/backups", tags=["backups"], dependencies=[KnownParameters])
+router = Router(prefix="/v1/backups", tags=["backups"], dependencies=[KnownParameters])
 
 
-class CheckAnswer(BaseModel):
+class CheckAnswer(Answer):
     """One thing that was looked at."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: str
     verdict: Verdict
@@ -28,10 +27,8 @@ class CheckAnswer(BaseModel):
     seconds: float
 
 
-class LookAnswer(BaseModel):
+class LookAnswer(Answer):
     """The outcome of looking at a backup."""
-
-    model_config = ConfigDict(extra="forbid")
 
     verdict: Verdict
     level: Level
@@ -40,19 +37,15 @@ class LookAnswer(BaseModel):
     checks: list[CheckAnswer]
 
 
-class CopyAnswer(BaseModel):
+class CopyAnswer(Answer):
     """A copy elsewhere that was read back and found equal."""
-
-    model_config = ConfigDict(extra="forbid")
 
     destination: str
     pushed_at: datetime
 
 
-class BackupAnswer(BaseModel):
+class BackupAnswer(Answer):
     """A backup; one whose manifest is damaged has a name, a verdict and the damage."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: str
     verdict: Verdict
@@ -80,18 +73,14 @@ class BackupAnswer(BaseModel):
     timings: dict[str, float] | None = Field(None, description="Seconds by step.")
 
 
-class BackupsAnswer(BaseModel):
+class BackupsAnswer(Answer):
     """Backups, newest first."""
-
-    model_config = ConfigDict(extra="forbid")
 
     items: list[BackupAnswer]
 
 
-class ConditionAnswer(BaseModel):
+class ConditionAnswer(Answer):
     """One thing about the backups that is as it should be, or an alarm."""
-
-    model_config = ConfigDict(extra="forbid")
 
     id: str
     state: str = Field(description="ok, warning, critical or unknown.")
@@ -100,10 +89,8 @@ class ConditionAnswer(BaseModel):
     action: str
 
 
-class DrillAnswer(BaseModel):
+class DrillAnswer(Answer):
     """A recovery that was timed."""
-
-    model_config = ConfigDict(extra="forbid")
 
     backup: str
     started_at: datetime
@@ -115,19 +102,15 @@ class DrillAnswer(BaseModel):
     timings: dict[str, float]
 
 
-class StatusAnswer(BaseModel):
+class StatusAnswer(Answer):
     """What is an alarm, and the last drill."""
-
-    model_config = ConfigDict(extra="forbid")
 
     conditions: list[ConditionAnswer]
     drill: DrillAnswer | None
 
 
-class Begun(BaseModel):
+class Begun(Answer):
     """A backup was started."""
-
-    model_config = ConfigDict(extra="forbid")
 
     state: str
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Request
+from fastapi import Header, Request
 from fastapi.responses import Response
 
 from aegis.api import billing_answers as answers
@@ -18,13 +18,14 @@ from aegis.api.billing_bodies import (
     SubscriptionBody,
     TakeBackBody,
 )
+from aegis.api.route import Router
 from aegis.api.state import BillingOf, KnownParameters, answer
 from aegis.wire.cursor import BY_OFFSET
 from aegis.wire.plain import plain
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/billing", tags=["billing"], dependencies=[KnownParameters])
+router = Router(prefix="/v1/billing", tags=["billing"], dependencies=[KnownParameters])
 
 
 @router.get("/plans", response_model=answers.Plans)

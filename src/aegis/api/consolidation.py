@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from aegis.api import upkeep_answers as answers
+from aegis.api.route import Router
 from aegis.api.schemas import ConsolidationBody
 from aegis.api.state import KnownParameters, MemoryOf, answer
 from aegis.memory.consolidation.proposal import STATES
@@ -14,7 +15,7 @@ from aegis.wire.cursor import BY_ID
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/memory", tags=["consolidation"], dependencies=[KnownParameters])
+router = Router(prefix="/v1/memory", tags=["consolidation"], dependencies=[KnownParameters])
 
 #: Who did it, in the history.
 _ACTOR = "http"

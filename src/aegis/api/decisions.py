@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
 from aegis.api import answers
+from aegis.api.route import Router
 from aegis.api.schemas import AdviceBody, DecisionBody, DecisionChanges, OutcomeBody, QuestionBody
 from aegis.api.state import KnownParameters, MemoryOf, answer
 from aegis.wire.cursor import BY_OFFSET, DUE_DECISIONS
 
 __all__ = ["router"]
 
-router = APIRouter(
-    prefix="/v1/memory/decisions", tags=["decisions"], dependencies=[KnownParameters]
-)
+router = Router(prefix="/v1/memory/decisions", tags=["decisions"], dependencies=[KnownParameters])
 
 
 @router.post("", status_code=201, response_model=answers.Decision)

@@ -10,10 +10,11 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Header
+from fastapi import Header
 from fastapi.responses import StreamingResponse
 
 from aegis.api import workflow_shapes as shapes
+from aegis.api.route import Router
 from aegis.api.state import ClientOf, KnownParameters, answer
 from aegis.errors import AegisError, InvalidInput
 from aegis.memory.validate import parse_time
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["approvals", "router"]
 
-router = APIRouter(prefix="/v1/executions", tags=["workflows"], dependencies=[KnownParameters])
+router = Router(prefix="/v1/executions", tags=["workflows"], dependencies=[KnownParameters])
 #: Apart, as it needs a scope of its own: who may start may not approve.
-approvals = APIRouter(prefix="/v1/approvals", tags=["workflows"], dependencies=[KnownParameters])
+approvals = Router(prefix="/v1/approvals", tags=["workflows"], dependencies=[KnownParameters])
 
 #: Seconds of silence after which a comment says that the stream lives.
 _HEARTBEAT_S = 15.0

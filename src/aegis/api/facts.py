@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 
 from aegis.api import answers
+from aegis.api.route import Router
 from aegis.api.schemas import FactBody, FactChanges, FactQuestionBody, OptionalTime, UndoBody
 from aegis.api.state import KnownParameters, MemoryOf, answer
 from aegis.wire.cursor import BY_OFFSET
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/memory/facts", tags=["facts"], dependencies=[KnownParameters])
+router = Router(prefix="/v1/memory/facts", tags=["facts"], dependencies=[KnownParameters])
 
 #: Who did it, in the history.
 _ACTOR = "http"

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from fastapi.responses import Response
 
 from aegis.api import graph_shapes as shapes
+from aegis.api.route import Router
 from aegis.api.schemas import OptionalTime
 from aegis.api.state import KnownParameters, MemoryOf, answer
 from aegis.wire.cursor import BY_OFFSET
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/memory/graph", tags=["graph"], dependencies=[KnownParameters])
+router = Router(prefix="/v1/memory/graph", tags=["graph"], dependencies=[KnownParameters])
 Texts = Annotated[list[str], Query()]
 Time = Annotated[OptionalTime, Query()]
 #: `episode:12`, `fact:3`, `entity:5`, or kind and name of an entity, `person:Alice`.

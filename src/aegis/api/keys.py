@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
-
 from aegis.api import key_answers as answers
 from aegis.api.key_bodies import (
     CustomerChanges,
@@ -17,12 +15,13 @@ from aegis.api.key_bodies import (
     TierChanges,
     VerifyBody,
 )
+from aegis.api.route import Router
 from aegis.api.state import KeysOf, KnownParameters, answer
 from aegis.wire.cursor import BY_OFFSET
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/keys", tags=["keys"], dependencies=[KnownParameters])
+router = Router(prefix="/v1/keys", tags=["keys"], dependencies=[KnownParameters])
 
 
 @router.post("/verify", response_model=answers.Verification)

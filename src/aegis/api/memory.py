@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 
 from aegis.api import answers
+from aegis.api.route import Router
 from aegis.api.schemas import (
     ContextBody,
     EpisodeBatch,
@@ -21,7 +22,7 @@ from aegis.wire.cursor import EPISODES
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/memory", tags=["memory"], dependencies=[KnownParameters])
+router = Router(prefix="/v1/memory", tags=["memory"], dependencies=[KnownParameters])
 Texts = Annotated[list[str], Query()]
 
 

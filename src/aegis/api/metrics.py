@@ -5,23 +5,23 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import Query
+from pydantic import Field
 
+from aegis.api.route import Router
 from aegis.api.schemas import OptionalTime
+from aegis.api.shapes import Answer, Body
 from aegis.api.state import ClientOf, KnownParameters, answer
 from aegis.metrics.models import ANOMALY_STATUSES, METRICS, Sample, Source
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/metrics", tags=["metrics"], dependencies=[KnownParameters])
+router = Router(prefix="/v1/metrics", tags=["metrics"], dependencies=[KnownParameters])
 MetricText = Annotated[str, Query(json_schema_extra={"enum": list(METRICS)})]
 
 
-class SampleBody(BaseModel):
+class SampleBody(Body):
     """One measurement of one container; a figure that was not measured is left out."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     container_name: str
     timestamp: OptionalTime = Field(None, description="When it was measured; now if left out.")
@@ -33,26 +33,20 @@ class SampleBody(BaseModel):
     disk_percent: float | None = Field(None, description="Of the file system, of machines.")
 
 
-class SamplesBody(BaseModel):
+class SamplesBody(Body):
     """Samples to store, all or none."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     samples: list[SampleBody]
 
 
-class RecordedSamples(BaseModel):
+class RecordedSamples(Answer):
     """How many samples were stored."""
-
-    model_config = ConfigDict(extra="forbid")
 
     recorded: int
 
 
-class LatestSample(BaseModel):
+class LatestSample(Answer):
     """The newest sample of a container."""
-
-    model_config = ConfigDict(extra="forbid")
 
     container_name: str
     timestamp: datetime
@@ -64,18 +58,14 @@ class LatestSample(BaseModel):
     disk_percent: float | None
 
 
-class LatestSamples(BaseModel):
+class LatestSamples(Answer):
     """The newest sample of each container, by name."""
-
-    model_config = ConfigDict(extra="forbid")
 
     items: list[LatestSample]
 
 
-class AnomalyAnswer(BaseModel):
+class AnomalyAnswer(Answer):
     """One incident of one series."""
-
-    model_config = ConfigDict(extra="forbid")
 
     id: int
     host: str | None
@@ -98,18 +88,14 @@ class AnomalyAnswer(BaseModel):
     first_id: int | None
 
 
-class AnomalyList(BaseModel):
+class AnomalyList(Answer):
     """Anomalies, the newest first."""
-
-    model_config = ConfigDict(extra="forbid")
 
     items: list[AnomalyAnswer]
 
 
-class ChartPoint(BaseModel):
+class ChartPoint(Answer):
     """One interval of a chart."""
-
-    model_config = ConfigDict(extra="forbid")
 
     at: datetime
     samples: int
@@ -117,10 +103,8 @@ class ChartPoint(BaseModel):
     highest: float | None
 
 
-class ChartAnswer(BaseModel):
+class ChartAnswer(Answer):
     """One metric of one container over time; an interval without samples has no point."""
-
-    model_config = ConfigDict(extra="forbid")
 
     container_name: str
     metric: str

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from aegis.api import research_shapes as shapes
+from aegis.api.route import Router
 from aegis.api.state import ClientOf, KnownParameters, answer
 from aegis.errors import InvalidInput
 from aegis.research.models import PROVIDERS, STATUSES
@@ -15,7 +16,7 @@ from aegis.wire.cursor import RESEARCH_JOBS
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/research", tags=["research"], dependencies=[KnownParameters])
+router = Router(prefix="/v1/research", tags=["research"], dependencies=[KnownParameters])
 StatusText = Annotated[str, Query(json_schema_extra={"enum": list(STATUSES)})]
 ProviderText = Annotated[str | None, Query(json_schema_extra={"enum": [*PROVIDERS, None]})]
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query
+from fastapi import Body, Query
 
 from aegis.api import session_answers as answers
+from aegis.api.route import Router
 from aegis.api.state import KnownParameters, SessionsOf, answer
 from aegis.wire.cursor import SESSIONS
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/sessions", tags=["sessions"], dependencies=[KnownParameters])
+router = Router(prefix="/v1/sessions", tags=["sessions"], dependencies=[KnownParameters])
 
 
 @router.get("", response_model=answers.SessionPage)

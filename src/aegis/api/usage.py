@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import Depends, Request
 
 from aegis.api import usage_shapes as shapes
+from aegis.api.route import Router
 from aegis.api.schemas import OptionalTime
 from aegis.api.state import ClientOf, KnownParameters, answer
 from aegis.errors import PermissionDenied
@@ -18,7 +19,7 @@ from aegis.wire.usage import parse_month
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/usage", tags=["usage"], dependencies=[KnownParameters])
+router = Router(prefix="/v1/usage", tags=["usage"], dependencies=[KnownParameters])
 
 
 def _usage(client: ClientOf) -> Usage:
