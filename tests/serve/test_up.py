@@ -59,37 +59,6 @@ def test_signal_ends_it_cleanly(data_dir: Path, dsn: str, number: signal.Signals
     assert left == (0,)
 
 
-INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {
-        "protocolVersion": "2025-06-18",
-        "capabilities": {},
-        "clientInfo": {"name": "test", "version": "1"},
-    },
-}
-
-
-def test_mcp_is_loaded_with_its_first_request(data_dir: Path, dsn: str) -> None:
-    accept = {"Accept": "application/json, text/event-stream"}
-    with serving(data_dir, database_url=dsn, embedder="none") as served, served.http() as http:
-
-        def loaded() -> bool:
-            # The library of MCP brings this one, which nothing else loads by itself.
-            return "cryptography" in Path(f"/proc/{served.process.pid}/maps").read_text()
-
-        assert http.get("/readyz").status_code == 200
-        assert http.get("/mcp").status_code == 405
-        assert not loaded()
-        with ThreadPoolExecutor() as pool:
-            posts = [pool.submit(http.post, "/mcp", json=INITIALIZE, headers=accept)
-                     for _ in range(4)]  # fmt: skip
-            names = {post.result().json()["result"]["serverInfo"]["name"] for post in posts}
-        assert names == {"aegis"}
-        assert loaded()
-
-
 def test_request_under_way_is_finished_before_the_end(data_dir: Path, dsn: str) -> None:
     with (
         serving(data_dir, database_url=dsn, embedder="none") as served,

@@ -23,7 +23,7 @@ async def test_what_is_not_well_becomes_an_alert_and_is_over_when_it_is_mended(
     found = await check_health(client)
     assert found["warning"] >= 1
     # As the worker stores it.
-    assert json.loads(json.dumps(found, allow_nan=False))["alerts"]["fired"]
+    assert json.loads(json.dumps(found, allow_nan=False))["alerts"]["conditions"] >= 1
 
     async def state() -> str | None:
         async with db.transaction() as conn:
