@@ -21,14 +21,15 @@ class Route(APIRoute):
     """A route without a model of its answer."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **given: Any) -> None:
-        super().__init__(path, endpoint, **{**given, "response_model": None, "responses": None})
         self._given = given
+        without: dict[str, Any] = {**given, "response_model": None, "responses": None}
+        super().__init__(path, endpoint, **without)
 
     def described(self, responses: Mapping[int | str, Any]) -> APIRoute:
         """Return the same route as OpenAPI describes it, with `responses` that all routes have."""
-        given = self._given
-        both = {**responses, **(given["responses"] or {})}
-        return APIRoute(self.path, self.endpoint, **{**given, "responses": both})
+        given: dict[str, Any] = dict(self._given)
+        given["responses"] = {**responses, **(given["responses"] or {})}
+        return APIRoute(self.path, self.endpoint, **given)
 
 
 class Router(APIRouter):
