@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 
@@ -83,7 +83,9 @@ def create_app(
 
 def create_routes() -> FastAPI:
     """Return the routes without a client: what OpenAPI describes."""
-    problem = {"default": {"model": answers.Problem, "description": "An error (RFC 9457)."}}
+    problem: dict[int | str, Any] = {
+        "default": {"model": answers.Problem, "description": "An error (RFC 9457)."}
+    }
     return _application(route.described(problem) for route in _routes())
 
 
