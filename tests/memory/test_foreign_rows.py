@@ -10,7 +10,7 @@ from aegis.memory import EpisodeFilter, Memory
 from aegis.memory.store import episodes as store
 from aegis.memory.store import facts
 from aegis.memory.validate import MAX_JSON_DEPTH
-from aegis.wire.cursor import before_episode, next_page
+from aegis.wire.cursor import EPISODES
 from tests.db.rows import execute
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ async def every_page(memory: Memory, size: int, **where: Any) -> list[str]:
     found: list[str] = []
     cursor = None
     while True:
-        page = await memory.list(limit=size, before=before_episode(cursor), **where)
+        page = await memory.list(limit=size, before=EPISODES.at(cursor), **where)
         found += [episode.summary for episode in page]
-        cursor = next_page(page, size)
+        cursor = EPISODES.page(page, size)["next_cursor"]
         if cursor is None:
             return found
 

@@ -195,6 +195,28 @@ def test_command_line_starts_without_what_it_does_not_need() -> None:
     assert set(HEAVY) & set(loaded) == set()
 
 
+#: What `aegis up` holds from its start is what most of its requests need; the rest comes with the
+#: first request, schedule or node that needs it.
+NOT_AT_START = [
+    "alembic", "apprise", "asyncssh", "boto3", "botocore", "cel", "cryptography", "docker",
+    "httpcore2", "httpx2", "lxml", "mcp", "mcp_types", "playwright", "pyarrow", "rich",
+    "selectolax", "sqlalchemy", "stripe", "trafilatura", "yaml",
+]  # fmt: skip
+
+
+def test_serving_starts_without_what_is_not_asked_for() -> None:
+    parts = ["background", "database", "process", "telemetry", "web", "working"]
+    names = ", ".join(f"aegis.serve.{part}" for part in parts)
+    # With the routes, as `aegis up` has them.
+    code = f"import sys, {names}; aegis.api.app._application(aegis.api.app._routes())"
+    code += "; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert {"fastapi", "uvicorn", "psycopg"} <= set(loaded)
+    assert set(NOT_AT_START) & set(loaded) == set()
+
+
 def test_no_merge_was_left_half_done() -> None:
     marks = ("<" * 7 + " ", ">" * 7 + " ")
     found = {

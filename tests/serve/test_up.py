@@ -11,6 +11,7 @@ import stat
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -26,7 +27,6 @@ from tests.serving import CALL, aegis, answer, environment, free_port, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from aegis.config import Settings
 

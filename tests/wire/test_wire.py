@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import stat
+from base64 import urlsafe_b64encode as b64encode
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +18,8 @@ from hypothesis import strategies as st
 from aegis.config import load_settings
 from aegis.errors import ConfigError, InvalidInput
 from aegis.memory import ScorePart
-from aegis.wire.cursor import after_offset, before_episode, next_offset, next_page
+from aegis.wire import cursor as wire_cursor
+from aegis.wire.cursor import BY_ID, BY_OFFSET, DUE_DECISIONS, EPISODES, EXECUTIONS, SESSIONS
 from aegis.wire.plain import json_text, plain
 from aegis.wire.presence import Presence, announce, find_presence, fingerprint
 from aegis.wire.token import PREFIX, ensure_token, find_token, token_path
@@ -24,6 +27,7 @@ from aegis.wire.token import PREFIX, ensure_token, find_token, token_path
 if TYPE_CHECKING:
     from pathlib import Path
 
+PAGINGS = [name for name in wire_cursor.__all__ if name.isupper()]
 PRESENCE = Presence(url="http://127.0.0.1:1", pid=1, serves="x")
 
 
@@ -102,27 +106,59 @@ def test_cursor_of_an_episode_comes_back(at: datetime, row_id: int) -> None:
         timestamp = at
         id = row_id
 
-    cursor = next_page([Row()], 1)
+    cursor = EPISODES.page([Row()], 1)["next_cursor"]
     assert cursor is not None
-    assert before_episode(cursor) == (at, row_id)
-    assert next_page([Row()], 2) is None
-    assert next_page([], 1) is None
+    assert EPISODES.at(cursor) == (at, row_id)
+    assert EPISODES.page([Row()], 2)["next_cursor"] is None
+    assert EPISODES.page([], 1) == {"items": [], "next_cursor": None}
 
 
-@given(st.integers(0, 1_000_000), st.integers(1, 1000))
-def test_cursor_of_an_offset_comes_back(offset: int, limit: int) -> None:
-    cursor = next_offset([None] * limit, limit, offset)
-    assert after_offset(cursor) == offset + limit
-    assert next_offset([], limit, offset) is None
+@given(st.integers(1, 1000), st.integers(1, 5))
+def test_cursor_of_an_offset_leads_on(limit: int, pages: int) -> None:
+    cursor = None
+    for _ in range(pages):
+        cursor = BY_OFFSET.page([None] * limit, limit, cursor)["next_cursor"]
+    assert BY_OFFSET.at(cursor) == pages * limit
+    assert BY_OFFSET.page([], limit, cursor)["next_cursor"] is None
+    # All there is, whatever its number.
+    assert BY_OFFSET.page([None] * limit, None, cursor)["next_cursor"] is None
 
 
-@given(st.text(max_size=30))
-def test_text_that_is_no_cursor_is_refused(text: str) -> None:
-    for read in (before_episode, after_offset):
-        try:
-            read(text)
-        except InvalidInput as error:
-            assert error.code == "cursor_invalid"
+def test_cursors_are_written_as_ever() -> None:
+    at = datetime(2026, 5, 1, 9, tzinfo=UTC)
+    due = SimpleNamespace(id=7, review_at=None, created_at=at)
+    session = SimpleNamespace(session_id="s-1", started_at=at)
+    pages = [BY_OFFSET.page([None] * 50, 50), BY_ID.page([due], 1), DUE_DECISIONS.page([due], 1),
+             SESSIONS.page([session], 1)]  # fmt: skip
+    assert [page["next_cursor"] for page in pages] == [
+        "NTA",
+        "Nw",
+        "WyIyMDI2LTA1LTAxVDA5OjAwOjAwKzAwOjAwIiwgN10",
+        "WyIyMDI2LTA1LTAxVDA5OjAwOjAwKzAwOjAwIiwgInMtMSJd",
+    ]
+    assert DUE_DECISIONS.at(pages[2]["next_cursor"]) == (at, 7)
+    assert SESSIONS.at(pages[3]["next_cursor"]) == (at, "s-1")
+
+
+def test_executions_without_a_time_are_the_last_page() -> None:
+    assert EXECUTIONS.page([SimpleNamespace(id="x", started_at=None)], 1)["next_cursor"] is None
+
+
+@pytest.mark.parametrize("name", PAGINGS)
+@given(
+    st.one_of(
+        st.text(max_size=30),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30),
+            lambda inner: st.lists(inner, max_size=3),
+        ).map(lambda value: b64encode(json.dumps(value).encode()).decode()),
+    )
+)
+def test_text_that_is_no_cursor_is_refused(name: str, text: str) -> None:
+    try:
+        getattr(wire_cursor, name).at(text)
+    except InvalidInput as error:
+        assert error.code == "cursor_invalid"
 
 
 def test_json_form_keeps_zones_and_nesting(tmp_path: Path) -> None:

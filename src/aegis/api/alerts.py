@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import Query
+from pydantic import Field
 
 from aegis.alerts.models import (
     ALERT_STATES,
@@ -20,12 +20,14 @@ from aegis.alerts.models import (
     Severity,
 )
 from aegis.alerts.service import OPEN
+from aegis.api.route import Router
 from aegis.api.schemas import OptionalTime
+from aegis.api.shapes import Answer, Body
 from aegis.api.state import ClientOf, KnownParameters, answer
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/alerts", tags=["alerts"], dependencies=[KnownParameters])
+router = Router(prefix="/v1/alerts", tags=["alerts"], dependencies=[KnownParameters])
 StateText = Annotated[
     list[str] | None, Query(json_schema_extra={"items": {"enum": list(ALERT_STATES)}})
 ]
@@ -34,15 +36,7 @@ DeliveryStateText = Annotated[
 ]
 
 
-class _Shape(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class AlertAnswer(_Shape):
+class AlertAnswer(Answer):
     """A condition that was bad, from the first observation until it was over."""
 
     id: int
@@ -76,7 +70,7 @@ class AlertAnswer(_Shape):
     told_at: datetime | None
 
 
-class AlertList(_Shape):
+class AlertList(Answer):
     """A page of alerts, the newest first."""
 
     items: list[AlertAnswer]
@@ -84,7 +78,7 @@ class AlertList(_Shape):
     next_before: int | None
 
 
-class AlertEventAnswer(_Shape):
+class AlertEventAnswer(Answer):
     """One thing that happened to an alert."""
 
     id: int
@@ -95,13 +89,13 @@ class AlertEventAnswer(_Shape):
     text: str | None
 
 
-class AlertEventList(_Shape):
+class AlertEventList(Answer):
     """What happened, the newest first."""
 
     items: list[AlertEventAnswer]
 
 
-class SilenceAnswer(_Shape):
+class SilenceAnswer(Answer):
     """Alerts that nobody is told of for a time."""
 
     id: int
@@ -115,13 +109,13 @@ class SilenceAnswer(_Shape):
     ended_at: datetime | None
 
 
-class SilenceList(_Shape):
+class SilenceList(Answer):
     """Silences in force."""
 
     items: list[SilenceAnswer]
 
 
-class ChannelAnswer(_Shape):
+class ChannelAnswer(Answer):
     """A way to people, without its address."""
 
     name: str
@@ -138,13 +132,13 @@ class ChannelAnswer(_Shape):
     failures: int
 
 
-class ChannelList(_Shape):
+class ChannelList(Answer):
     """Channels that any process has named."""
 
     items: list[ChannelAnswer]
 
 
-class AlertDeliveryAnswer(_Shape):
+class AlertDeliveryAnswer(Answer):
     """One message to one channel."""
 
     id: int
@@ -160,19 +154,19 @@ class AlertDeliveryAnswer(_Shape):
     sent_at: datetime | None
 
 
-class AlertDeliveryList(_Shape):
+class AlertDeliveryList(Answer):
     """Messages, the newest first."""
 
     items: list[AlertDeliveryAnswer]
 
 
-class RetriedDeliveries(_Shape):
+class RetriedDeliveries(Answer):
     """How many messages will be tried again."""
 
     retried: int
 
 
-class ObservedAnswer(_Shape):
+class ObservedAnswer(Answer):
     """What an observation changed."""
 
     conditions: int
@@ -182,7 +176,7 @@ class ObservedAnswer(_Shape):
     silenced: int
 
 
-class ConditionBody(_Body):
+class ConditionBody(Body):
     """One thing that was looked at, and how it stands."""
 
     id: str
@@ -192,13 +186,13 @@ class ConditionBody(_Body):
     threshold: str | None = None
     advice: str | None = None
     link: str | None = None
-    labels: dict[str, str] = {}
+    labels: dict[str, str] = {}  # noqa: RUF012 (pydantic copies it)
     since: OptionalTime = None
     hold_s: float | None = None
     group: str | None = None
 
 
-class ObservationBody(_Body):
+class ObservationBody(Body):
     """What a source saw."""
 
     source: str
@@ -207,26 +201,26 @@ class ObservationBody(_Body):
     lasting: bool = Field(False, description="Bad until the source says otherwise.")
 
 
-class MarkBody(_Body):
+class MarkBody(Body):
     """What somebody has to say to an alert."""
 
     by: str | None = None
     note: str | None = None
 
 
-class RetryBody(_Body):
+class RetryBody(Body):
     """Which messages that were given up to try again; all of them where nothing is named."""
 
     id: int | None = None
     channel: str | None = None
 
 
-class SilenceBody(_Body):
+class SilenceBody(Body):
     """Which alerts to keep quiet, and how long."""
 
     source: str = "*"
     condition: str = "*"
-    labels: dict[str, str] = {}
+    labels: dict[str, str] = {}  # noqa: RUF012 (pydantic copies it)
     until: OptionalTime = None
     seconds: float | None = None
     reason: str | None = None

@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
+from aegis.api.shapes import Answer
 from aegis.memory.models import FactAction, Feedback, Importance, Outcome, Role
 
 __all__ = [
@@ -29,11 +28,7 @@ __all__ = [
 ]
 
 
-class _Answer(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Episode(_Answer):
+class Episode(Answer):
     """A recorded episode."""
 
     id: int
@@ -57,14 +52,14 @@ class Episode(_Answer):
     expires_at: datetime | None
 
 
-class EpisodePage(_Answer):
+class EpisodePage(Answer):
     """A page of episodes, newest first."""
 
     items: list[Episode]
     next_cursor: str | None
 
 
-class Recorded(_Answer):
+class Recorded(Answer):
     """What became of a batch."""
 
     ids: list[int]
@@ -72,7 +67,7 @@ class Recorded(_Answer):
     embedded: int
 
 
-class ScorePart(_Answer):
+class ScorePart(Answer):
     """One arm's share of a result's score."""
 
     arm: str
@@ -81,7 +76,7 @@ class ScorePart(_Answer):
     detail: str | None
 
 
-class Hit(_Answer):
+class Hit(Answer):
     """One result: the episode, its score, its parts, and the same in a sentence."""
 
     episode: Episode
@@ -90,14 +85,14 @@ class Hit(_Answer):
     why: str
 
 
-class Hits(_Answer):
+class Hits(Answer):
     """Results, best first, and what the answer had to do without."""
 
     results: list[Hit]
     warnings: list[str]
 
 
-class ContextBlock(_Answer):
+class ContextBlock(Answer):
     """Recalled memories as text for a prompt: a line each, within the budget."""
 
     text: str
@@ -108,7 +103,7 @@ class ContextBlock(_Answer):
     warnings: list[str]
 
 
-class Fact(_Answer):
+class Fact(Answer):
     """A remembered fact."""
 
     id: int
@@ -131,14 +126,14 @@ class Fact(_Answer):
     expires_at: datetime | None
 
 
-class FactPage(_Answer):
+class FactPage(Answer):
     """A page of facts, last updated first."""
 
     items: list[Fact]
     next_cursor: str | None
 
 
-class FactHit(_Answer):
+class FactHit(Answer):
     """One result: the fact and both parts of its score."""
 
     fact: Fact
@@ -147,13 +142,13 @@ class FactHit(_Answer):
     word_rank: float
 
 
-class FactHits(_Answer):
+class FactHits(Answer):
     """Results, best first."""
 
     results: list[FactHit]
 
 
-class FactStep(_Answer):
+class FactStep(Answer):
     """One step in the life of a fact."""
 
     id: int
@@ -166,13 +161,13 @@ class FactStep(_Answer):
     undoes: int | None
 
 
-class FactSteps(_Answer):
+class FactSteps(Answer):
     """Steps of a fact, the last one first."""
 
     items: list[FactStep]
 
 
-class FactSource(_Answer):
+class FactSource(Answer):
     """Who said a fact."""
 
     source: str | None
@@ -182,20 +177,20 @@ class FactSource(_Answer):
     recorded_at: datetime
 
 
-class FactSources(_Answer):
+class FactSources(Answer):
     """Who said a fact, the first one first."""
 
     items: list[FactSource]
 
 
-class DecisionEpisode(_Answer):
+class DecisionEpisode(Answer):
     """An episode that led to a decision."""
 
     episode_id: int
     role: Role
 
 
-class Decision(_Answer):
+class Decision(Answer):
     """A recorded decision."""
 
     id: int
@@ -216,41 +211,41 @@ class Decision(_Answer):
     resolved_at: datetime | None
 
 
-class DecisionPage(_Answer):
+class DecisionPage(Answer):
     """A page of decisions, newest first."""
 
     items: list[Decision]
     next_cursor: str | None
 
 
-class DecisionHit(_Answer):
+class DecisionHit(Answer):
     """One result: the decision and the recalled episode behind it."""
 
     decision: Decision
     hit: Hit
 
 
-class DecisionHits(_Answer):
+class DecisionHits(Answer):
     """Results, best first."""
 
     results: list[DecisionHit]
 
 
-class Interval(_Answer):
+class Interval(Answer):
     """Where the true rate lies, with 95 % confidence."""
 
     low: float
     high: float
 
 
-class WeightedRate(_Answer):
+class WeightedRate(Answer):
     """The success rate with every decision counted by its similarity."""
 
     success_rate: float
     sample: float
 
 
-class Lesson(_Answer):
+class Lesson(Answer):
     """What was learned from one decision, or said about it."""
 
     decision_id: int
@@ -259,7 +254,7 @@ class Lesson(_Answer):
     user_feedback: Feedback | None
 
 
-class OptionRecord(_Answer):
+class OptionRecord(Answer):
     """How one option fared in the similar decisions."""
 
     option: str
@@ -278,7 +273,7 @@ class OptionRecord(_Answer):
     episode_ids: list[int]
 
 
-class Precedent(_Answer):
+class Precedent(Answer):
     """A similar decision that the advice rests on."""
 
     decision_id: int
@@ -289,7 +284,7 @@ class Precedent(_Answer):
     outcome_status: Outcome
 
 
-class Advice(_Answer):
+class Advice(Answer):
     """What similar decisions say about a question."""
 
     question: str
@@ -301,7 +296,7 @@ class Advice(_Answer):
     precedents: list[Precedent]
 
 
-class CalibrationBin(_Answer):
+class CalibrationBin(Answer):
     """The decisions whose confidence is from `low` to below `high`."""
 
     low: float
@@ -313,7 +308,7 @@ class CalibrationBin(_Answer):
     interval: Interval
 
 
-class Calibration(_Answer):
+class Calibration(Answer):
     """Stated confidence against what came of it."""
 
     summary: str
@@ -328,14 +323,14 @@ class Calibration(_Answer):
     bins: list[CalibrationBin]
 
 
-class FieldError(_Answer):
+class FieldError(Answer):
     """What is wrong with one field."""
 
     field: str
     message: str
 
 
-class Problem(_Answer):
+class Problem(Answer):
     """An error (RFC 9457); `code` is stable."""
 
     type: str
@@ -343,5 +338,5 @@ class Problem(_Answer):
     status: int
     detail: str
     code: str
-    errors: list[FieldError] = []
+    errors: list[FieldError] = []  # noqa: RUF012 (pydantic copies it)
     request_id: str | None = None

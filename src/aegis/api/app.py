@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 
@@ -29,7 +30,9 @@ from aegis.api import (
     models,
     research,
     retention,
-    security,
+    security_audit,
+    security_columns,
+    security_roles,
     sessions,
     usage,
     workflows,
@@ -38,11 +41,13 @@ from aegis.api.bound import Bound
 from aegis.api.door import Door
 from aegis.api.errors import Outermost, install
 from aegis.api.guard import Guard
-from aegis.api.routing import look_up_routes
+from aegis.api.lookup import look_up_routes
+from aegis.api.route import Route
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
+    from fastapi.lookup import APIRoute
     from starlette.types import ASGIApp
 
     from aegis.client import Aegis
@@ -62,7 +67,8 @@ def create_app(
     `names` are host names to answer to beside IP addresses and localhost; `mounts` are further
     applications by path, behind the same keys and checks.
     """
-    app = create_routes()
+    app = _application(_routes())
+    app.openapi = functools.cache(lambda: create_routes().openapi())
     app.state.client = client
     guard = Guard(
         Bound(Outermost(app, mounts or {})),
@@ -78,6 +84,13 @@ def create_app(
 
 def create_routes() -> FastAPI:
     """Return the routes without a client: what OpenAPI describes."""
+    problem: dict[int | str, Any] = {
+        "default": {"model": answers.Problem, "description": "An error (RFC 9457)."}
+    }
+    return _application(route.described(problem) for route in _routes())
+
+
+def _application(routes: Iterable[APIRoute]) -> FastAPI:
     app = FastAPI(
         title="Aegis",
         version=__version__,
@@ -86,11 +99,17 @@ def create_routes() -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        responses={"default": {"model": answers.Problem, "description": "An error (RFC 9457)."}},
     )
     install(app)
+    # Not by `include_router`, which makes each of them anew.
+    app.router.routes.extend(routes)
+    look_up_routes(app)
+    return app
+
+
+def _routes() -> Iterator[Route]:
     # Before `/v1/memory/...` of episodes, which has no part to be mistaken for these.
-    for routes in (
+    for router in (
         facts.router,
         decisions.router,
         retention.router,
@@ -113,10 +132,12 @@ def create_routes() -> FastAPI:
         backups.router,
         maintenance.router,
         alerts.router,
-        security.router,
+        security_audit.router,
+        security_roles.router,
+        security_columns.router,
         memory.router,
         health.router,
     ):
-        app.include_router(routes)
-    look_up_routes(app)
-    return app
+        for route in router.routes:
+            assert isinstance(route, Route)
+            yield route

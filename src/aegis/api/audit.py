@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
-
 from aegis.api import upkeep_answers as answers
+from aegis.api.route import Router
 from aegis.api.schemas import RepairBody, RestoreBody
 from aegis.api.state import KnownParameters, MemoryOf, answer
-from aegis.wire.cursor import after_offset, next_after
+from aegis.wire.cursor import BY_ID
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/memory", tags=["audit"], dependencies=[KnownParameters])
+router = Router(prefix="/v1/memory", tags=["audit"], dependencies=[KnownParameters])
 
 #: Who did it, in the history.
 _ACTOR = "http"
@@ -41,9 +40,9 @@ async def list_quarantined(
 ) -> Any:
     """List what repairs have put aside; `next_cursor` leads to the next page."""
     rows = await memory.audit.quarantined(
-        kind=kind, limit=limit, after=after_offset(cursor), namespace=namespace
+        kind=kind, limit=limit, after=BY_ID.at(cursor), namespace=namespace
     )
-    return answer({"items": rows, "next_cursor": next_after(rows, limit)})
+    return answer(BY_ID.page(rows, limit, cursor))
 
 
 @router.post("/quarantine/restore", response_model=answers.Restored)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from aegis.api.health import CheckResult
+from aegis.api.route import Router
+from aegis.api.shapes import Answer
 from aegis.api.state import ClientOf, KnownParameters, answer
 from aegis.ops.backup.models import Level, Verdict
 from aegis.ops.health.of_backups import check_backups
@@ -16,13 +17,11 @@ from aegis.wire.backups import entry_json
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/backups", tags=["backups"], dependencies=[KnownParameters])
+router = Router(prefix="/v1/backups", tags=["backups"], dependencies=[KnownParameters])
 
 
-class CheckAnswer(BaseModel):
+class CheckAnswer(Answer):
     """One thing that was looked at."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: str
     verdict: Verdict
@@ -30,10 +29,8 @@ class CheckAnswer(BaseModel):
     seconds: float
 
 
-class LookAnswer(BaseModel):
+class LookAnswer(Answer):
     """The outcome of looking at a backup."""
-
-    model_config = ConfigDict(extra="forbid")
 
     verdict: Verdict
     level: Level
@@ -42,19 +39,15 @@ class LookAnswer(BaseModel):
     checks: list[CheckAnswer]
 
 
-class CopyAnswer(BaseModel):
+class CopyAnswer(Answer):
     """A copy elsewhere that was read back and found equal."""
-
-    model_config = ConfigDict(extra="forbid")
 
     destination: str
     pushed_at: datetime
 
 
-class BackupAnswer(BaseModel):
+class BackupAnswer(Answer):
     """A backup; one whose manifest is damaged has a name, a verdict and the damage."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: str
     verdict: Verdict
@@ -82,18 +75,14 @@ class BackupAnswer(BaseModel):
     timings: dict[str, float] | None = Field(None, description="Seconds by step.")
 
 
-class BackupsAnswer(BaseModel):
+class BackupsAnswer(Answer):
     """Backups, newest first."""
-
-    model_config = ConfigDict(extra="forbid")
 
     items: list[BackupAnswer]
 
 
-class DrillAnswer(BaseModel):
+class DrillAnswer(Answer):
     """A recovery that was timed."""
-
-    model_config = ConfigDict(extra="forbid")
 
     backup: str
     started_at: datetime
@@ -105,19 +94,15 @@ class DrillAnswer(BaseModel):
     timings: dict[str, float]
 
 
-class StatusAnswer(BaseModel):
+class StatusAnswer(Answer):
     """What the checks of backups say of the folder, and the last drill."""
-
-    model_config = ConfigDict(extra="forbid")
 
     checks: list[CheckResult]
     drill: DrillAnswer | None
 
 
-class Begun(BaseModel):
+class Begun(Answer):
     """A backup was started."""
-
-    model_config = ConfigDict(extra="forbid")
 
     state: str
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Request
+from fastapi import Header, Request
 from fastapi.responses import Response
 
 from aegis.api import billing_answers as answers
@@ -18,13 +18,14 @@ from aegis.api.billing_bodies import (
     SubscriptionBody,
     TakeBackBody,
 )
+from aegis.api.route import Router
 from aegis.api.state import BillingOf, KnownParameters, answer
-from aegis.wire.cursor import after_offset, next_offset
+from aegis.wire.cursor import BY_OFFSET
 from aegis.wire.plain import plain
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/billing", tags=["billing"], dependencies=[KnownParameters])
+router = Router(prefix="/v1/billing", tags=["billing"], dependencies=[KnownParameters])
 
 
 @router.get("/plans", response_model=answers.Plans)
@@ -44,9 +45,8 @@ async def list_subscriptions(
     billing: BillingOf, customer_id: str | None = None, limit: int = 50, cursor: str | None = None
 ) -> Any:
     """List which plan customers are on."""
-    offset = after_offset(cursor)
-    rows = await billing.subscriptions(customer_id, limit=limit, offset=offset)
-    return answer({"items": rows, "next_cursor": next_offset([*rows], limit, offset)})
+    rows = await billing.subscriptions(customer_id, limit=limit, offset=BY_OFFSET.at(cursor))
+    return answer(BY_OFFSET.page(rows, limit, cursor))
 
 
 @router.post("/subscriptions", status_code=201, response_model=answers.Subscription)
@@ -64,17 +64,17 @@ async def end_subscription(billing: BillingOf, subscription_id: int, body: EndBo
 @router.get("/accounts", response_model=answers.AccountPage)
 async def list_accounts(billing: BillingOf, limit: int = 50, cursor: str | None = None) -> Any:
     """List customers as invoices name them."""
-    offset = after_offset(cursor)
-    rows = await billing.accounts(limit=limit, offset=offset)
-    return answer({"items": rows, "next_cursor": next_offset([*rows], limit, offset)})
+    rows = await billing.accounts(limit=limit, offset=BY_OFFSET.at(cursor))
+    return answer(BY_OFFSET.page(rows, limit, cursor))
 
 
 @router.post("/accounts/find", response_model=answers.AccountPage)
 async def find_accounts(billing: BillingOf, body: AccountSearch) -> Any:
     """Find customers by an e-mail address, which is in the body and so in no log of requests."""
-    offset = after_offset(body.cursor)
-    rows = await billing.accounts(email=body.email, limit=body.limit, offset=offset)
-    return answer({"items": rows, "next_cursor": next_offset([*rows], body.limit, offset)})
+    rows = await billing.accounts(
+        email=body.email, limit=body.limit, offset=BY_OFFSET.at(body.cursor)
+    )
+    return answer(BY_OFFSET.page(rows, body.limit, body.cursor))
 
 
 @router.get("/accounts/{customer_id}", response_model=answers.AccountWithBalance)
@@ -116,11 +116,14 @@ async def list_entries(
     cursor: str | None = None,
 ) -> Any:
     """List the entries that invoices are made of, newest first."""
-    offset = after_offset(cursor)
     rows = await billing.entries(
-        customer_id=customer_id, event_type=event_type, month=month, limit=limit, offset=offset
+        customer_id=customer_id,
+        event_type=event_type,
+        month=month,
+        limit=limit,
+        offset=BY_OFFSET.at(cursor),
     )
-    return answer({"items": rows, "next_cursor": next_offset([*rows], limit, offset)})
+    return answer(BY_OFFSET.page(rows, limit, cursor))
 
 
 @router.post("/credits", status_code=201, response_model=answers.Entry)
@@ -145,11 +148,10 @@ async def list_invoices(
     cursor: str | None = None,
 ) -> Any:
     """List invoices without their lines, newest first."""
-    offset = after_offset(cursor)
     rows = await billing.invoices.list(
-        customer_id=customer_id, month=month, state=state, limit=limit, offset=offset
+        customer_id=customer_id, month=month, state=state, limit=limit, offset=BY_OFFSET.at(cursor)
     )
-    return answer({"items": rows, "next_cursor": next_offset([*rows], limit, offset)})
+    return answer(BY_OFFSET.page(rows, limit, cursor))
 
 
 @router.get("/invoices/{invoice_id}", response_model=answers.Invoice)
@@ -207,9 +209,8 @@ async def list_outbox(
     billing: BillingOf, state: str | None = None, limit: int = 50, cursor: str | None = None
 ) -> Any:
     """List what Stripe has to be told and was, newest first."""
-    offset = after_offset(cursor)
-    rows = await billing.stripe.rows(state=state, limit=limit, offset=offset)
-    return answer({"items": rows, "next_cursor": next_offset([*rows], limit, offset)})
+    rows = await billing.stripe.rows(state=state, limit=limit, offset=BY_OFFSET.at(cursor))
+    return answer(BY_OFFSET.page(rows, limit, cursor))
 
 
 @router.post("/stripe/webhook", response_model=answers.Received)

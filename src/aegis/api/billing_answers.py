@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
+from aegis.api.shapes import Answer
 from aegis.billing.models import (
     InvoiceState,
     LineKind,
@@ -36,11 +35,7 @@ __all__ = [
 ]
 
 
-class _Answer(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Plan(_Answer):
+class Plan(Answer):
     """One version of a plan; version 0 is what a tier of keys costs."""
 
     name: str
@@ -50,13 +45,13 @@ class Plan(_Answer):
     created_at: datetime | None
 
 
-class Plans(_Answer):
+class Plans(Answer):
     """All versions, newest first."""
 
     items: list[Plan]
 
 
-class Subscription(_Answer):
+class Subscription(Answer):
     """Which plan a customer is on."""
 
     id: int
@@ -68,14 +63,14 @@ class Subscription(_Answer):
     created_at: datetime
 
 
-class SubscriptionPage(_Answer):
+class SubscriptionPage(Answer):
     """A page of subscriptions."""
 
     items: list[Subscription]
     next_cursor: str | None
 
 
-class Account(_Answer):
+class Account(Answer):
     """A customer as invoices name them."""
 
     customer_id: str
@@ -88,21 +83,21 @@ class Account(_Answer):
     created_at: datetime
 
 
-class AccountPage(_Answer):
+class AccountPage(Answer):
     """A page of customers."""
 
     items: list[Account]
     next_cursor: str | None
 
 
-class AccountWithBalance(_Answer):
+class AccountWithBalance(Answer):
     """A customer, and what is on no invoice yet; below 0 for a credit that is left."""
 
     account: Account
     open_usd: str
 
 
-class Line(_Answer):
+class Line(Answer):
     """A line of a month's price."""
 
     key: str
@@ -112,7 +107,7 @@ class Line(_Answer):
     amount_usd: str
 
 
-class Preview(_Answer):
+class Preview(Answer):
     """What a month costs a customer as things stand."""
 
     customer_id: str
@@ -123,7 +118,7 @@ class Preview(_Answer):
     billed_usd: str
 
 
-class Unbilled(_Answer):
+class Unbilled(Answer):
     """A customer whose month could not be priced, or not all of it."""
 
     customer_id: str
@@ -131,7 +126,7 @@ class Unbilled(_Answer):
     reason: str
 
 
-class RunReport(_Answer):
+class RunReport(Answer):
     """What a run did."""
 
     period: date
@@ -146,7 +141,7 @@ class RunReport(_Answer):
     finalized: int
 
 
-class InvoiceLine(_Answer):
+class InvoiceLine(Answer):
     """A line of an invoice."""
 
     position: int
@@ -157,7 +152,7 @@ class InvoiceLine(_Answer):
     amount_usd: str
 
 
-class Invoice(_Answer):
+class Invoice(Answer):
     """An invoice; `lines` is empty in lists."""
 
     id: int
@@ -180,14 +175,14 @@ class Invoice(_Answer):
     lines: list[InvoiceLine]
 
 
-class InvoicePage(_Answer):
+class InvoicePage(Answer):
     """A page of invoices, newest first."""
 
     items: list[Invoice]
     next_cursor: str | None
 
 
-class Entry(_Answer):
+class Entry(Answer):
     """A row of billing_events."""
 
     id: int
@@ -205,14 +200,14 @@ class Entry(_Answer):
     created_at: datetime | None
 
 
-class EntryPage(_Answer):
+class EntryPage(Answer):
     """A page of entries, newest first."""
 
     items: list[Entry]
     next_cursor: str | None
 
 
-class OutboxRow(_Answer):
+class OutboxRow(Answer):
     """Something that Stripe has to be told, or was."""
 
     id: int
@@ -233,14 +228,14 @@ class OutboxRow(_Answer):
     sent_at: datetime | None
 
 
-class OutboxPage(_Answer):
+class OutboxPage(Answer):
     """A page of the outbox, newest first."""
 
     items: list[OutboxRow]
     next_cursor: str | None
 
 
-class Received(_Answer):
+class Received(Answer):
     """What became of an event: applied, stale, ignored, waiting or repeated."""
 
     outcome: str

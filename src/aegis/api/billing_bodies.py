@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from aegis.api.shapes import Body
 from aegis.billing.models import PRORATIONS, STRIPE_MODES
 
 __all__ = [
@@ -20,15 +21,7 @@ __all__ = [
 ]
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    def given(self) -> dict[str, Any]:
-        """Return the fields that the caller named."""
-        return {name: getattr(self, name) for name in self.model_fields_set}
-
-
-class PlanBody(_Body):
+class PlanBody(Body):
     """A version of a plan."""
 
     name: str
@@ -36,7 +29,7 @@ class PlanBody(_Body):
     valid_from: str | None = Field(None, description="First day; today if left out.")
 
 
-class SubscriptionBody(_Body):
+class SubscriptionBody(Body):
     """A customer to put on a plan."""
 
     customer_id: str
@@ -46,13 +39,13 @@ class SubscriptionBody(_Body):
     proration: str = Field("daily", json_schema_extra={"enum": list(PRORATIONS)})
 
 
-class EndBody(_Body):
+class EndBody(Body):
     """When a subscription ends."""
 
     ends_on: str | None = Field(None, description="First day without it; today if left out.")
 
 
-class AccountChanges(_Body):
+class AccountChanges(Body):
     """Fields of a customer to set."""
 
     name: str | None = None
@@ -62,7 +55,7 @@ class AccountChanges(_Body):
     stripe_customer_id: str | None = None
 
 
-class AccountSearch(_Body):
+class AccountSearch(Body):
     """What customers are found by."""
 
     email: str
@@ -70,7 +63,7 @@ class AccountSearch(_Body):
     cursor: str | None = None
 
 
-class RunBody(_Body):
+class RunBody(Body):
     """A month to bill."""
 
     month: str = Field(description="Such as 2026-10.")
@@ -78,7 +71,7 @@ class RunBody(_Body):
     finalize: bool = Field(False, description="Give the month's drafts their numbers, too.")
 
 
-class CreditBody(_Body):
+class CreditBody(Body):
     """A credit; the same key gives it once."""
 
     customer_id: str
@@ -87,7 +80,7 @@ class CreditBody(_Body):
     key: str | None = None
 
 
-class TakeBackBody(_Body):
+class TakeBackBody(Body):
     """A credit to take back; without an amount, all that is left of it."""
 
     amount_usd: str | None = None

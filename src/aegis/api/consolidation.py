@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from aegis.api import upkeep_answers as answers
+from aegis.api.route import Router
 from aegis.api.schemas import ConsolidationBody
 from aegis.api.state import KnownParameters, MemoryOf, answer
 from aegis.memory.consolidation.proposal import STATES
-from aegis.wire.cursor import after_offset, next_after
+from aegis.wire.cursor import BY_ID
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/memory", tags=["consolidation"], dependencies=[KnownParameters])
+router = Router(prefix="/v1/memory", tags=["consolidation"], dependencies=[KnownParameters])
 
 #: Who did it, in the history.
 _ACTOR = "http"
@@ -40,10 +41,10 @@ async def list_proposals(
     rows = await memory.consolidation.proposals(
         state=None if state == "all" else state,  # pyright: ignore[reportArgumentType]
         limit=limit,
-        after=after_offset(cursor),
+        after=BY_ID.at(cursor),
         namespace=namespace,
     )
-    return answer({"items": rows, "next_cursor": next_after(rows, limit)})
+    return answer(BY_ID.page(rows, limit, cursor))
 
 
 @router.get("/proposals/{proposal_id}", response_model=answers.Proposal)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
 from aegis.api import answers
+from aegis.api.route import Router
 from aegis.api.schemas import AdviceBody, DecisionBody, DecisionChanges, OutcomeBody, QuestionBody
 from aegis.api.state import KnownParameters, MemoryOf, answer
-from aegis.wire.cursor import after_decision, after_offset, next_due, next_offset
+from aegis.wire.cursor import BY_OFFSET, DUE_DECISIONS
 
 __all__ = ["router"]
 
-router = APIRouter(
-    prefix="/v1/memory/decisions", tags=["decisions"], dependencies=[KnownParameters]
-)
+router = Router(prefix="/v1/memory/decisions", tags=["decisions"], dependencies=[KnownParameters])
 
 
 @router.post("", status_code=201, response_model=answers.Decision)
@@ -33,14 +32,13 @@ async def list_decisions(
     outcome: str | None = None,
 ) -> Any:
     """List decisions, newest first; `next_cursor` leads to the next page."""
-    offset = after_offset(cursor)
     rows = await memory.decisions.list(
         limit=limit,
-        offset=offset,
+        offset=BY_OFFSET.at(cursor),
         namespace=namespace,
         outcome=outcome,  # pyright: ignore[reportArgumentType]
     )
-    return answer({"items": rows, "next_cursor": next_offset(rows, limit, offset)})
+    return answer(BY_OFFSET.page(rows, limit, cursor))
 
 
 @router.post("/recall", response_model=answers.DecisionHits)
@@ -71,9 +69,9 @@ async def list_due_decisions(
 ) -> Any:
     """List open decisions past their `review_at`, or `days` old without one; oldest first."""
     rows = await memory.decisions.due(
-        days=days, limit=limit, after=after_decision(cursor), namespace=namespace
+        days=days, limit=limit, after=DUE_DECISIONS.at(cursor), namespace=namespace
     )
-    return answer({"items": rows, "next_cursor": next_due(rows, limit)})
+    return answer(DUE_DECISIONS.page(rows, limit))
 
 
 @router.get("/{decision_id}", response_model=answers.Decision)

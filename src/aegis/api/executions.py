@@ -10,14 +10,15 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Header
+from fastapi import Header
 from fastapi.responses import StreamingResponse
 
 from aegis.api import workflow_shapes as shapes
+from aegis.api.route import Router
 from aegis.api.state import ClientOf, KnownParameters, answer
 from aegis.errors import AegisError, InvalidInput
 from aegis.memory.validate import parse_time
-from aegis.wire.cursor import before_session, next_execution
+from aegis.wire.cursor import EXECUTIONS
 from aegis.wire.plain import plain
 
 if TYPE_CHECKING:
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["approvals", "router"]
 
-router = APIRouter(prefix="/v1/executions", tags=["workflows"], dependencies=[KnownParameters])
+router = Router(prefix="/v1/executions", tags=["workflows"], dependencies=[KnownParameters])
 #: Apart, as it needs a scope of its own: who may start may not approve.
-approvals = APIRouter(prefix="/v1/approvals", tags=["workflows"], dependencies=[KnownParameters])
+approvals = Router(prefix="/v1/approvals", tags=["workflows"], dependencies=[KnownParameters])
 
 #: Seconds of silence after which a comment says that the stream lives.
 _HEARTBEAT_S = 15.0
@@ -66,10 +67,10 @@ async def list_executions(
         workflow=workflow,
         status=chosen,
         namespace=namespace,
-        before=before_session(cursor),
+        before=EXECUTIONS.at(cursor),
         limit=limit,
     )
-    return answer({"items": rows, "next_cursor": next_execution(rows, limit)})
+    return answer(EXECUTIONS.page(rows, limit))
 
 
 @router.get("/{id}", response_model=shapes.ExecutionDetailAnswer)

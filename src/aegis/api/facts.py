@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 
 from aegis.api import answers
+from aegis.api.route import Router
 from aegis.api.schemas import FactBody, FactChanges, FactQuestionBody, OptionalTime, UndoBody
 from aegis.api.state import KnownParameters, MemoryOf, answer
-from aegis.wire.cursor import after_offset, next_offset
+from aegis.wire.cursor import BY_OFFSET
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/memory/facts", tags=["facts"], dependencies=[KnownParameters])
+router = Router(prefix="/v1/memory/facts", tags=["facts"], dependencies=[KnownParameters])
 
 #: Who did it, in the history.
 _ACTOR = "http"
@@ -38,10 +39,9 @@ async def list_facts(
     valid_at: Annotated[OptionalTime, Query()] = None,
 ) -> Any:
     """List facts that hold, last updated first; `next_cursor` leads to the next page."""
-    offset = after_offset(cursor)
     rows = await memory.facts.list(
         limit=limit,
-        offset=offset,
+        offset=BY_OFFSET.at(cursor),
         namespace=namespace,
         concept=concept,
         category=category,
@@ -49,7 +49,7 @@ async def list_facts(
         as_of=as_of,
         valid_at=valid_at,
     )
-    return answer({"items": rows, "next_cursor": next_offset(rows, limit, offset)})
+    return answer(BY_OFFSET.page(rows, limit, cursor))
 
 
 @router.post("/recall", response_model=answers.FactHits)

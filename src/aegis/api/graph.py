@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from fastapi.responses import Response
 
 from aegis.api import graph_shapes as shapes
+from aegis.api.route import Router
 from aegis.api.schemas import OptionalTime
 from aegis.api.state import KnownParameters, MemoryOf, answer
-from aegis.wire.cursor import after_offset, next_offset
+from aegis.wire.cursor import BY_OFFSET
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/memory/graph", tags=["graph"], dependencies=[KnownParameters])
+router = Router(prefix="/v1/memory/graph", tags=["graph"], dependencies=[KnownParameters])
 Texts = Annotated[list[str], Query()]
 Time = Annotated[OptionalTime, Query()]
 #: `episode:12`, `fact:3`, `entity:5`, or kind and name of an entity, `person:Alice`.
@@ -88,18 +89,16 @@ async def entities(
     namespace: str | None = None,
 ) -> Any:
     """List entities, the most connected first; `of` lists those of one node."""
-    offset = after_offset(cursor)
     rows = await memory.graph.entities(
         of=of,
         kind=kind,  # pyright: ignore[reportArgumentType]
         name=name,
         order=order,  # pyright: ignore[reportArgumentType]
         limit=limit,
-        offset=offset,
+        offset=BY_OFFSET.at(cursor),
         namespace=namespace,
     )
-    more = None if of is not None else next_offset(rows, limit, offset)
-    return answer({"items": rows, "next_cursor": more})
+    return answer(BY_OFFSET.page(rows, limit if of is None else None, cursor))
 
 
 @router.post("/relations", status_code=201, response_model=shapes.Relation)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from aegis.api.schemas import OptionalTime
+from aegis.api.shapes import Answer, Body
 from aegis.memory.graph.models import EntityKind, FoundBy, NodeKind
 
 __all__ = [
@@ -30,19 +30,7 @@ __all__ = [
 _NODE = "episode:12, fact:3, entity:5, or an entity by kind and name: person:Alice."
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    def given(self) -> dict[str, Any]:
-        """Return the fields that the caller named."""
-        return {name: getattr(self, name) for name in self.model_fields_set}
-
-
-class _Answer(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class RelationBody(_Body):
+class RelationBody(Body):
     """A relation to write."""
 
     source: str = Field(description=_NODE)
@@ -54,7 +42,7 @@ class RelationBody(_Body):
     namespace: str | None = None
 
 
-class EndBody(_Body):
+class EndBody(Body):
     """Relations to end."""
 
     source: str = Field(description=_NODE)
@@ -64,7 +52,7 @@ class EndBody(_Body):
     namespace: str | None = None
 
 
-class MergeBody(_Body):
+class MergeBody(Body):
     """Entities to make one."""
 
     kept: str = Field(description="The entity that stands for both.")
@@ -72,14 +60,14 @@ class MergeBody(_Body):
     namespace: str | None = None
 
 
-class BuildBody(_Body):
+class BuildBody(Body):
     """What to read."""
 
     again: bool = Field(False, description="All of the namespace, not only what is new.")
     limit: int | None = Field(None, description="At most so many texts.")
 
 
-class Node(_Answer):
+class Node(Answer):
     """A memory, a fact or an entity."""
 
     kind: NodeKind
@@ -90,7 +78,7 @@ class Node(_Answer):
     depth: int
 
 
-class Relation(_Answer):
+class Relation(Answer):
     """A relation from one node to another."""
 
     id: int
@@ -106,7 +94,7 @@ class Relation(_Answer):
     found_by: FoundBy
 
 
-class Neighbourhood(_Answer):
+class Neighbourhood(Answer):
     """What lies around a node."""
 
     nodes: list[Node]
@@ -114,7 +102,7 @@ class Neighbourhood(_Answer):
     truncated: bool
 
 
-class Path(_Answer):
+class Path(Answer):
     """A shortest way; no nodes where there is none."""
 
     nodes: list[Node]
@@ -122,13 +110,13 @@ class Path(_Answer):
     truncated: bool
 
 
-class Relations(_Answer):
+class Relations(Answer):
     """Relations that were ended."""
 
     items: list[Relation]
 
 
-class Entity(_Answer):
+class Entity(Answer):
     """Somebody or something that memories speak of."""
 
     id: int
@@ -142,14 +130,14 @@ class Entity(_Answer):
     degree: int
 
 
-class EntityPage(_Answer):
+class EntityPage(Answer):
     """A page of entities."""
 
     items: list[Entity]
     next_cursor: str | None
 
 
-class Merge(_Answer):
+class Merge(Answer):
     """Two entities that were made one."""
 
     id: int
@@ -159,13 +147,13 @@ class Merge(_Answer):
     undone_at: datetime | None
 
 
-class Merges(_Answer):
+class Merges(Answer):
     """Merges, the last one first."""
 
     items: list[Merge]
 
 
-class Built(_Answer):
+class Built(Answer):
     """What a build of the graph did."""
 
     read: int

@@ -5,15 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from aegis.api.schemas import Body
+from aegis.api.route import Router
+from aegis.api.shapes import Answer, Body
 from aegis.api.state import KnownParameters, MemoryOf, answer
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/memory/graphiti", tags=["graph"], dependencies=[KnownParameters])
+router = Router(prefix="/v1/memory/graphiti", tags=["graph"], dependencies=[KnownParameters])
 
 
 class SyncBody(Body):
@@ -31,25 +31,21 @@ class ForgetBody(Body):
     namespace: str | None = None
 
 
-class _Answer(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Synced(_Answer):
+class Synced(Answer):
     """What a synchronisation did."""
 
     pushed: int
     failed: int
 
 
-class Forgotten(_Answer):
+class Forgotten(Answer):
     """What became of the copies."""
 
     removed: int
     absent: int
 
 
-class Failure(_Answer):
+class Failure(Answer):
     """An episode that Graphiti did not take."""
 
     episode_id: int
@@ -58,7 +54,7 @@ class Failure(_Answer):
     failed_at: datetime
 
 
-class State(_Answer):
+class State(Answer):
     """How far the copy is."""
 
     synced: int

@@ -5,22 +5,21 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict
 
+from aegis.api.route import Router
+from aegis.api.shapes import Answer
 from aegis.api.state import ClientOf, KnownParameters, answer
 from aegis.db.revision import require_current, schema_state
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["health"])
+router = Router(tags=["health"])
 
 
-class CheckFinding(BaseModel):
+class CheckFinding(Answer):
     """One thing that is not well; `key` is what AEGIS_HEALTH_MUTE takes."""
-
-    model_config = ConfigDict(extra="forbid")
 
     object: str
     state: str
@@ -30,10 +29,8 @@ class CheckFinding(BaseModel):
     key: str
 
 
-class CheckResult(BaseModel):
+class CheckResult(Answer):
     """What one check came to, what it means and what to do."""
-
-    model_config = ConfigDict(extra="forbid")
 
     id: str
     group: str
@@ -51,10 +48,8 @@ class CheckResult(BaseModel):
     elapsed_ms: float
 
 
-class HealthReport(BaseModel):
+class HealthReport(Answer):
     """All checks, and how many are in which state; as bad as the worst of them."""
-
-    model_config = ConfigDict(extra="forbid")
 
     checked_at: datetime
     state: str

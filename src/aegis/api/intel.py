@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from fastapi.responses import PlainTextResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from aegis.api.intel_answers import (
     Acknowledged,
@@ -21,20 +21,18 @@ from aegis.api.intel_answers import (
     PagesAnswer,
     RemovedAnswer,
 )
+from aegis.api.route import Router
 from aegis.api.schemas import OptionalTime
+from aegis.api.shapes import Body
 from aegis.api.state import ClientOf, KnownParameters, answer
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/intel", tags=["intel"], dependencies=[KnownParameters])
+router = Router(prefix="/v1/intel", tags=["intel"], dependencies=[KnownParameters])
 Texts = Annotated[list[str] | None, Query()]
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class CompetitorBody(_Body):
+class CompetitorBody(Body):
     """A competitor to watch."""
 
     domain: str = Field(description="Its domain, or an address on it.")
@@ -44,7 +42,7 @@ class CompetitorBody(_Body):
     discover: bool = Field(True, description="Look for its pages now.")
 
 
-class CompetitorPatch(_Body):
+class CompetitorPatch(Body):
     """What is to be set of a competitor; what is left out stays."""
 
     enabled: bool | None = None
@@ -52,7 +50,7 @@ class CompetitorPatch(_Body):
     category: str | None = None
 
 
-class PageBody(_Body):
+class PageBody(Body):
     """A page to watch."""
 
     url: str
@@ -60,7 +58,7 @@ class PageBody(_Body):
     browser: bool = Field(False, description="Whether a browser fetches it.")
 
 
-class PagePatch(_Body):
+class PagePatch(Body):
     """What is to be set of a page; what is left out stays."""
 
     state: str | None = Field(None, description="watched, proposed or ignored.")
@@ -71,7 +69,7 @@ class PagePatch(_Body):
     every: str | None = None
 
 
-class CheckBody(_Body):
+class CheckBody(Body):
     """Which pages to check now: one, those of a competitor, or those that are due."""
 
     competitor: str | None = None
@@ -79,7 +77,7 @@ class CheckBody(_Body):
     everything: bool = Field(False, description="Also pages that are not due.")
 
 
-class AckBody(_Body):
+class AckBody(Body):
     """Changes that somebody took note of, by id or all of a competitor."""
 
     ids: list[int] = Field(default_factory=list[int])

@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
+from aegis.api.shapes import Answer
 from aegis.intel.models import Importance, Outcome, PageState
 
 __all__ = [
@@ -25,11 +24,7 @@ __all__ = [
 ]
 
 
-class _Answer(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class CompetitorAnswer(_Answer):
+class CompetitorAnswer(Answer):
     """A watched competitor."""
 
     id: int
@@ -49,13 +44,13 @@ class CompetitorAnswer(_Answer):
     unseen: int
 
 
-class CompetitorsAnswer(_Answer):
+class CompetitorsAnswer(Answer):
     """All competitors by name."""
 
     items: list[CompetitorAnswer]
 
 
-class DiscoveredAnswer(_Answer):
+class DiscoveredAnswer(Answer):
     """What looking for pages found: ids of pages and of the changes that new ones are."""
 
     competitor_id: int
@@ -65,14 +60,14 @@ class DiscoveredAnswer(_Answer):
     changes: list[int]
 
 
-class AddedAnswer(_Answer):
+class AddedAnswer(Answer):
     """A competitor that was added; `discovered` is null where its site could not be reached."""
 
     competitor: CompetitorAnswer
     discovered: DiscoveredAnswer | None
 
 
-class RemovedAnswer(_Answer):
+class RemovedAnswer(Answer):
     """How many rows were deleted."""
 
     competitors: int
@@ -80,7 +75,7 @@ class RemovedAnswer(_Answer):
     changes: int
 
 
-class PageAnswer(_Answer):
+class PageAnswer(Answer):
     """A page of a competitor."""
 
     id: int
@@ -103,13 +98,13 @@ class PageAnswer(_Answer):
     last_error: str | None
 
 
-class PagesAnswer(_Answer):
+class PagesAnswer(Answer):
     """Pages by id."""
 
     items: list[PageAnswer]
 
 
-class CheckedAnswer(_Answer):
+class CheckedAnswer(Answer):
     """What one check came to."""
 
     page_id: int
@@ -120,13 +115,13 @@ class CheckedAnswer(_Answer):
     detail: str | None
 
 
-class ChecksAnswer(_Answer):
+class ChecksAnswer(Answer):
     """What each check came to."""
 
     items: list[CheckedAnswer]
 
 
-class ChangeAnswer(_Answer):
+class ChangeAnswer(Answer):
     """A change: both texts, the difference line by line and word by word, what it means."""
 
     id: int
@@ -148,13 +143,13 @@ class ChangeAnswer(_Answer):
     acknowledged_at: datetime | None
 
 
-class ChangesAnswer(_Answer):
+class ChangesAnswer(Answer):
     """Changes, the newest first."""
 
     items: list[ChangeAnswer]
 
 
-class Acknowledged(_Answer):
+class Acknowledged(Answer):
     """Ids of the changes that nobody had taken note of before."""
 
     acknowledged: list[int]

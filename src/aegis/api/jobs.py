@@ -5,25 +5,21 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from aegis.api.schemas import Body, OptionalTime
+from aegis.api.route import Router
+from aegis.api.schemas import OptionalTime
+from aegis.api.shapes import Answer, Body
 from aegis.api.state import ClientOf, KnownParameters, answer
 from aegis.worker.models import JOB_STATES, JobState, Missed
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1", tags=["jobs"], dependencies=[KnownParameters])
+router = Router(prefix="/v1", tags=["jobs"], dependencies=[KnownParameters])
 
 _States = Annotated[list[str] | None, Query(json_schema_extra={"enum": list(JOB_STATES)})]
-
-
-class Answer(BaseModel):
-    """An answer."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class JobBody(Body):

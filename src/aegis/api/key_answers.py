@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
+from aegis.api.shapes import Answer
 from aegis.keys.models import Code, CustomerLedgerKind, Environment, LedgerKind, TierName
 
 __all__ = [
@@ -29,18 +28,14 @@ __all__ = [
 ]
 
 
-class _Answer(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Binding(_Answer):
+class Binding(Answer):
     """A namespace of memory that a key is bound to."""
 
     namespace: str
     write: bool
 
 
-class ApiKey(_Answer):
+class ApiKey(Answer):
     """A key, without the key itself."""
 
     id: str
@@ -64,21 +59,21 @@ class ApiKey(_Answer):
     old_key_until: datetime | None
 
 
-class KeyPage(_Answer):
+class KeyPage(Answer):
     """A page of keys, newest first."""
 
     items: list[ApiKey]
     next_cursor: str | None
 
 
-class IssuedKey(_Answer):
+class IssuedKey(Answer):
     """A key at the one moment when it can be seen."""
 
     key: str
     record: ApiKey
 
 
-class LimitState(_Answer):
+class LimitState(Answer):
     """A limit after a call."""
 
     name: str
@@ -91,7 +86,7 @@ class LimitState(_Answer):
     shared: bool
 
 
-class QuotaState(_Answer):
+class QuotaState(Answer):
     """The quota of the month after a call."""
 
     period: date
@@ -103,7 +98,7 @@ class QuotaState(_Answer):
     exceeded: bool
 
 
-class Verification(_Answer):
+class Verification(Answer):
     """What became of one call; `code` says why where it is not valid."""
 
     valid: bool
@@ -123,7 +118,7 @@ class Verification(_Answer):
     checked: bool
 
 
-class Balance(_Answer):
+class Balance(Answer):
     """The quota of a key in this month."""
 
     key_id: str
@@ -134,7 +129,7 @@ class Balance(_Answer):
     remaining: int | None
 
 
-class LedgerEntry(_Answer):
+class LedgerEntry(Answer):
     """One entry of the ledger."""
 
     id: int
@@ -145,14 +140,14 @@ class LedgerEntry(_Answer):
     created_at: datetime
 
 
-class LedgerPage(_Answer):
+class LedgerPage(Answer):
     """A page of a key's ledger, newest first."""
 
     items: list[LedgerEntry]
     next_cursor: str | None
 
 
-class Customer(_Answer):
+class Customer(Answer):
     """What all keys of a customer share."""
 
     customer_id: str
@@ -167,14 +162,14 @@ class Customer(_Answer):
     updated_at: datetime | None
 
 
-class CustomerPage(_Answer):
+class CustomerPage(Answer):
     """A page of customers, by name."""
 
     items: list[Customer]
     next_cursor: str | None
 
 
-class CustomerEntry(_Answer):
+class CustomerEntry(Answer):
     """One entry of a customer's ledger."""
 
     id: int
@@ -185,14 +180,14 @@ class CustomerEntry(_Answer):
     created_at: datetime
 
 
-class CustomerLedgerPage(_Answer):
+class CustomerLedgerPage(Answer):
     """A page of a customer's ledger, newest first."""
 
     items: list[CustomerEntry]
     next_cursor: str | None
 
 
-class Tier(_Answer):
+class Tier(Answer):
     """What a tier allows and costs."""
 
     name: TierName
@@ -205,7 +200,7 @@ class Tier(_Answer):
     updated_at: datetime
 
 
-class Tiers(_Answer):
+class Tiers(Answer):
     """All tiers, the smallest first."""
 
     items: list[Tier]

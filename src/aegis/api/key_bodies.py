@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from aegis.api.schemas import OptionalTime
+from aegis.api.shapes import Body
 from aegis.keys.models import ENVIRONMENTS, TIERS
 
 __all__ = [
@@ -23,15 +24,7 @@ __all__ = [
 ]
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    def given(self) -> dict[str, Any]:
-        """Return the fields that the caller named."""
-        return {name: getattr(self, name) for name in self.model_fields_set}
-
-
-class LimitBody(_Body):
+class LimitBody(Body):
     """A limit that a call names."""
 
     name: str
@@ -41,7 +34,7 @@ class LimitBody(_Body):
     shared: bool = Field(False, description="Of all keys of the customer together.")
 
 
-class VerifyBody(_Body):
+class VerifyBody(Body):
     """A call with a key, to be decided about."""
 
     key: str = Field(description="The key as the caller sent it.")
@@ -50,21 +43,21 @@ class VerifyBody(_Body):
     limits: list[LimitBody] = Field(default=[], description="Further limits: all or nothing.")
 
 
-class BindingBody(_Body):
+class BindingBody(Body):
     """A namespace of memory that a key is bound to."""
 
     namespace: str
     write: bool = Field(True, description="Whether the key may change what is there.")
 
 
-class IssueBody(_Body):
+class IssueBody(Body):
     """A key to issue."""
 
     customer_id: str
     name: str | None = None
     environment: str = Field("live", json_schema_extra={"enum": list(ENVIRONMENTS)})
     tier: str = Field("free", json_schema_extra={"enum": list(TIERS)})
-    scopes: list[str] = []
+    scopes: list[str] = []  # noqa: RUF012 (pydantic copies it)
     rate_limit: int | None = Field(None, description="Calls a minute; the tier's if left out.")
     monthly_quota: int | None = Field(None, description="Calls a month; the tier's if left out.")
     limits: dict[str, Any] | None = None
@@ -78,12 +71,12 @@ class IssueBody(_Body):
         return _with_namespaces(super().given())
 
 
-class KeyChanges(_Body):
+class KeyChanges(Body):
     """Fields of a key to change; null gives a limit back to the tier."""
 
     name: str | None = None
     tier: str = Field("free", json_schema_extra={"enum": list(TIERS)})
-    scopes: list[str] = []
+    scopes: list[str] = []  # noqa: RUF012 (pydantic copies it)
     rate_limit: int | None = None
     monthly_quota: int | None = None
     limits: dict[str, Any] | None = None
@@ -96,7 +89,7 @@ class KeyChanges(_Body):
         return _with_namespaces(super().given())
 
 
-class CustomerChanges(_Body):
+class CustomerChanges(Body):
     """Limits that all keys of a customer share, to change; null takes one away."""
 
     rate_limit: int | None = Field(None, description="Calls a minute.")
@@ -104,26 +97,26 @@ class CustomerChanges(_Body):
     limits: dict[str, Any] | None = None
 
 
-class ExpiryBody(_Body):
+class ExpiryBody(Body):
     """When a key ends; null for never."""
 
     expires_at: OptionalTime
 
 
-class RotateBody(_Body):
+class RotateBody(Body):
     """How long the old key works beside the new one."""
 
     grace_s: int = 86_400
 
 
-class GrantBody(_Body):
+class GrantBody(Body):
     """A top-up of this month's quota."""
 
     amount: int
     note: str | None = None
 
 
-class TierChanges(_Body):
+class TierChanges(Body):
     """Fields of a tier to change; a monthly_quota of null is any number of calls."""
 
     rate_limit: int = 60

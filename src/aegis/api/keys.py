@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
-
 from aegis.api import key_answers as answers
 from aegis.api.key_bodies import (
     CustomerChanges,
@@ -17,12 +15,13 @@ from aegis.api.key_bodies import (
     TierChanges,
     VerifyBody,
 )
+from aegis.api.route import Router
 from aegis.api.state import KeysOf, KnownParameters, answer
-from aegis.wire.cursor import after_offset, next_offset
+from aegis.wire.cursor import BY_OFFSET
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/keys", tags=["keys"], dependencies=[KnownParameters])
+router = Router(prefix="/v1/keys", tags=["keys"], dependencies=[KnownParameters])
 
 
 @router.post("/verify", response_model=answers.Verification)
@@ -49,11 +48,14 @@ async def list_keys(
     enabled: bool | None = None,
 ) -> Any:
     """List keys, newest first; `next_cursor` leads to the next page."""
-    offset = after_offset(cursor)
     rows = await keys.list(
-        customer_id=customer_id, tier=tier, enabled=enabled, limit=limit, offset=offset
+        customer_id=customer_id,
+        tier=tier,
+        enabled=enabled,
+        limit=limit,
+        offset=BY_OFFSET.at(cursor),
     )
-    return answer({"items": rows, "next_cursor": next_offset([*rows], limit, offset)})
+    return answer(BY_OFFSET.page(rows, limit, cursor))
 
 
 @router.get("/tiers", response_model=answers.Tiers)
@@ -71,9 +73,8 @@ async def set_tier(keys: KeysOf, name: str, body: TierChanges) -> Any:
 @router.get("/customers", response_model=answers.CustomerPage)
 async def list_customers(keys: KeysOf, limit: int = 50, cursor: str | None = None) -> Any:
     """List customers whose keys share limits, by name."""
-    offset = after_offset(cursor)
-    rows = await keys.customers.list(limit=limit, offset=offset)
-    return answer({"items": rows, "next_cursor": next_offset([*rows], limit, offset)})
+    rows = await keys.customers.list(limit=limit, offset=BY_OFFSET.at(cursor))
+    return answer(BY_OFFSET.page(rows, limit, cursor))
 
 
 @router.get("/customers/{customer_id}", response_model=answers.Customer)
@@ -99,9 +100,8 @@ async def list_customer_ledger(
     keys: KeysOf, customer_id: str, limit: int = 50, cursor: str | None = None
 ) -> Any:
     """List the entries of a customer's ledger, newest first."""
-    offset = after_offset(cursor)
-    rows = await keys.customers.ledger(customer_id, limit=limit, offset=offset)
-    return answer({"items": rows, "next_cursor": next_offset([*rows], limit, offset)})
+    rows = await keys.customers.ledger(customer_id, limit=limit, offset=BY_OFFSET.at(cursor))
+    return answer(BY_OFFSET.page(rows, limit, cursor))
 
 
 @router.get("/{key_id}", response_model=answers.ApiKey)
@@ -161,6 +161,5 @@ async def grant_quota(keys: KeysOf, key_id: str, body: GrantBody) -> Any:
 @router.get("/{key_id}/ledger", response_model=answers.LedgerPage)
 async def list_ledger(keys: KeysOf, key_id: str, limit: int = 50, cursor: str | None = None) -> Any:
     """List the entries of a key's ledger, newest first."""
-    offset = after_offset(cursor)
-    rows = await keys.quota.ledger(key_id, limit=limit, offset=offset)
-    return answer({"items": rows, "next_cursor": next_offset([*rows], limit, offset)})
+    rows = await keys.quota.ledger(key_id, limit=limit, offset=BY_OFFSET.at(cursor))
+    return answer(BY_OFFSET.page(rows, limit, cursor))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
-
+from aegis.api.route import Router
 from aegis.api.state import ClientOf, KnownParameters, answer
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1", tags=["maintenance"], dependencies=[KnownParameters])
+router = Router(prefix="/v1", tags=["maintenance"], dependencies=[KnownParameters])
 
 
 @router.get("/maintenance/plan")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 
 from aegis.api import answers
+from aegis.api.route import Router
 from aegis.api.schemas import (
     ContextBody,
     EpisodeBatch,
@@ -17,11 +18,11 @@ from aegis.api.schemas import (
 )
 from aegis.api.state import KnownParameters, MemoryOf, answer
 from aegis.memory import NewEpisode
-from aegis.wire.cursor import before_episode, next_page
+from aegis.wire.cursor import EPISODES
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/memory", tags=["memory"], dependencies=[KnownParameters])
+router = Router(prefix="/v1/memory", tags=["memory"], dependencies=[KnownParameters])
 Texts = Annotated[list[str], Query()]
 
 
@@ -55,7 +56,7 @@ async def list_episodes(
     """List episodes, newest first; `next_cursor` leads to the next page."""
     rows = await memory.list(
         limit=limit,
-        before=before_episode(cursor),
+        before=EPISODES.at(cursor),
         namespace=namespace,
         session_id=session_id,
         since=since,
@@ -64,7 +65,7 @@ async def list_episodes(
         tags=tag,
         min_importance=min_importance,  # pyright: ignore[reportArgumentType]
     )
-    return answer({"items": rows, "next_cursor": next_page(rows, limit)})
+    return answer(EPISODES.page(rows, limit))
 
 
 @router.get("/episodes/{episode_id}", response_model=answers.Episode)

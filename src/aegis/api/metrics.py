@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import Query
+from pydantic import Field
 
+from aegis.api.route import Router
 from aegis.api.schemas import OptionalTime
+from aegis.api.shapes import Answer, Body
 from aegis.api.state import ClientOf, KnownParameters, answer
 from aegis.metrics.models import (
     ANOMALY_STATUSES,
@@ -23,14 +25,12 @@ from aegis.metrics.models import (
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/metrics", tags=["metrics"], dependencies=[KnownParameters])
+router = Router(prefix="/v1/metrics", tags=["metrics"], dependencies=[KnownParameters])
 MetricText = Annotated[str, Query(json_schema_extra={"enum": list(METRICS)})]
 
 
-class SampleBody(BaseModel):
+class SampleBody(Body):
     """One measurement of one container; a figure that was not measured is left out."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     container_name: str
     timestamp: OptionalTime = Field(None, description="When it was measured; now if left out.")
@@ -42,26 +42,20 @@ class SampleBody(BaseModel):
     disk_percent: float | None = Field(None, description="Of the file system, of machines.")
 
 
-class SamplesBody(BaseModel):
+class SamplesBody(Body):
     """Samples to store, all or none."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     samples: list[SampleBody]
 
 
-class RecordedSamples(BaseModel):
+class RecordedSamples(Answer):
     """How many samples were stored."""
-
-    model_config = ConfigDict(extra="forbid")
 
     recorded: int
 
 
-class LatestSample(BaseModel):
+class LatestSample(Answer):
     """The newest sample of a container."""
-
-    model_config = ConfigDict(extra="forbid")
 
     container_name: str
     timestamp: datetime
@@ -73,18 +67,14 @@ class LatestSample(BaseModel):
     disk_percent: float | None
 
 
-class LatestSamples(BaseModel):
+class LatestSamples(Answer):
     """The newest sample of each container, by name."""
-
-    model_config = ConfigDict(extra="forbid")
 
     items: list[LatestSample]
 
 
-class AnomalyAnswer(BaseModel):
+class AnomalyAnswer(Answer):
     """One incident of one series."""
-
-    model_config = ConfigDict(extra="forbid")
 
     id: int
     host: str | None
@@ -107,18 +97,14 @@ class AnomalyAnswer(BaseModel):
     first_id: int | None
 
 
-class AnomalyList(BaseModel):
+class AnomalyList(Answer):
     """Anomalies, the newest first."""
-
-    model_config = ConfigDict(extra="forbid")
 
     items: list[AnomalyAnswer]
 
 
-class MetricRuleBody(BaseModel):
+class MetricRuleBody(Body):
     """A limit by hand, for the containers that a glob fits."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     kind: str = Field(json_schema_extra={"enum": list(RULE_KINDS)})
     value: float = Field(description="The limit; a minute's change for rate, seconds for absence.")
@@ -130,10 +116,8 @@ class MetricRuleBody(BaseModel):
     enabled: bool = True
 
 
-class MetricRuleAnswer(BaseModel):
+class MetricRuleAnswer(Answer):
     """A limit by hand."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: str
     kind: RuleKind
@@ -146,18 +130,14 @@ class MetricRuleAnswer(BaseModel):
     enabled: bool
 
 
-class MetricRuleList(BaseModel):
+class MetricRuleList(Answer):
     """Limits by hand, by name."""
-
-    model_config = ConfigDict(extra="forbid")
 
     items: list[MetricRuleAnswer]
 
 
-class ChartPoint(BaseModel):
+class ChartPoint(Answer):
     """One interval of a chart."""
-
-    model_config = ConfigDict(extra="forbid")
 
     at: datetime
     samples: int
@@ -165,10 +145,8 @@ class ChartPoint(BaseModel):
     highest: float | None
 
 
-class ChartAnswer(BaseModel):
+class ChartAnswer(Answer):
     """One metric of one container over time; an interval without samples has no point."""
-
-    model_config = ConfigDict(extra="forbid")
 
     container_name: str
     metric: str

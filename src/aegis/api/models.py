@@ -6,41 +6,34 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from aegis.api.route import Router
+from aegis.api.shapes import Answer, Body
 from aegis.api.state import KnownParameters, MemoryOf, answer
 from aegis.memory.change import Phase
 from aegis.memory.store.registry import ModelState
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/memory/models", tags=["models"], dependencies=[KnownParameters])
+router = Router(prefix="/v1/memory/models", tags=["models"], dependencies=[KnownParameters])
 
 
-class SwitchBody(BaseModel):
+class SwitchBody(Body):
     """How to check before a switch, and whether to switch whatever the check says."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     force: bool = False
     k: int = Field(10, description="Results that are looked at, 1 to 100.")
     samples: int = Field(100, description="Questions to ask, 1 to 1000.")
 
 
-class CancelBody(BaseModel):
+class CancelBody(Body):
     """Whether to go back even where memories lack a vector."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     force: bool = False
 
 
-class _Answer(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class EmbeddingModel(_Answer):
+class EmbeddingModel(Answer):
     """A model, the rows that carry its vectors, and what its calls came to."""
 
     model: str | None
@@ -61,13 +54,13 @@ class EmbeddingModel(_Answer):
     created_at: datetime | None
 
 
-class EmbeddingModels(_Answer):
+class EmbeddingModels(Answer):
     """All models, those in use first."""
 
     items: list[EmbeddingModel]
 
 
-class ModelChange(_Answer):
+class ModelChange(Answer):
     """Where a change of the model stands."""
 
     phase: Phase
@@ -84,7 +77,7 @@ class ModelChange(_Answer):
     disagreement: str | None
 
 
-class ModelPlan(_Answer):
+class ModelPlan(Answer):
     """What a change to the next embedder would take."""
 
     source: str
@@ -103,14 +96,14 @@ class ModelPlan(_Answer):
     others: int
 
 
-class Interval95(_Answer):
+class Interval95(Answer):
     """Where the true share lies, with 95 % confidence."""
 
     low: float
     high: float
 
 
-class SpaceRecall(_Answer):
+class SpaceRecall(Answer):
     """How many questions found what they were made of, in one space."""
 
     model: str
@@ -119,7 +112,7 @@ class SpaceRecall(_Answer):
     interval: Interval95 | None
 
 
-class RecallCheck(_Answer):
+class RecallCheck(Answer):
     """Both spaces asked the same questions."""
 
     k: int

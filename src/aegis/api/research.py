@@ -5,18 +5,18 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from aegis.api import research_shapes as shapes
+from aegis.api.route import Router
 from aegis.api.state import ClientOf, KnownParameters, answer
 from aegis.errors import InvalidInput
 from aegis.research.models import PROVIDERS, STATUSES
-from aegis.wire.cursor import before_job, next_job
-from aegis.wire.plain import plain
+from aegis.wire.cursor import RESEARCH_JOBS
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/research", tags=["research"], dependencies=[KnownParameters])
+router = Router(prefix="/v1/research", tags=["research"], dependencies=[KnownParameters])
 StatusText = Annotated[str, Query(json_schema_extra={"enum": list(STATUSES)})]
 ProviderText = Annotated[str | None, Query(json_schema_extra={"enum": [*PROVIDERS, None]})]
 
@@ -51,12 +51,12 @@ async def list_research(
     """Return a page of jobs, the newest first, without their reports."""
     rows = await client.research.list(
         limit=limit,
-        before=before_job(cursor),
+        before=RESEARCH_JOBS.at(cursor),
         status=status or (),
         provider=provider,
         namespace=namespace,
     )
-    return answer({"items": plain(rows), "next_cursor": next_job(rows, limit)})
+    return answer(RESEARCH_JOBS.page(rows, limit))
 
 
 @router.get("/providers", response_model=shapes.ProvidersAnswer)

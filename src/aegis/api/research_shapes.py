@@ -6,8 +6,9 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from aegis.api.shapes import Answer, Body
 from aegis.research.models import CostSource, Meter, SourceKind
 
 __all__ = [
@@ -25,15 +26,7 @@ __all__ = [
 ]
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class _Answer(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class StartBody(_Body):
+class StartBody(Body):
     """What is to be looked into, by whom, and what it may cost."""
 
     query: str
@@ -48,7 +41,7 @@ class StartBody(_Body):
     namespace: str | None = None
 
 
-class BudgetBody(_Body):
+class BudgetBody(Body):
     """What a month may cost; null takes the limit away."""
 
     month_usd: str | None = Field(description="US dollars, as text.")
@@ -56,7 +49,7 @@ class BudgetBody(_Body):
     everybody: bool = Field(False, description="Of all namespaces together.")
 
 
-class PriceBody(_Body):
+class PriceBody(Body):
     """What a meter of a model costs from a day on."""
 
     provider: str
@@ -69,7 +62,7 @@ class PriceBody(_Body):
     source_date: str | None = Field(None, description="When it was read; today if absent.")
 
 
-class JobAnswer(_Answer):
+class JobAnswer(Answer):
     """A research job without its report."""
 
     id: str
@@ -98,7 +91,7 @@ class JobAnswer(_Answer):
     completed_at: datetime | None
 
 
-class StartedAnswer(_Answer):
+class StartedAnswer(Answer):
     """The job: a new one, that of the same key, or a recent one that asks the same."""
 
     job: JobAnswer
@@ -106,14 +99,14 @@ class StartedAnswer(_Answer):
     similarity: float | None
 
 
-class JobPage(_Answer):
+class JobPage(Answer):
     """A page of jobs, the newest first."""
 
     items: list[JobAnswer]
     next_cursor: str | None
 
 
-class SourceAnswer(_Answer):
+class SourceAnswer(Answer):
     """What the provider returned for the report to rest on."""
 
     kind: SourceKind
@@ -124,7 +117,7 @@ class SourceAnswer(_Answer):
     published: str | None
 
 
-class CitationAnswer(_Answer):
+class CitationAnswer(Answer):
     """What the report names as its source."""
 
     url: str | None
@@ -137,7 +130,7 @@ class CitationAnswer(_Answer):
     verified: bool = Field(description="False: the provider returned no such source.")
 
 
-class CallAnswer(_Answer):
+class CallAnswer(Answer):
     """What a paid call used and cost."""
 
     call_key: str
@@ -150,7 +143,7 @@ class CallAnswer(_Answer):
     cost_detail: dict[str, Any] | None
 
 
-class JobDetailAnswer(_Answer):
+class JobDetailAnswer(Answer):
     """A job with what came of it; the report is a stranger's text, data and no instruction."""
 
     job: JobAnswer
@@ -161,7 +154,7 @@ class JobDetailAnswer(_Answer):
     calls: list[CallAnswer]
 
 
-class MonthAnswer(_Answer):
+class MonthAnswer(Answer):
     """A month's budget; namespace `*` is all together."""
 
     namespace: str
@@ -171,13 +164,13 @@ class MonthAnswer(_Answer):
     reserved_usd: Decimal
 
 
-class Months(_Answer):
+class Months(Answer):
     """Budgets: of all namespaces together, then of the namespace."""
 
     items: list[MonthAnswer]
 
 
-class PriceAnswer(_Answer):
+class PriceAnswer(Answer):
     """A price and who says so."""
 
     provider: str
@@ -190,13 +183,13 @@ class PriceAnswer(_Answer):
     source_date: date
 
 
-class Prices(_Answer):
+class Prices(Answer):
     """Prices that are known."""
 
     items: list[PriceAnswer]
 
 
-class ProviderAnswer(_Answer):
+class ProviderAnswer(Answer):
     """Somebody who can be asked."""
 
     name: str
@@ -209,7 +202,7 @@ class ProviderAnswer(_Answer):
     missing: list[str]
 
 
-class ProvidersAnswer(_Answer):
+class ProvidersAnswer(Answer):
     """Everybody who can be asked."""
 
     items: list[ProviderAnswer]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
 from aegis.api import retention_shapes as shapes
+from aegis.api.route import Router
 from aegis.api.state import KnownParameters, MemoryOf, answer
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/memory", tags=["forgetting"], dependencies=[KnownParameters])
+router = Router(prefix="/v1/memory", tags=["forgetting"], dependencies=[KnownParameters])
 
 
 @router.get("/forget", response_model=shapes.ForgetPlan)

@@ -5,16 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from aegis.api.schemas import Body, OptionalTime
+from aegis.api.schemas import OptionalTime
+from aegis.api.shapes import Answer, Body
 from aegis.memory.retention.archive import ArchiveKind, ArchiveReason, ArchiveState
 from aegis.memory.retention.erasure import ErasureState
 from aegis.memory.retention.expiry import ACTIONS, Action
-
-
-class _Answer(BaseModel):
-    model_config = ConfigDict(extra="forbid")
 
 
 class ForgetBody(Body):
@@ -79,7 +76,7 @@ class ErasureBody(SubjectBody):
     rewrite: bool = Field(True, description="Write the touched tables anew; locks them.")
 
 
-class Faded(_Answer):
+class Faded(Answer):
     """A memory that would be archived, and why."""
 
     id: int
@@ -90,7 +87,7 @@ class Faded(_Answer):
     why: str
 
 
-class ForgetPlan(_Answer):
+class ForgetPlan(Answer):
     """What forgetting would take now."""
 
     namespace: str
@@ -104,7 +101,7 @@ class ForgetPlan(_Answer):
     protected: dict[str, int]
 
 
-class Archive(_Answer):
+class Archive(Answer):
     """A Parquet file that holds what was forgotten."""
 
     id: int
@@ -124,13 +121,13 @@ class Archive(_Answer):
     restored_at: datetime | None
 
 
-class Archives(_Answer):
+class Archives(Answer):
     """Archives, the newest first."""
 
     items: list[Archive]
 
 
-class ForgetReport(_Answer):
+class ForgetReport(Answer):
     """What was forgotten."""
 
     namespace: str
@@ -138,7 +135,7 @@ class ForgetReport(_Answer):
     archives: list[Archive]
 
 
-class SweepReport(_Answer):
+class SweepReport(Answer):
     """What became of what had expired."""
 
     deleted: int
@@ -146,7 +143,7 @@ class SweepReport(_Answer):
     archives: list[Archive]
 
 
-class Policy(_Answer):
+class Policy(Answer):
     """How long memories of a kind live; an empty text stands for any."""
 
     namespace: str
@@ -157,20 +154,20 @@ class Policy(_Answer):
     set_at: datetime
 
 
-class Policies(_Answer):
+class Policies(Answer):
     """Policies, the general ones first."""
 
     items: list[Policy]
 
 
-class PolicySet(_Answer):
+class PolicySet(Answer):
     """A policy, and how many memories that were there have an end by it."""
 
     policy: Policy
     applied: int
 
 
-class Hold(_Answer):
+class Hold(Answer):
     """An episode that is held."""
 
     episode_id: int
@@ -178,13 +175,13 @@ class Hold(_Answer):
     held_at: datetime
 
 
-class Holds(_Answer):
+class Holds(Answer):
     """What is held, by id."""
 
     items: list[Hold]
 
 
-class ArchiveCheck(_Answer):
+class ArchiveCheck(Answer):
     """Whether an archive's file is what was written."""
 
     id: int
@@ -194,13 +191,13 @@ class ArchiveCheck(_Answer):
     problem: str | None
 
 
-class ArchiveChecks(_Answer):
+class ArchiveChecks(Answer):
     """Archives that were read."""
 
     items: list[ArchiveCheck]
 
 
-class Restored(_Answer):
+class Restored(Answer):
     """What came back."""
 
     archive: Archive
@@ -209,7 +206,7 @@ class Restored(_Answer):
     left_out: int
 
 
-class Mention(_Answer):
+class Mention(Answer):
     """A row that speaks of the subject."""
 
     table: str
@@ -217,7 +214,7 @@ class Mention(_Answer):
     text: str
 
 
-class ErasurePlan(_Answer):
+class ErasurePlan(Answer):
     """What an erasure would delete."""
 
     namespace: str | None
@@ -233,7 +230,7 @@ class ErasurePlan(_Answer):
     sample: list[Mention]
 
 
-class Erasure(_Answer):
+class Erasure(Answer):
     """The proof of an erasure; nothing of what was deleted is in it."""
 
     id: int
@@ -251,13 +248,13 @@ class Erasure(_Answer):
     finished_at: datetime | None
 
 
-class Erasures(_Answer):
+class Erasures(Answer):
     """Proofs, the newest first."""
 
     items: list[Erasure]
 
 
-class ErasureCheck(_Answer):
+class ErasureCheck(Answer):
     """What a later look at an erasure found."""
 
     id: int

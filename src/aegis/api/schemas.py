@@ -8,8 +8,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic import BeforeValidator, Field, ValidationInfo
 
+from aegis.api.shapes import Body
 from aegis.errors import InvalidInput
 from aegis.memory.models import (
     FEEDBACK,
@@ -24,7 +25,6 @@ from aegis.memory.validate import parse_time
 
 __all__ = [
     "AdviceBody",
-    "Body",
     "ConsolidationBody",
     "ContextBody",
     "DecisionBody",
@@ -64,16 +64,6 @@ Time = Annotated[datetime, BeforeValidator(_time)]
 OptionalTime = Annotated[datetime | None, BeforeValidator(_time)]
 ImportanceText = Annotated[str, _choice(IMPORTANCE)]
 JsonObject = dict[str, Any]
-
-
-class Body(BaseModel):
-    """A body: what it does not know is refused, and nothing is converted."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    def given(self) -> dict[str, Any]:
-        """Return the fields that the caller named."""
-        return {name: getattr(self, name) for name in self.model_fields_set}
 
 
 class EpisodeBody(Body):

@@ -5,24 +5,21 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict
+from fastapi import Query
 
+from aegis.api.route import Router
 from aegis.api.schemas import OptionalTime
+from aegis.api.shapes import Answer
 from aegis.api.state import ClientOf, KnownParameters, answer
 from aegis.security.audit.actor import ActorKind, Face
 from aegis.security.audit.models import Severity
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/audit", dependencies=[KnownParameters])
+router = Router(prefix="/v1/security/audit", tags=["security"], dependencies=[KnownParameters])
 
 
-class _Shape(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class AuditEntryAnswer(_Shape):
+class AuditEntryAnswer(Answer):
     """A row: who did what to which thing, when and through what."""
 
     seq: int
@@ -38,7 +35,7 @@ class AuditEntryAnswer(_Shape):
     hash: str
 
 
-class AuditList(_Shape):
+class AuditList(Answer):
     """A page of rows, the newest first."""
 
     items: list[AuditEntryAnswer]
@@ -46,7 +43,7 @@ class AuditList(_Shape):
     next_before: int | None
 
 
-class AuditFindingAnswer(_Shape):
+class AuditFindingAnswer(Answer):
     """One thing that is not as it was written, or makes tampering easier."""
 
     seq: int | None
@@ -55,7 +52,7 @@ class AuditFindingAnswer(_Shape):
     text: str
 
 
-class AuditVerificationAnswer(_Shape):
+class AuditVerificationAnswer(Answer):
     """What verifying found."""
 
     state: Literal["ok", "warning", "tampered"]
@@ -71,7 +68,7 @@ class AuditVerificationAnswer(_Shape):
     findings: list[AuditFindingAnswer]
 
 
-class AuditHeadAnswer(_Shape):
+class AuditHeadAnswer(Answer):
     """Where the chain stands, signed; keep it elsewhere to compare with later."""
 
     log_id: str

@@ -5,21 +5,18 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict
-
+from aegis.api.route import Router
+from aegis.api.shapes import Answer
 from aegis.api.state import ClientOf, answer
 from aegis.security.columns.models import ColumnState
 
 __all__ = ["router"]
 
-router = APIRouter()
+router = Router(prefix="/v1/security", tags=["security"])
 
 
-class EncryptableColumn(BaseModel):
+class EncryptableColumn(Answer):
     """A column that may be encrypted; `state` is null where it is clear."""
-
-    model_config = ConfigDict(extra="forbid")
 
     column: str
     state: ColumnState | None
@@ -33,10 +30,8 @@ class EncryptableColumn(BaseModel):
     damaged_values: int | None
 
 
-class EncryptableColumns(BaseModel):
+class EncryptableColumns(Answer):
     """Columns that may be encrypted, and the ids of the keys that are here."""
-
-    model_config = ConfigDict(extra="forbid")
 
     keys: list[str]
     items: list[EncryptableColumn]

@@ -5,20 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict
-
+from aegis.api.route import Router
+from aegis.api.shapes import Answer
 from aegis.api.state import ClientOf, KnownParameters, answer
 
 __all__ = ["router"]
 
-router = APIRouter()
+router = Router(prefix="/v1/security", tags=["security"])
 
 
-class SecurityFinding(BaseModel):
+class SecurityFinding(Answer):
     """One check: what is not as it should be, or why it cannot be told."""
-
-    model_config = ConfigDict(extra="forbid")
 
     id: str
     title: str
@@ -27,10 +24,8 @@ class SecurityFinding(BaseModel):
     advice: str
 
 
-class SecurityReport(BaseModel):
+class SecurityReport(Answer):
     """All checks; `mode` is `single` where one role owns and uses everything."""
-
-    model_config = ConfigDict(extra="forbid")
 
     checked_at: datetime
     verdict: Literal["ok", "bad", "unknown"]

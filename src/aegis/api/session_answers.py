@@ -5,18 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
+from aegis.api.shapes import Answer
 from aegis.sessions.models import Source, Turn
 
 __all__ = ["HookAnswer", "SessionDetail", "SessionEvents", "SessionPage", "Swept"]
 
 
-class _Answer(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Session(_Answer):
+class Session(Answer):
     """A session or a sub-agent's part of one."""
 
     session_id: str
@@ -48,14 +43,14 @@ class Session(_Answer):
     transcript_path: str | None
 
 
-class SessionPage(_Answer):
+class SessionPage(Answer):
     """A page of sessions, the latest start first."""
 
     items: list[Session]
     next_cursor: str | None
 
 
-class ToolUse(_Answer):
+class ToolUse(Answer):
     """How often a session called a tool."""
 
     tool: str
@@ -63,7 +58,7 @@ class ToolUse(_Answer):
     failures: int
 
 
-class TouchedFile(_Answer):
+class TouchedFile(Answer):
     """A file that a session's tools touched."""
 
     path: str
@@ -71,7 +66,7 @@ class TouchedFile(_Answer):
     calls: int
 
 
-class SessionDetail(_Answer):
+class SessionDetail(Answer):
     """A session with what it did."""
 
     session: Session
@@ -80,7 +75,7 @@ class SessionDetail(_Answer):
     agents: list[Session]
 
 
-class SessionEvent(_Answer):
+class SessionEvent(Answer):
     """Something that happened in a session."""
 
     id: int
@@ -95,19 +90,19 @@ class SessionEvent(_Answer):
     recalled: list[int]
 
 
-class SessionEvents(_Answer):
+class SessionEvents(Answer):
     """Events in the order they came."""
 
     items: list[SessionEvent]
 
 
-class HookAnswer(_Answer):
+class HookAnswer(Answer):
     """What a hook is answered with."""
 
     context: str | None
 
 
-class Swept(_Answer):
+class Swept(Answer):
     """What a sweep did."""
 
     drained: int

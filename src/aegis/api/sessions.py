@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query
+from fastapi import Body, Query
 
 from aegis.api import session_answers as answers
+from aegis.api.route import Router
 from aegis.api.state import KnownParameters, SessionsOf, answer
-from aegis.wire.cursor import before_session, next_session
+from aegis.wire.cursor import SESSIONS
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/sessions", tags=["sessions"], dependencies=[KnownParameters])
+router = Router(prefix="/v1/sessions", tags=["sessions"], dependencies=[KnownParameters])
 
 
 @router.get("", response_model=answers.SessionPage)
@@ -27,12 +28,12 @@ async def list_sessions(
     """List sessions without sub-agents, the latest start first."""
     rows = await sessions.list(
         limit=limit,
-        before=before_session(cursor),
+        before=SESSIONS.at(cursor),
         status=status or (),
         cwd=cwd,
         namespace=namespace,
     )
-    return answer({"items": rows, "next_cursor": next_session(rows, limit)})
+    return answer(SESSIONS.page(rows, limit))
 
 
 @router.get("/events", response_model=answers.SessionEvents)

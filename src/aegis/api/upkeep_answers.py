@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
+from aegis.api.shapes import Answer
 from aegis.memory.audit.report import Action, Severity
 from aegis.memory.consolidation.proposal import Kind, Method, State
 
@@ -25,11 +24,7 @@ __all__ = [
 ]
 
 
-class _Answer(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Draft(_Answer):
+class Draft(Answer):
     """What a dry run would propose."""
 
     kind: Kind
@@ -42,7 +37,7 @@ class Draft(_Answer):
     method: Method
 
 
-class Consolidated(_Answer):
+class Consolidated(Answer):
     """What a run did, or would do."""
 
     namespace: str
@@ -57,7 +52,7 @@ class Consolidated(_Answer):
     notes: list[str]
 
 
-class Proposal(_Answer):
+class Proposal(Answer):
     """A proposed fact or pattern, and what became of it."""
 
     id: int
@@ -78,14 +73,14 @@ class Proposal(_Answer):
     decided_by: str | None
 
 
-class ProposalPage(_Answer):
+class ProposalPage(Answer):
     """A page of proposals, the oldest first."""
 
     items: list[Proposal]
     next_cursor: str | None
 
 
-class Example(_Answer):
+class Example(Answer):
     """A row that a check found."""
 
     table: str
@@ -94,7 +89,7 @@ class Example(_Answer):
     excerpt: str
 
 
-class Finding(_Answer):
+class Finding(Answer):
     """What a check found, what it means, and the command that repairs it."""
 
     id: str
@@ -107,7 +102,7 @@ class Finding(_Answer):
     note: str | None
 
 
-class AuditReport(_Answer):
+class AuditReport(Answer):
     """What an audit found; no finding where all is well."""
 
     namespace: str | None
@@ -117,7 +112,7 @@ class AuditReport(_Answer):
     notes: list[str]
 
 
-class Repaired(_Answer):
+class Repaired(Answer):
     """What a repair did, or would do."""
 
     kind: str
@@ -128,7 +123,7 @@ class Repaired(_Answer):
     undo: str | None
 
 
-class Quarantined(_Answer):
+class Quarantined(Answer):
     """A row, or old values of one, that a repair put aside."""
 
     id: int
@@ -142,14 +137,14 @@ class Quarantined(_Answer):
     created_at: datetime
 
 
-class QuarantinePage(_Answer):
+class QuarantinePage(Answer):
     """A page of what was put aside, the oldest first."""
 
     items: list[Quarantined]
     next_cursor: str | None
 
 
-class Restored(_Answer):
+class Restored(Answer):
     """How many entries were put back."""
 
     restored: int

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import Depends, Request
 
 from aegis.api import usage_shapes as shapes
+from aegis.api.route import Router
 from aegis.api.schemas import OptionalTime
 from aegis.api.state import ClientOf, KnownParameters, answer
 from aegis.errors import PermissionDenied
 from aegis.keys import Verification
 from aegis.usage import Usage
 from aegis.usage.models import Granularity, Group, Order
-from aegis.wire.usage import before_event, next_event, parse_month
+from aegis.wire.cursor import EVENTS
+from aegis.wire.usage import parse_month
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/usage", tags=["usage"], dependencies=[KnownParameters])
+router = Router(prefix="/v1/usage", tags=["usage"], dependencies=[KnownParameters])
 
 
 # `async` for what `state.py` says: a thread costs more than all that is done there.
@@ -118,9 +120,9 @@ async def list_usage_events(
         api_key_id=api_key_id,
         endpoint=endpoint,
         limit=limit,
-        before=before_event(cursor),
+        before=EVENTS.at(cursor),
     )
-    return answer({"items": rows, "next_cursor": next_event(rows, limit)})
+    return answer(EVENTS.page(rows, limit))
 
 
 @router.get("/partitions", response_model=shapes.Partitions)

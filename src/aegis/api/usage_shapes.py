@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from aegis.api.shapes import Answer, Shape
 from aegis.usage.models import Granularity
 
 __all__ = [
@@ -24,11 +25,7 @@ __all__ = [
 ]
 
 
-class _Shape(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class EventBody(_Shape):
+class EventBody(Shape):
     """A call that was made elsewhere."""
 
     event_id: Any = Field(description="The sender's id, the same when sent again.")
@@ -44,26 +41,22 @@ class EventBody(_Shape):
         None, description="When it was made: at most 35 days ago, 5 minutes ahead; now if left out."
     )
 
-    def given(self) -> dict[str, Any]:
-        """Return the fields that the caller named."""
-        return {name: getattr(self, name) for name in self.model_fields_set}
 
-
-class EventBatch(_Shape):
+class EventBatch(Shape):
     """Calls that were made elsewhere: all of them are recorded, or none."""
 
     events: list[Any] = Field(description="1 to 10,000 objects, each as for a single event.")
     partial: bool = Field(False, description="Record what can be accepted, and name the rest.")
 
 
-class ReconcileBody(_Shape):
+class ReconcileBody(Shape):
     """What to compare, and whether to put it right."""
 
     month: str | None = Field(None, description="Such as 2026-05; all if left out.")
     fix: bool = False
 
 
-class Rejection(_Shape):
+class Rejection(Answer):
     """Why a line was refused."""
 
     line: int
@@ -71,7 +64,7 @@ class Rejection(_Shape):
     message: str
 
 
-class Recorded(_Shape):
+class Recorded(Answer):
     """What became of events; every one is in one of the three."""
 
     recorded: int
@@ -79,7 +72,7 @@ class Recorded(_Shape):
     rejected: list[Rejection]
 
 
-class Sums(_Shape):
+class Sums(Answer):
     """Calls of one group in one span."""
 
     at: datetime
@@ -95,7 +88,7 @@ class Sums(_Shape):
     p99_ms: float | None
 
 
-class Report(_Shape):
+class Report(Answer):
     """Sums; the span is that of the question, widened to whole hours or days."""
 
     since: datetime
@@ -104,7 +97,7 @@ class Report(_Shape):
     items: list[Sums]
 
 
-class UsageEvent(_Shape):
+class UsageEvent(Answer):
     """One call, as stored."""
 
     id: int
@@ -122,14 +115,14 @@ class UsageEvent(_Shape):
     source: str | None
 
 
-class EventPage(_Shape):
+class EventPage(Answer):
     """A page of events, newest first."""
 
     items: list[UsageEvent]
     next_cursor: str | None
 
 
-class Partition(_Shape):
+class Partition(Answer):
     """A month of events in the database."""
 
     month: date
@@ -139,7 +132,7 @@ class Partition(_Shape):
     attached: bool
 
 
-class Archive(_Shape):
+class Archive(Answer):
     """A file that holds a month's events."""
 
     month: date
@@ -153,14 +146,14 @@ class Archive(_Shape):
     dropped_at: datetime | None
 
 
-class Partitions(_Shape):
+class Partitions(Answer):
     """Months in the database, and months in files."""
 
     items: list[Partition]
     archives: list[Archive]
 
 
-class Difference(_Shape):
+class Difference(Answer):
     """A row of sums that is not what its events add up to."""
 
     table: str
@@ -175,7 +168,7 @@ class Difference(_Shape):
     cost_usd_of_events: str
 
 
-class Reconciled(_Shape):
+class Reconciled(Answer):
     """What a comparison of events and sums found."""
 
     months: list[date]

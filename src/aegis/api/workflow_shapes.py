@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from aegis.api.shapes import Answer, Body
 from aegis.workflows.execution import Reason, StepStatus
 from aegis.workflows.models import DefinitionStatus
 
@@ -37,15 +38,7 @@ __all__ = [
 ]
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class _Answer(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class SaveBody(_Body):
+class SaveBody(Body):
     """A workflow as an object, or as YAML."""
 
     graph: dict[str, Any] | None = Field(None, description="Object with its nodes and edges.")
@@ -53,7 +46,7 @@ class SaveBody(_Body):
     name: str | None = Field(None, description="Another name than the one inside.")
 
 
-class SavedAnswer(_Answer):
+class SavedAnswer(Answer):
     """What was saved; `new` is false where the newest version says the same."""
 
     name: str
@@ -61,13 +54,13 @@ class SavedAnswer(_Answer):
     new: bool
 
 
-class ProblemsAnswer(_Answer):
+class ProblemsAnswer(Answer):
     """What is wrong with a workflow, each with its node and field."""
 
     problems: list[dict[str, str]]
 
 
-class DefinitionAnswer(_Answer):
+class DefinitionAnswer(Answer):
     """A version of a workflow."""
 
     id: str
@@ -78,13 +71,13 @@ class DefinitionAnswer(_Answer):
     graph: dict[str, Any]
 
 
-class DefinitionPage(_Answer):
+class DefinitionPage(Answer):
     """The newest version of each workflow, by name."""
 
     items: list[DefinitionAnswer]
 
 
-class VersionAnswer(_Answer):
+class VersionAnswer(Answer):
     """A version without its graph."""
 
     version: int
@@ -92,25 +85,25 @@ class VersionAnswer(_Answer):
     created_at: datetime
 
 
-class VersionPage(_Answer):
+class VersionPage(Answer):
     """Versions of a workflow, the newest first."""
 
     items: list[VersionAnswer]
 
 
-class DrawingAnswer(_Answer):
+class DrawingAnswer(Answer):
     """A workflow as a Mermaid flowchart."""
 
     mermaid: str
 
 
-class Difference(_Answer):
+class Difference(Answer):
     """A unified diff of two versions' YAML; empty where they say the same."""
 
     diff: str
 
 
-class NodeTypeAnswer(_Answer):
+class NodeTypeAnswer(Answer):
     """A type of node."""
 
     name: str
@@ -120,13 +113,13 @@ class NodeTypeAnswer(_Answer):
     params: list[dict[str, Any]]
 
 
-class NodeTypes(_Answer):
+class NodeTypes(Answer):
     """Types of nodes that the server knows."""
 
     items: list[NodeTypeAnswer]
 
 
-class StartBody(_Body):
+class StartBody(Body):
     """What to start."""
 
     workflow: str = Field(description="Name of the workflow.")
@@ -138,7 +131,7 @@ class StartBody(_Body):
     namespace: str | None = None
 
 
-class SignalBody(_Body):
+class SignalBody(Body):
     """What an execution is told."""
 
     name: str
@@ -146,13 +139,13 @@ class SignalBody(_Body):
     key: str | None = Field(None, description="What makes a second signal the same signal.")
 
 
-class SignalAnswer(_Answer):
+class SignalAnswer(Answer):
     """Whether the signal is new; one of a known key is not sent again."""
 
     sent: bool
 
 
-class ApproveBody(_Body):
+class ApproveBody(Body):
     """A person's answer to an approval that waits."""
 
     execution_id: str
@@ -163,32 +156,32 @@ class ApproveBody(_Body):
     branch: str = Field("", description="Where in fan-outs, such as `each[3]`.")
 
 
-class InputBody(_Body):
+class InputBody(Body):
     """Values laid over the input."""
 
     input: dict[str, Any] | None = None
 
 
-class CancelBody(_Body):
+class CancelBody(Body):
     """Why it is cancelled."""
 
     reason: str | None = None
 
 
-class RetryBody(_Body):
+class RetryBody(Body):
     """Where to begin again; where it failed if left out."""
 
     from_node: str | None = None
 
 
-class ForkBody(_Body):
+class ForkBody(Body):
     """The step to run anew."""
 
     from_step: int
     input: dict[str, Any] | None = None
 
 
-class ExecutionAnswer(_Answer):
+class ExecutionAnswer(Answer):
     """One run of a workflow."""
 
     id: str
@@ -212,14 +205,14 @@ class ExecutionAnswer(_Answer):
     pruned_at: datetime | None
 
 
-class ExecutionPage(_Answer):
+class ExecutionPage(Answer):
     """Executions, the latest started first."""
 
     items: list[ExecutionAnswer]
     next_cursor: str | None
 
 
-class StepAnswer(_Answer):
+class StepAnswer(Answer):
     """One attempt at one node."""
 
     seq: int
@@ -238,13 +231,13 @@ class StepAnswer(_Answer):
     finished_at: datetime | None
 
 
-class StepPage(_Answer):
+class StepPage(Answer):
     """Steps in the order in which they were recorded."""
 
     items: list[StepAnswer]
 
 
-class ExecutionDetailAnswer(_Answer):
+class ExecutionDetailAnswer(Answer):
     """An execution with what it carries, what it returned and what it waits for."""
 
     execution: ExecutionAnswer

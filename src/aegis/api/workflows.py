@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path
+from fastapi import Path
 
 from aegis.api import workflow_shapes as shapes
+from aegis.api.route import Router
 from aegis.api.state import ClientOf, KnownParameters, answer
 from aegis.errors import InvalidInput
 from aegis.workflows.reading import InvalidWorkflow, json_of
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/workflows", tags=["workflows"], dependencies=[KnownParameters])
+router = Router(prefix="/v1/workflows", tags=["workflows"], dependencies=[KnownParameters])
 Name = Annotated[str, Path(description="Name of the workflow; a slash in it is written ~.")]
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from aegis.cli.command import App, Argument, Option
 from aegis.cli.options import AsJson, Cursor, Limit, Yes
+from aegis.cli.paging import show_page
 from aegis.cli.running import confirm, with_client
 
 __all__ = ["app", "audit"]
@@ -61,20 +62,20 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List what has been put aside, the oldest first."""
-    from aegis.cli.render import clip, note, show_json, table, when
-    from aegis.wire.cursor import after_offset, next_after
-    from aegis.wire.plain import plain
+    from aegis.wire.cursor import BY_ID
 
-    after = after_offset(cursor)
-    rows = with_client(
-        lambda a: a.memory.audit.quarantined(
+    show_page(
+        BY_ID,
+        lambda a, after: a.memory.audit.quarantined(
             namespace=namespace, kind=kind, limit=limit, after=after
-        )
-    )
-    page: dict[str, Any] = {"items": plain(rows), "next_cursor": next_after(rows, limit)}
-    if as_json:
-        show_json(page)
-        return
+        ),
+        _show_list, limit, cursor, as_json,
+    )  # fmt: skip
+
+
+def _show_list(page: dict[str, Any]) -> None:
+    from aegis.cli.render import clip, table, when
+
     table(
         ["id", "since", "kind", "row", "what"],
         [
@@ -90,8 +91,6 @@ def list_(
         wide="what",
         empty="Nothing is in quarantine.",
     )
-    if page["next_cursor"] is not None:
-        note(f"More: --cursor {page['next_cursor']}")
 
 
 @app.add

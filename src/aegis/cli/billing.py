@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from aegis.cli.command import App, Argument, Option
 from aegis.cli.options import AsJson, Cursor, Limit
+from aegis.cli.paging import show_page
 from aegis.cli.running import named, with_client
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from aegis.client import Aegis
 
-__all__ = ["Customer", "Month", "app", "show_page", "take_back"]
+__all__ = ["Customer", "Month", "app", "take_back"]
 
 app = App("What customers pay: plans, runs, invoices, credits, Stripe.")
 
@@ -76,8 +77,10 @@ def subscriptions(
 ) -> None:
     """List which plan customers are on."""
     from aegis.cli.billing_render import show_subscriptions
+    from aegis.wire.cursor import BY_OFFSET
 
     show_page(
+        BY_OFFSET,
         lambda a, offset: a.billing.subscriptions(customer_id, limit=limit, offset=offset),
         show_subscriptions, limit, cursor, as_json,
     )  # fmt: skip
@@ -165,8 +168,10 @@ def invoices(
 ) -> None:
     """List invoices, newest first."""
     from aegis.cli.billing_render import show_invoices
+    from aegis.wire.cursor import BY_OFFSET
 
     show_page(
+        BY_OFFSET,
         lambda a, offset: a.billing.invoices.list(
             customer_id=customer_id, month=month, state=state, limit=limit, offset=offset
         ),
@@ -212,8 +217,10 @@ def entries(
 ) -> None:
     """List the entries that invoices are made of, newest first."""
     from aegis.cli.billing_render import show_entries
+    from aegis.wire.cursor import BY_OFFSET
 
     show_page(
+        BY_OFFSET,
         lambda a, offset: a.billing.entries(
             customer_id=customer_id, event_type=event_type, month=month, limit=limit, offset=offset
         ),
@@ -260,8 +267,10 @@ def accounts(
 ) -> None:
     """List customers as invoices name them."""
     from aegis.cli.billing_render import show_accounts
+    from aegis.wire.cursor import BY_OFFSET
 
     show_page(
+        BY_OFFSET,
         lambda a, offset: a.billing.accounts(email=email, limit=limit, offset=offset),
         show_accounts, limit, cursor, as_json,
     )  # fmt: skip
@@ -271,27 +280,6 @@ app.add_later("takeback", "aegis.cli.billing:take_back")
 app.add_later("invoice", "aegis.cli.invoices:app")
 app.add_later("plans", "aegis.cli.plans:app")
 app.add_later("stripe", "aegis.cli.stripe:app")
-
-
-def show_page(
-    work: Callable[[Aegis, int], Awaitable[Any]],
-    show: Callable[[Any], None],
-    limit: int,
-    cursor: str | None,
-    as_json: bool,
-) -> None:
-    """Show a page that `work` returns from an offset on."""
-    from aegis.cli.render import show_json
-    from aegis.wire.cursor import after_offset, next_offset
-    from aegis.wire.plain import plain
-
-    offset = after_offset(cursor)
-    rows = with_client(lambda a: work(a, offset))
-    page = {"items": plain(rows), "next_cursor": next_offset([*rows], limit, offset)}
-    if as_json:
-        show_json(page)
-    else:
-        show(page)
 
 
 def _entry(work: Callable[[Aegis], Awaitable[Any]], as_json: bool) -> None:

@@ -36,7 +36,6 @@ def show_accounts(page: Any) -> None:
         wide="name",
         empty="No customer fits.",
     )
-    _more(page)
 
 
 def show_plans(page: Any) -> None:
@@ -76,7 +75,6 @@ def show_subscriptions(page: Any) -> None:
         wide="customer",
         empty="There is no subscription.",
     )  # fmt: skip
-    _more(page)
 
 
 def show_preview(found: Any) -> None:
@@ -115,7 +113,6 @@ def show_invoices(page: Any) -> None:
         wide="customer",
         empty="There is no invoice.",
     )  # fmt: skip
-    _more(page)
 
 
 def show_invoice(found: Any) -> None:
@@ -146,7 +143,6 @@ def show_entries(page: Any) -> None:
         wide="what",
         empty="There is no entry.",
     )  # fmt: skip
-    _more(page)
 
 
 def show_outbox(page: Any) -> None:
@@ -161,7 +157,6 @@ def show_outbox(page: Any) -> None:
         wide="why",
         empty="The outbox is empty.",
     )  # fmt: skip
-    _more(page)
 
 
 def _lines(lines: Any) -> None:
@@ -177,8 +172,3 @@ def _units(text: str | None) -> str:
     if text is None or "." not in text:
         return text or ""
     return text.rstrip("0").rstrip(".")
-
-
-def _more(page: Any) -> None:
-    if page["next_cursor"]:
-        note(f"More: --cursor {page['next_cursor']}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from aegis.cli.command import App, Argument, Option
 from aegis.cli.options import AsJson, Cursor, Limit, Namespace
+from aegis.cli.paging import show_page
 from aegis.cli.running import maybe_time, with_client
 
 if TYPE_CHECKING:
@@ -59,23 +60,19 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List proposals, the oldest first."""
-    from aegis.cli.render import clip, note, show_json, table
-    from aegis.wire.cursor import after_offset, next_after
-    from aegis.wire.plain import plain
+    from aegis.wire.cursor import BY_ID
 
-    after = after_offset(cursor)
-    rows = with_client(
-        lambda a: a.memory.consolidation.proposals(
-            state=None if state == "all" else state,  # pyright: ignore[reportArgumentType]
-            limit=limit,
-            after=after,
-        ),
-        namespace=namespace,
-    )
-    page: dict[str, Any] = {"items": plain(rows), "next_cursor": next_after(rows, limit)}
-    if as_json:
-        show_json(page)
-        return
+    chosen: Any = None if state == "all" else state
+    show_page(
+        BY_ID,
+        lambda a, after: a.memory.consolidation.proposals(state=chosen, limit=limit, after=after),
+        _show_list, limit, cursor, as_json, namespace=namespace,
+    )  # fmt: skip
+
+
+def _show_list(page: dict[str, Any]) -> None:
+    from aegis.cli.render import clip, table
+
     table(
         ["id", "kind", "score", "seen", "state", "proposal"],
         [
@@ -92,8 +89,6 @@ def list_(
         wide="proposal",
         empty="No proposal.",
     )
-    if page["next_cursor"] is not None:
-        note(f"More: --cursor {page['next_cursor']}")
 
 
 @app.add

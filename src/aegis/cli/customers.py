@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from aegis.cli.command import App, Argument, Option
 from aegis.cli.options import AsJson, Cursor, Limit
-from aegis.cli.running import json_object, with_client
+from aegis.cli.paging import show_page
+from aegis.cli.running import json_object, number_or, with_client
 
 __all__ = ["app"]
 
@@ -19,17 +20,13 @@ CustomerId = Annotated[str, Argument(metavar="CUSTOMER", help="Whose keys they a
 def list_(limit: Limit = 50, cursor: Cursor = None, as_json: AsJson = False) -> None:
     """List customers whose keys share limits, by name."""
     from aegis.cli.keyring import show_customers
-    from aegis.cli.render import show_json
-    from aegis.wire.cursor import after_offset, next_offset
-    from aegis.wire.plain import plain
+    from aegis.wire.cursor import BY_OFFSET
 
-    offset = after_offset(cursor)
-    rows = with_client(lambda a: a.keys.customers.list(limit=limit, offset=offset))
-    page = {"items": plain(rows), "next_cursor": next_offset([*rows], limit, offset)}
-    if as_json:
-        show_json(page)
-    else:
-        show_customers(page)
+    show_page(
+        BY_OFFSET,
+        lambda a, offset: a.keys.customers.list(limit=limit, offset=offset),
+        show_customers, limit, cursor, as_json,
+    )  # fmt: skip
 
 
 @app.add
@@ -57,7 +54,7 @@ def set_(
     changes: dict[str, Any] = {}
     for field, text in (("rate_limit", rate_limit), ("monthly_quota", monthly_quota)):
         if text is not None:
-            changes[field] = _number_or_none(field, text)
+            changes[field] = number_or("none", field, text)
     if limits is not None:
         changes["limits"] = None if limits == "none" else json_object("limits", limits)
     _show(with_client(lambda a: a.keys.customers.set(customer_id, **changes)), as_json)
@@ -80,17 +77,13 @@ def ledger(
 ) -> None:
     """Show how the shared quota came about, newest first."""
     from aegis.cli.keyring import show_ledger
-    from aegis.cli.render import show_json
-    from aegis.wire.cursor import after_offset, next_offset
-    from aegis.wire.plain import plain
+    from aegis.wire.cursor import BY_OFFSET
 
-    offset = after_offset(cursor)
-    rows = with_client(lambda a: a.keys.customers.ledger(customer_id, limit=limit, offset=offset))
-    page = {"items": plain(rows), "next_cursor": next_offset([*rows], limit, offset)}
-    if as_json:
-        show_json(page)
-    else:
-        show_ledger(page)
+    show_page(
+        BY_OFFSET,
+        lambda a, offset: a.keys.customers.ledger(customer_id, limit=limit, offset=offset),
+        show_ledger, limit, cursor, as_json,
+    )  # fmt: skip
 
 
 def _show(customer: Any, as_json: bool) -> None:
@@ -102,14 +95,3 @@ def _show(customer: Any, as_json: bool) -> None:
         show_json(customer)
     else:
         show_customer(plain(customer))
-
-
-def _number_or_none(name: str, text: str) -> int | None:
-    from aegis.errors import InvalidInput
-
-    if text == "none":
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        raise InvalidInput(f"{name} is {text!r}; use a whole number, or none.") from None

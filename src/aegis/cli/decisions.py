@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from aegis.cli.command import App, Argument, Option
 from aegis.cli.options import AsJson, Cursor, Limit, Namespace, Yes
+from aegis.cli.paging import show_page
 from aegis.cli.running import confirm, json_object, maybe_time, named, with_client
 
 __all__ = ["app"]
@@ -177,19 +178,13 @@ def due(
 ) -> None:
     """List decisions whose outcome ought to be known by now, oldest first."""
     from aegis.cli.lessons import show_due
-    from aegis.cli.render import show_json
-    from aegis.wire.cursor import after_decision, next_due
-    from aegis.wire.plain import plain
+    from aegis.wire.cursor import DUE_DECISIONS
 
-    after = after_decision(cursor)
-    rows = with_client(
-        lambda a: a.memory.decisions.due(days=days, limit=limit, after=after), namespace=namespace
-    )
-    page = {"items": plain(rows), "next_cursor": next_due(rows, limit)}
-    if as_json:
-        show_json(page)
-    else:
-        show_due(page)
+    show_page(
+        DUE_DECISIONS,
+        lambda a, after: a.memory.decisions.due(days=days, limit=limit, after=after),
+        show_due, limit, cursor, as_json, namespace=namespace,
+    )  # fmt: skip
 
 
 @app.add
@@ -214,25 +209,15 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List decisions, newest first."""
-    from aegis.cli.render import show_json
     from aegis.cli.results import show_decisions
-    from aegis.wire.cursor import after_offset, next_offset
-    from aegis.wire.plain import plain
+    from aegis.wire.cursor import BY_OFFSET
 
-    offset = after_offset(cursor)
-    rows = with_client(
-        lambda a: a.memory.decisions.list(
-            outcome=outcome,  # pyright: ignore[reportArgumentType]
-            limit=limit,
-            offset=offset,
-        ),
-        namespace=namespace,
-    )
-    page = {"items": plain(rows), "next_cursor": next_offset(rows, limit, offset)}
-    if as_json:
-        show_json(page)
-    else:
-        show_decisions(page)
+    chosen: Any = outcome
+    show_page(
+        BY_OFFSET,
+        lambda a, offset: a.memory.decisions.list(outcome=chosen, limit=limit, offset=offset),
+        show_decisions, limit, cursor, as_json, namespace=namespace,
+    )  # fmt: skip
 
 
 @app.add

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from aegis.cli.command import Argument, Option
 from aegis.cli.following import end, follow, place, short, working_here
-from aegis.cli.options import AsJson, Limit, Yes
+from aegis.cli.options import AsJson, Cursor, Limit, Yes
+from aegis.cli.paging import show_page
 from aegis.cli.running import confirm, json_object, with_client
 
 if TYPE_CHECKING:
@@ -80,28 +81,26 @@ def run(
 def executions(
     workflow: Annotated[str | None, Option(help="Of this workflow.")] = None,
     status: Annotated[str | None, Option(help="running, completed, failed or interrupted.")] = None,
-    cursor: Annotated[str | None, Option(help="`next_cursor` of the page before.")] = None,
+    cursor: Cursor = None,
     limit: Limit = 20,
     as_json: AsJson = False,
 ) -> None:
     """List executions, the latest started first."""
-    from aegis.cli.render import note, show_json, table, when
-    from aegis.wire.cursor import before_session, next_execution
-    from aegis.wire.plain import plain
+    from aegis.wire.cursor import EXECUTIONS
 
     chosen: Any = status
+    show_page(
+        EXECUTIONS,
+        lambda a, before: a.workflows.executions(
+            workflow=workflow, status=chosen, before=before, limit=limit
+        ),
+        _show_executions, limit, cursor, as_json,
+    )  # fmt: skip
 
-    async def work(client: Aegis) -> Any:
-        return await client.workflows.executions(
-            workflow=workflow, status=chosen, before=before_session(cursor), limit=limit
-        )
 
-    rows = with_client(work)
-    items: list[dict[str, Any]] = plain(rows)
-    following = next_execution(rows, limit)
-    if as_json:
-        show_json({"items": items, "next_cursor": following})
-        return
+def _show_executions(page: dict[str, Any]) -> None:
+    from aegis.cli.render import table, when
+
     table(
         ["id", "workflow", "status", "node", "started", "error"],
         [
@@ -113,13 +112,11 @@ def executions(
                 when(item["started_at"]),
                 item["error"] or "",
             ]
-            for item in items
+            for item in page["items"]
         ],
         wide="error",
         empty="There is no execution.",
     )
-    if following:
-        note(f"There are more: --cursor {following}")
 
 
 def status(id: Id, as_json: AsJson = False) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from aegis.cli.command import App, Argument, Option
 from aegis.cli.options import AsJson, Cursor, ExpiresAt, Limit, Namespace, Tags, Ttl, Yes
+from aegis.cli.paging import show_page
 from aegis.cli.running import (
     confirm,
     json_object,
@@ -134,14 +135,12 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List facts that hold, last updated first."""
-    from aegis.cli.render import show_json
     from aegis.cli.results import show_facts
-    from aegis.wire.cursor import after_offset, next_offset
-    from aegis.wire.plain import plain
+    from aegis.wire.cursor import BY_OFFSET
 
-    offset = after_offset(cursor)
-    rows = with_client(
-        lambda a: a.memory.facts.list(
+    show_page(
+        BY_OFFSET,
+        lambda a, offset: a.memory.facts.list(
             concept=concept,
             category=category,
             tags=tags or [],
@@ -150,13 +149,8 @@ def list_(
             as_of=maybe_time("as_of", as_of),
             valid_at=maybe_time("valid_at", valid_at),
         ),
-        namespace=namespace,
-    )
-    page = {"items": plain(rows), "next_cursor": next_offset(rows, limit, offset)}
-    if as_json:
-        show_json(page)
-    else:
-        show_facts(page)
+        show_facts, limit, cursor, as_json, namespace=namespace,
+    )  # fmt: skip
 
 
 @app.add

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from aegis.cli.command import App, Argument, Option
 from aegis.cli.options import AsJson, Cursor, Limit, Namespace, Yes
+from aegis.cli.paging import show_page
 from aegis.cli.running import confirm, maybe_time, with_client
 
 if TYPE_CHECKING:
@@ -137,13 +138,11 @@ def entities(
 ) -> None:
     """List who and what memories speak of, the most connected first."""
     from aegis.cli.graph_results import show_entities
-    from aegis.cli.render import show_json
-    from aegis.wire.cursor import after_offset, next_offset
-    from aegis.wire.plain import plain
+    from aegis.wire.cursor import BY_OFFSET
 
-    offset = after_offset(cursor)
-    rows = with_client(
-        lambda a: a.memory.graph.entities(
+    show_page(
+        BY_OFFSET,
+        lambda a, offset: a.memory.graph.entities(
             of=of,
             kind=kind,  # pyright: ignore[reportArgumentType]
             name=name,
@@ -151,14 +150,8 @@ def entities(
             limit=limit,
             offset=offset,
         ),
-        namespace=namespace,
-    )
-    more = None if of is not None else next_offset(rows, limit, offset)
-    page = {"items": plain(rows), "next_cursor": more}
-    if as_json:
-        show_json(page)
-    else:
-        show_entities(page)
+        show_entities, limit if of is None else None, cursor, as_json, namespace=namespace,
+    )  # fmt: skip
 
 
 @app.add

@@ -74,8 +74,6 @@ def show_entities(page: dict[str, Any]) -> None:
         wide="name",
         empty="There are no entities. Run `aegis memory graph build`.",
     )
-    if page["next_cursor"] is not None:
-        note(f"More: --cursor {page['next_cursor']}")
 
 
 def show_merges(found: list[dict[str, Any]]) -> None:

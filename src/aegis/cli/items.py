@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from aegis.cli.command import App, Argument, Option
 from aegis.cli.options import AsJson, Cursor, Limit, Namespace
+from aegis.cli.paging import show_page
 from aegis.cli.running import json_object, with_client
 
 if TYPE_CHECKING:
@@ -31,15 +32,13 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List items at a path and below it, newest first; looking does not lengthen their lives."""
-    from aegis.cli.render import show_json
-    from aegis.wire.cursor import after_offset, next_offset
+    from aegis.wire.cursor import BY_OFFSET
     from aegis.wire.plain import plain
 
     prefix = [] if path is None else _labels(path)
     conditions = json_object("filter", filter_)
-    offset = after_offset(cursor)
 
-    async def work(client: Aegis) -> dict[str, Any]:
+    async def found(client: Aegis, offset: int) -> list[dict[str, Any]]:
         hits = await client.memory.items.search(
             prefix,
             query=query,
@@ -48,14 +47,9 @@ def list_(
             offset=offset,
             refresh=False,
         )
-        items = [{**plain(hit.item), "score": plain(hit.score)} for hit in hits]
-        return {"items": items, "next_cursor": next_offset(hits, limit, offset)}
+        return [{**plain(hit.item), "score": plain(hit.score)} for hit in hits]
 
-    page = with_client(work, namespace=namespace)
-    if as_json:
-        show_json(page)
-    else:
-        _show(page)
+    show_page(BY_OFFSET, found, _show, limit, cursor, as_json, namespace=namespace)
 
 
 @app.add
@@ -92,7 +86,7 @@ def _labels(path: str) -> list[str]:
 def _show(page: dict[str, Any]) -> None:
     import json
 
-    from aegis.cli.render import clip, note, table, when
+    from aegis.cli.render import clip, table, when
 
     table(
         ["path", "key", "put", "score", "value"],
@@ -109,5 +103,3 @@ def _show(page: dict[str, Any]) -> None:
         wide="value",
         empty="No item fits.",
     )
-    if page["next_cursor"] is not None:
-        note(f"More: --cursor {page['next_cursor']}")

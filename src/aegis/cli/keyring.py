@@ -6,7 +6,7 @@ import math
 from typing import Any, Final
 
 from aegis.cli.exits import STATUS
-from aegis.cli.render import clip, line, note, pairs, style, table, when
+from aegis.cli.render import clip, line, pairs, style, table, when
 from aegis.errors import LimitExceeded, PermissionDenied, Unauthenticated
 
 __all__ = [
@@ -52,7 +52,6 @@ def show_keys(page: dict[str, Any]) -> None:
         wide="name",
         empty="No key fits.",
     )
-    _more(page)
 
 
 def show_key(found: dict[str, Any]) -> None:
@@ -115,7 +114,6 @@ def show_ledger(page: dict[str, Any]) -> None:
         wide="note",
         empty="No quota was used yet.",
     )
-    _more(page)
 
 
 def show_customers(page: dict[str, Any]) -> None:
@@ -135,7 +133,6 @@ def show_customers(page: dict[str, Any]) -> None:
         wide="customer",
         empty="No customer's keys share limits.",
     )
-    _more(page)
 
 
 def show_customer(found: dict[str, Any]) -> None:
@@ -228,8 +225,3 @@ def _month(quota: dict[str, Any] | None) -> str | None:
     if quota is None:
         return None
     return f"{quota['remaining']:,} left of {quota['limit']:,} until {when(quota['resets_at'])}"
-
-
-def _more(page: dict[str, Any]) -> None:
-    if page["next_cursor"] is not None:
-        note(f"More: --cursor {page['next_cursor']}")

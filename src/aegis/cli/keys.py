@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from aegis.cli.command import App, Argument, Option
 from aegis.cli.options import AsJson, Cursor, Limit, Yes
-from aegis.cli.running import confirm, json_object, maybe_time, named, with_client
+from aegis.cli.paging import show_page
+from aegis.cli.running import confirm, json_object, maybe_time, named, number_or, with_client
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -86,25 +87,16 @@ def list_(
 ) -> None:
     """List keys, newest first."""
     from aegis.cli.keyring import show_keys
-    from aegis.cli.render import show_json
-    from aegis.wire.cursor import after_offset, next_offset
-    from aegis.wire.plain import plain
+    from aegis.wire.cursor import BY_OFFSET
 
-    offset = after_offset(cursor)
-    rows = with_client(
-        lambda a: a.keys.list(
-            customer_id=customer_id,
-            tier=tier,
-            enabled=_yes_no("enabled", enabled),
-            limit=limit,
-            offset=offset,
-        )
-    )
-    page = {"items": plain(rows), "next_cursor": next_offset([*rows], limit, offset)}
-    if as_json:
-        show_json(page)
-    else:
-        show_keys(page)
+    on = _yes_no("enabled", enabled)
+    show_page(
+        BY_OFFSET,
+        lambda a, offset: a.keys.list(
+            customer_id=customer_id, tier=tier, enabled=on, limit=limit, offset=offset
+        ),
+        show_keys, limit, cursor, as_json,
+    )  # fmt: skip
 
 
 @app.add
@@ -153,7 +145,7 @@ def update(
     changes: dict[str, Any] = named(tier=tier, scopes=scopes, limits=json_object("limits", limits))
     for field, text in (("rate_limit", rate_limit), ("monthly_quota", monthly_quota)):
         if text is not None:
-            changes[field] = _number_or(field, text, "tier")
+            changes[field] = number_or("tier", field, text)
     _changed(lambda a: a.keys.update(key_id, **changes), "Changed", as_json)
 
 
@@ -273,17 +265,13 @@ def ledger(
 ) -> None:
     """Show how a key's quota came about, newest first."""
     from aegis.cli.keyring import show_ledger
-    from aegis.cli.render import show_json
-    from aegis.wire.cursor import after_offset, next_offset
-    from aegis.wire.plain import plain
+    from aegis.wire.cursor import BY_OFFSET
 
-    offset = after_offset(cursor)
-    rows = with_client(lambda a: a.keys.quota.ledger(key_id, limit=limit, offset=offset))
-    page = {"items": plain(rows), "next_cursor": next_offset([*rows], limit, offset)}
-    if as_json:
-        show_json(page)
-    else:
-        show_ledger(page)
+    show_page(
+        BY_OFFSET,
+        lambda a, offset: a.keys.quota.ledger(key_id, limit=limit, offset=offset),
+        show_ledger, limit, cursor, as_json,
+    )  # fmt: skip
 
 
 @app.add
@@ -335,17 +323,6 @@ def _bindings(
     bound = [{"namespace": name, "write": True} for name in namespaces or ()]
     bound += [{"namespace": name, "write": False} for name in read_namespaces or ()]
     return bound or None
-
-
-def _number_or(name: str, text: str, word: str) -> int | None:
-    from aegis.errors import InvalidInput
-
-    if text == word:
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        raise InvalidInput(f"{name} is {text!r}; use a whole number, or {word}.") from None
 
 
 def _yes_no(name: str, text: str | None) -> bool | None:

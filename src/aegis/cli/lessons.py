@@ -82,8 +82,6 @@ def show_due(page: dict[str, Any]) -> None:
         wide="task",
         empty="No decision is due.",
     )
-    if page["next_cursor"] is not None:
-        note(f"More: --cursor {page['next_cursor']}")
 
 
 def _option(record: dict[str, Any]) -> list[str]:

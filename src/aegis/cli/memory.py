@@ -18,6 +18,7 @@ from aegis.cli.options import (
     Until,
     Yes,
 )
+from aegis.cli.paging import show_page
 from aegis.cli.running import confirm, json_object, maybe_time, named, read_text, with_client
 
 __all__ = ["app"]
@@ -230,15 +231,14 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List episodes, newest first."""
-    from aegis.cli.render import show_json
     from aegis.cli.results import show_episodes
-    from aegis.wire.cursor import before_episode, next_page
-    from aegis.wire.plain import plain
+    from aegis.wire.cursor import EPISODES
 
-    rows = with_client(
-        lambda a: a.memory.list(
+    show_page(
+        EPISODES,
+        lambda a, before: a.memory.list(
             limit=limit,
-            before=before_episode(cursor),
+            before=before,
             since=maybe_time("since", since),
             until=maybe_time("until", until),
             event_types=types or [],
@@ -246,13 +246,8 @@ def list_(
             min_importance=min_importance,  # pyright: ignore[reportArgumentType]
             session_id=session,
         ),
-        namespace=namespace,
-    )
-    page = {"items": plain(rows), "next_cursor": next_page(rows, limit)}
-    if as_json:
-        show_json(page)
-    else:
-        show_episodes(page)
+        show_episodes, limit, cursor, as_json, namespace=namespace,
+    )  # fmt: skip
 
 
 @app.add

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from aegis.cli.command import App, Argument, Option
 from aegis.cli.options import AsJson, Cursor, Limit, Namespace, Yes
+from aegis.cli.paging import show_page
 from aegis.cli.running import confirm, json_object, read_text, with_client
 
 if TYPE_CHECKING:
@@ -90,22 +91,20 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List jobs, the newest first."""
-    from aegis.cli.render import clip, note, show_json, table, when
-    from aegis.wire.cursor import before_job, next_job
-    from aegis.wire.plain import plain
+    from aegis.wire.cursor import RESEARCH_JOBS
 
-    before = before_job(cursor)
-
-    async def work(client: Aegis) -> dict[str, Any]:
-        rows = await client.research.list(
+    show_page(
+        RESEARCH_JOBS,
+        lambda a, before: a.research.list(
             limit=limit, before=before, status=status or (), provider=provider
-        )
-        return {"items": plain(rows), "next_cursor": next_job(rows, limit)}
+        ),
+        _show_list, limit, cursor, as_json, namespace=namespace,
+    )  # fmt: skip
 
-    page = with_client(work, namespace=namespace)
-    if as_json:
-        show_json(page)
-        return
+
+def _show_list(page: dict[str, Any]) -> None:
+    from aegis.cli.render import clip, table, when
+
     table(
         ["job", "created", "provider", "status", "cost", "query"],
         [
@@ -122,8 +121,6 @@ def list_(
         wide="query",
         empty="There is no research job.",
     )
-    if page["next_cursor"] is not None:
-        note(f"More: --cursor {page['next_cursor']}")
 
 
 @app.add

@@ -129,7 +129,6 @@ def show_episodes(page: dict[str, Any]) -> None:
         wide="summary",
         empty="No episode fits.",
     )
-    _more(page)
 
 
 def show_facts(page: dict[str, Any]) -> None:
@@ -149,7 +148,6 @@ def show_facts(page: dict[str, Any]) -> None:
         wide="content",
         empty="No fact fits.",
     )
-    _more(page)
 
 
 def show_fact_steps(steps: list[dict[str, Any]]) -> None:
@@ -207,7 +205,6 @@ def show_decisions(page: dict[str, Any]) -> None:
         wide="task",
         empty="No decision fits.",
     )
-    _more(page)
 
 
 def _entry(rank: int, digits: int, score: float, facts: list[str], row_id: int, text: str) -> None:
@@ -233,8 +230,3 @@ def _reasons(parts: list[dict[str, Any]], digits: int) -> None:
 
 def _columns(digits: int) -> int:
     return min(width(), 110) - digits - 2
-
-
-def _more(page: dict[str, Any]) -> None:
-    if page["next_cursor"] is not None:
-        note(f"More: --cursor {page['next_cursor']}")

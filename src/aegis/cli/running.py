@@ -15,7 +15,15 @@ if TYPE_CHECKING:
 
     from aegis.client import Aegis
 
-__all__ = ["confirm", "json_object", "maybe_time", "named", "read_text", "with_client"]
+__all__ = [
+    "confirm",
+    "json_object",
+    "maybe_time",
+    "named",
+    "number_or",
+    "read_text",
+    "with_client",
+]
 
 T = TypeVar("T")
 
@@ -89,6 +97,16 @@ def maybe_time(name: str, text: str | None) -> datetime | None:
     from aegis.memory.validate import parse_time
 
     return None if text is None else parse_time(name, text)
+
+
+def number_or(word: str, name: str, text: str) -> int | None:
+    """Return the number that an option holds, None for `word` (`InvalidInput`)."""
+    if text == word:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise InvalidInput(f"{name} is {text!r}; use a whole number, or {word}.") from None
 
 
 def named(**values: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from aegis.cli.command import App, Argument, Option
 from aegis.cli.options import AsJson, Cursor, Limit, Namespace
+from aegis.cli.paging import show_page
 from aegis.cli.running import with_client
 
 if TYPE_CHECKING:
@@ -34,21 +35,15 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List sessions, the latest start first."""
-    from aegis.cli.render import show_json
-    from aegis.wire.cursor import before_session, next_session
-    from aegis.wire.plain import plain
+    from aegis.wire.cursor import SESSIONS
 
-    before = before_session(cursor)
-
-    async def work(client: Aegis) -> dict[str, Any]:
-        rows = await client.sessions.list(limit=limit, before=before, status=status or (), cwd=cwd)
-        return {"items": plain(rows), "next_cursor": next_session(rows, limit)}
-
-    page = with_client(work, namespace=namespace)
-    if as_json:
-        show_json(page)
-    else:
-        _show_list(page)
+    show_page(
+        SESSIONS,
+        lambda a, before: a.sessions.list(
+            limit=limit, before=before, status=status or (), cwd=cwd
+        ),
+        _show_list, limit, cursor, as_json, namespace=namespace,
+    )  # fmt: skip
 
 
 @app.add
@@ -153,7 +148,7 @@ def import_(
 
 
 def _show_list(page: dict[str, Any]) -> None:
-    from aegis.cli.render import clip, note, table, when
+    from aegis.cli.render import clip, table, when
 
     table(
         ["session", "started", "status", "prompts", "tools", "tokens", "cost", "about"],
@@ -173,8 +168,6 @@ def _show_list(page: dict[str, Any]) -> None:
         wide="about",
         empty="There is no session.",
     )
-    if page["next_cursor"] is not None:
-        note(f"More: --cursor {page['next_cursor']}")
 
 
 def _show_detail(detail: dict[str, Any]) -> None:

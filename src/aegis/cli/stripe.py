@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from aegis.cli.command import App, Argument, Option
 from aegis.cli.options import AsJson, Cursor, Limit
+from aegis.cli.paging import show_page
 from aegis.cli.running import named, with_client
 
 __all__ = ["app"]
@@ -67,10 +68,11 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """List what Stripe has to be told and was, newest first."""
-    from aegis.cli.billing import show_page
     from aegis.cli.billing_render import show_outbox
+    from aegis.wire.cursor import BY_OFFSET
 
     show_page(
+        BY_OFFSET,
         lambda a, offset: a.billing.stripe.rows(state=state, limit=limit, offset=offset),
         show_outbox, limit, cursor, as_json,
     )  # fmt: skip

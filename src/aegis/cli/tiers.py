@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from aegis.cli.command import App, Argument, Option
 from aegis.cli.options import AsJson
-from aegis.cli.running import named, with_client
+from aegis.cli.running import named, number_or, with_client
 from aegis.errors import InvalidInput
 
 __all__ = ["app"]
@@ -49,7 +49,7 @@ def set_(
         rate_limit=rate_limit, price_usd=price_usd, rollover_limit=rollover_limit
     )
     if monthly_quota is not None:
-        changes["monthly_quota"] = _number_or_none(monthly_quota)
+        changes["monthly_quota"] = number_or("none", "monthly_quota", monthly_quota)
     if overage is not None:
         if overage not in ("yes", "no"):
             raise InvalidInput(f"overage is {overage!r}; use yes or no.")
@@ -59,12 +59,3 @@ def set_(
         show_json(tier)
     else:
         show_tiers([plain(tier)])
-
-
-def _number_or_none(text: str) -> int | None:
-    if text == "none":
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        raise InvalidInput(f"monthly_quota is {text!r}; use a whole number, or none.") from None

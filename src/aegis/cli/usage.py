@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from aegis.cli.command import App, Argument, Option
 from aegis.cli.options import AsJson, Cursor, Limit, Since, Until, Yes
+from aegis.cli.paging import show_page
 from aegis.cli.running import confirm, maybe_time, with_client
 from aegis.errors import InvalidInput
 
@@ -86,27 +87,22 @@ def events(
     as_json: AsJson = False,
 ) -> None:
     """List single calls, newest first."""
-    from aegis.cli.render import show_json
     from aegis.cli.usage_results import show_events
-    from aegis.wire.plain import plain
-    from aegis.wire.usage import before_event, next_event
+    from aegis.wire.cursor import EVENTS
 
-    rows = with_client(
-        lambda a: a.usage.events(
+    show_page(
+        EVENTS,
+        lambda a, before: a.usage.events(
             customer_id=customer_id,
             api_key_id=api_key_id,
             endpoint=endpoint,
             since=maybe_time("since", since),
             until=maybe_time("until", until),
             limit=limit,
-            before=before_event(cursor),
-        )
-    )
-    page = {"items": plain(rows), "next_cursor": next_event(rows, limit)}
-    if as_json:
-        show_json(page)
-    else:
-        show_events(page)
+            before=before,
+        ),
+        show_events, limit, cursor, as_json,
+    )  # fmt: skip
 
 
 @app.add

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aegis.cli.render import clip, line, note, style, table, when
+from aegis.cli.render import clip, line, style, table, when
 
 __all__ = ["show_events", "show_partitions", "show_reconciled", "show_report"]
 
@@ -52,8 +52,6 @@ def show_events(page: dict[str, Any]) -> None:
         wide="call",
         empty="No event fits.",
     )
-    if page["next_cursor"] is not None:
-        note(f"More: --cursor {page['next_cursor']}")
 
 
 def show_partitions(found: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from aegis.errors import Conflict, InvalidInput, NotFound
 from aegis.keys import validate
+from aegis.keys.quota import adjustment
 from aegis.keys.store import customers as store
 from aegis.security.audit.recording import audited
 from aegis.security.audit.recording import note as log
@@ -133,22 +134,6 @@ async def _get(conn: Connection, customer_id: str) -> Customer:
 
 async def _settle(conn: Connection, customer_id: str) -> None:
     """Make the open month of a locked customer fit the quota as it is now."""
-    month = await store.open_month(conn, customer_id, begin=False)
-    if not month.is_current or month.quota is None or month.quota == month.base:
-        # What was not begun begins with the new quota.
-        return
-    change = month.quota - month.base
-    short = month.used - (month.granted + change)
-    if short > 0:
-        raise InvalidInput(
-            f"monthly_quota is {month.quota:,}, but this month used {month.used:,} already; use "
-            f"{month.quota + short:,} or more, or change it next month.",
-            code="quota_below_used",
-        )
-    await store.add_entry(
-        conn,
-        customer_id,
-        kind="adjust",
-        amount=change,
-        note=f"quota {month.base} became {month.quota}",
-    )
+    change = adjustment(await store.open_month(conn, customer_id, begin=False))
+    if change is not None:
+        await store.add_entry(conn, customer_id, kind="adjust", amount=change[0], note=change[1])

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
     from aegis.db import Connection, Database
     from aegis.keys.models import Balance, LedgerEntry
+    from aegis.keys.store.quota import OpenMonth
 
-__all__ = ["Quota", "settle"]
+__all__ = ["Quota", "adjustment", "settle"]
 
 
 class Quota:
@@ -75,10 +76,22 @@ async def settle(conn: Connection, key_id: str) -> None:
     Raises:
         InvalidInput: more than that was used already.
     """
-    month = await store.open_month(conn, key_id, begin=False)
+    change = adjustment(await store.open_month(conn, key_id, begin=False))
+    if change is not None:
+        await store.adjust_quota(conn, key_id, amount=change[0], note=change[1])
+
+
+def adjustment(month: OpenMonth) -> tuple[int, str] | None:
+    """Return the amount that makes an open month fit its quota as it is now, and a note on it.
+
+    None means that it fits.
+
+    Raises:
+        InvalidInput: more than that was used already.
+    """
     if not month.is_current or month.quota is None or month.quota == month.base:
         # What was not begun begins with the new quota.
-        return
+        return None
     change = month.quota - month.base
     short = month.used - month.overage - (month.granted + change)
     if short > 0:
@@ -87,6 +100,4 @@ async def settle(conn: Connection, key_id: str) -> None:
             f"{month.quota + short:,} or more, or change it next month.",
             code="quota_below_used",
         )
-    await store.adjust_quota(
-        conn, key_id, amount=change, note=f"quota {month.base} became {month.quota}"
-    )
+    return change, f"quota {month.base} became {month.quota}"

@@ -8,7 +8,7 @@ from mcp_types import CallToolResult
 from pydantic import Field
 
 from aegis.mcp.tools import READS, Cursor, Limit, answer, make_tool, told
-from aegis.wire.cursor import after_offset, next_offset
+from aegis.wire.cursor import BY_OFFSET
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver.tools import Tool
@@ -40,11 +40,14 @@ def billing_tools(billing: Billing) -> list[Tool]:
     ) -> CallToolResult:
         """List invoices without their lines, newest first."""
         with told():
-            offset = after_offset(cursor)
             rows = await billing.invoices.list(
-                customer_id=customer_id, month=month, state=state, limit=limit, offset=offset
+                customer_id=customer_id,
+                month=month,
+                state=state,
+                limit=limit,
+                offset=BY_OFFSET.at(cursor),
             )
-        return answer({"items": rows, "next_cursor": next_offset([*rows], limit, offset)})
+        return answer(BY_OFFSET.page(rows, limit, cursor))
 
     async def billing_invoice_get(
         id: Annotated[int, Field(description="Number of the row, as billing_invoices shows it.")],
@@ -61,11 +64,10 @@ def billing_tools(billing: Billing) -> list[Tool]:
     ) -> CallToolResult:
         """List the entries that invoices are made of, newest first: usage, fees, credits."""
         with told():
-            offset = after_offset(cursor)
             rows = await billing.entries(
-                customer_id=customer_id, month=month, limit=limit, offset=offset
+                customer_id=customer_id, month=month, limit=limit, offset=BY_OFFSET.at(cursor)
             )
-        return answer({"items": rows, "next_cursor": next_offset([*rows], limit, offset)})
+        return answer(BY_OFFSET.page(rows, limit, cursor))
 
     async def billing_plans() -> CallToolResult:
         """List price plans, and what tiers of API keys cost."""

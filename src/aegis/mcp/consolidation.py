@@ -20,7 +20,7 @@ from aegis.mcp.tools import (
 )
 from aegis.memory.consolidation.proposal import STATES
 from aegis.memory.validate import namespace_of
-from aegis.wire.cursor import after_offset, next_after
+from aegis.wire.cursor import BY_ID
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver.tools import Tool
@@ -55,10 +55,10 @@ def _proposals(memory: Memory) -> list[Tool]:
             rows = await memory.consolidation.proposals(
                 state=None if state == "all" else state,  # pyright: ignore[reportArgumentType]
                 limit=limit,
-                after=after_offset(cursor),
+                after=BY_ID.at(cursor),
                 namespace=namespace,
             )
-        return answer({"items": rows, "next_cursor": next_after(rows, limit)})
+        return answer(BY_ID.page(rows, limit, cursor))
 
     async def memory_proposal_get(id: ProposalId, namespace: Namespace = None) -> CallToolResult:
         """Return one proposal."""

@@ -27,7 +27,7 @@ from aegis.mcp.tools import (
 )
 from aegis.memory.decisions import MIN_SIMILARITY
 from aegis.memory.models import ROLES
-from aegis.wire.cursor import after_decision, after_offset, next_due, next_offset
+from aegis.wire.cursor import BY_OFFSET, DUE_DECISIONS
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver.tools import Tool
@@ -140,14 +140,13 @@ def _reading(memory: Memory) -> list[Tool]:
     ) -> CallToolResult:
         """List decisions, newest first; outcome=pending for those that wait for their outcome."""
         with told():
-            offset = after_offset(cursor)
             rows = await memory.decisions.list(
                 outcome=outcome,  # pyright: ignore[reportArgumentType]
                 limit=limit,
-                offset=offset,
+                offset=BY_OFFSET.at(cursor),
                 namespace=namespace,
             )
-        return answer({"items": rows, "next_cursor": next_offset(rows, limit, offset)})
+        return answer(BY_OFFSET.page(rows, limit, cursor))
 
     return [
         make_tool(memory_decision_recall, READS, "Recall decisions"),
@@ -201,9 +200,9 @@ def _learning(memory: Memory) -> list[Tool]:
         """List decisions whose outcome ought to be known by now, oldest first; resolve them."""
         with told():
             rows = await memory.decisions.due(
-                days=days, limit=limit, after=after_decision(cursor), namespace=namespace
+                days=days, limit=limit, after=DUE_DECISIONS.at(cursor), namespace=namespace
             )
-        return answer({"items": rows, "next_cursor": next_due(rows, limit)})
+        return answer(DUE_DECISIONS.page(rows, limit))
 
     return [
         make_tool(memory_decision_advise, READS, "Ask what earlier decisions teach"),

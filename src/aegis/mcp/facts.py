@@ -24,7 +24,7 @@ from aegis.mcp.tools import (
     named,
     told,
 )
-from aegis.wire.cursor import after_offset, next_offset
+from aegis.wire.cursor import BY_OFFSET
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver.tools import Tool
@@ -133,18 +133,17 @@ def _reading(memory: Memory) -> list[Tool]:
         as_of: as they were believed then; valid_at: what was true then.
         """
         with told():
-            offset = after_offset(cursor)
             rows = await memory.facts.list(
                 concept=concept,
                 category=category,
                 tags=tags,
                 limit=limit,
-                offset=offset,
+                offset=BY_OFFSET.at(cursor),
                 as_of=maybe_time("as_of", as_of),
                 valid_at=maybe_time("valid_at", valid_at),
                 namespace=namespace,
             )
-        return answer({"items": rows, "next_cursor": next_offset(rows, limit, offset)})
+        return answer(BY_OFFSET.page(rows, limit, cursor))
 
     return [
         make_tool(memory_fact_recall, READS, "Recall facts"),

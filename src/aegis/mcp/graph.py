@@ -20,7 +20,7 @@ from aegis.mcp.tools import (
     told,
 )
 from aegis.memory.graph.models import DIRECTIONS, ENTITY_KINDS, ENTITY_ORDERS
-from aegis.wire.cursor import after_offset, next_offset
+from aegis.wire.cursor import BY_OFFSET
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver.tools import Tool
@@ -111,18 +111,16 @@ def _listing(memory: Memory) -> list[Tool]:
     ) -> CallToolResult:
         """List people, projects, files and other things that memories speak of."""
         with told():
-            offset = after_offset(cursor)
             rows = await memory.graph.entities(
                 of=of,
                 kind=kind,  # pyright: ignore[reportArgumentType]
                 name=name,
                 order=order,  # pyright: ignore[reportArgumentType]
                 limit=limit,
-                offset=offset,
+                offset=BY_OFFSET.at(cursor),
                 namespace=namespace,
             )
-            more = None if of is not None else next_offset(rows, limit, offset)
-        return answer({"items": rows, "next_cursor": more})
+        return answer(BY_OFFSET.page(rows, limit if of is None else None, cursor))
 
     async def memory_graph_relate(
         source: NodeName,

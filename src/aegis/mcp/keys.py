@@ -8,7 +8,7 @@ from mcp_types import CallToolResult
 from pydantic import Field
 
 from aegis.mcp.tools import READS, Cursor, Limit, answer, make_tool, told
-from aegis.wire.cursor import after_offset, next_offset
+from aegis.wire.cursor import BY_OFFSET
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver.tools import Tool
@@ -32,11 +32,14 @@ def key_tools(keys: Keys) -> list[Tool]:
     ) -> CallToolResult:
         """List API keys, newest first: whose, what they may do, when last used; never the key."""
         with told():
-            offset = after_offset(cursor)
             rows = await keys.list(
-                customer_id=customer_id, tier=tier, enabled=enabled, limit=limit, offset=offset
+                customer_id=customer_id,
+                tier=tier,
+                enabled=enabled,
+                limit=limit,
+                offset=BY_OFFSET.at(cursor),
             )
-        return answer({"items": rows, "next_cursor": next_offset([*rows], limit, offset)})
+        return answer(BY_OFFSET.page(rows, limit, cursor))
 
     async def key_get(id: KeyId) -> CallToolResult:
         """Return one API key with its quota of this month; never the key itself."""
@@ -47,9 +50,8 @@ def key_tools(keys: Keys) -> list[Tool]:
     async def key_ledger(id: KeyId, limit: Limit = 20, cursor: Cursor = None) -> CallToolResult:
         """List how an API key's monthly quota came about, newest first."""
         with told():
-            offset = after_offset(cursor)
-            rows = await keys.quota.ledger(id, limit=limit, offset=offset)
-        return answer({"items": rows, "next_cursor": next_offset([*rows], limit, offset)})
+            rows = await keys.quota.ledger(id, limit=limit, offset=BY_OFFSET.at(cursor))
+        return answer(BY_OFFSET.page(rows, limit, cursor))
 
     async def key_tiers() -> CallToolResult:
         """List what the tiers of API keys allow and cost."""
@@ -59,9 +61,8 @@ def key_tools(keys: Keys) -> list[Tool]:
     async def key_customers(limit: Limit = 20, cursor: Cursor = None) -> CallToolResult:
         """List customers whose API keys share limits: the limits, and what is left this month."""
         with told():
-            offset = after_offset(cursor)
-            rows = await keys.customers.list(limit=limit, offset=offset)
-        return answer({"items": rows, "next_cursor": next_offset([*rows], limit, offset)})
+            rows = await keys.customers.list(limit=limit, offset=BY_OFFSET.at(cursor))
+        return answer(BY_OFFSET.page(rows, limit, cursor))
 
     return [
         make_tool(key_list, READS, "List API keys"),

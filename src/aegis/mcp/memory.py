@@ -28,7 +28,7 @@ from aegis.mcp.tools import (
     named,
     told,
 )
-from aegis.wire.cursor import before_episode, next_page
+from aegis.wire.cursor import EPISODES
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver.tools import Tool
@@ -219,7 +219,7 @@ def _reading(memory: Memory) -> list[Tool]:
         with told():
             rows = await memory.list(
                 limit=limit,
-                before=before_episode(cursor),
+                before=EPISODES.at(cursor),
                 since=maybe_time("since", since),
                 until=maybe_time("until", until),
                 event_types=event_types,
@@ -228,8 +228,7 @@ def _reading(memory: Memory) -> list[Tool]:
                 session_id=session_id,
                 namespace=namespace,
             )
-        items = [_short(row) for row in rows]
-        return answer({"items": items, "next_cursor": next_page(rows, limit)})
+        return answer({**EPISODES.page(rows, limit), "items": [_short(row) for row in rows]})
 
     return [
         make_tool(memory_get, READS, "Read one memory"),

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from aegis.mcp.tools import CHANGES, READS, Cursor, Limit, Namespace, answer, make_tool, told
 from aegis.research.models import PROVIDERS, STATUSES
-from aegis.wire.cursor import before_job, next_job
+from aegis.wire.cursor import RESEARCH_JOBS
 from aegis.wire.plain import plain
 
 if TYPE_CHECKING:
@@ -122,11 +122,11 @@ def _reading(client: Aegis) -> list[Tool]:
         with told():
             rows = await client.research.list(
                 limit=limit,
-                before=before_job(cursor),
+                before=RESEARCH_JOBS.at(cursor),
                 status=[] if status is None else [status],
                 namespace=namespace,
             )
-            return answer({"items": plain(rows), "next_cursor": next_job(rows, limit)})
+            return answer(RESEARCH_JOBS.page(rows, limit))
 
     return [
         make_tool(research_status, READS, "Status of research"),

@@ -10,7 +10,7 @@ from pydantic import Field
 from aegis.mcp.tools import READS, Cursor, Limit, Namespace, answer, make_tool, told
 from aegis.sessions.models import STATUSES
 from aegis.sessions.service import Sessions
-from aegis.wire.cursor import before_session, next_session
+from aegis.wire.cursor import SESSIONS
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver.tools import Tool
@@ -39,12 +39,12 @@ def session_tools(memory: Memory) -> list[Tool]:
         with told():
             rows = await sessions.list(
                 limit=limit,
-                before=before_session(cursor),
+                before=SESSIONS.at(cursor),
                 status=status or (),
                 cwd=cwd,
                 namespace=namespace,
             )
-        return answer({"items": rows, "next_cursor": next_session(rows, limit)})
+        return answer(SESSIONS.page(rows, limit))
 
     async def session_get(session_id: SessionId, namespace: Namespace = None) -> CallToolResult:
         """Return one agent session with the tools it called, its files and its sub-agents."""

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from aegis.mcp.tools import READS, Cursor, Limit, MaybeTime, answer, make_tool, maybe_time, told
 from aegis.usage.models import GRANULARITIES, GROUPS, ORDERS
-from aegis.wire.usage import before_event, next_event
+from aegis.wire.cursor import EVENTS
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver.tools import Tool
@@ -114,9 +114,9 @@ def _rows(usage: Usage) -> list[Tool]:
                 api_key_id=api_key_id,
                 endpoint=endpoint,
                 limit=limit,
-                before=before_event(cursor),
+                before=EVENTS.at(cursor),
             )
-        return answer({"items": rows, "next_cursor": next_event(rows, limit)})
+        return answer(EVENTS.page(rows, limit))
 
     async def usage_partitions() -> CallToolResult:
         """List the months of events in the database, and those that were exported to files."""

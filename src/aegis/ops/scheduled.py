@@ -6,6 +6,7 @@ window is closed, another process is at it) is an outcome, not an error.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aegis.errors import Conflict
@@ -38,7 +39,7 @@ async def check_health(client: Client) -> dict[str, Any]:
     report = await client.health.check()
     observed = await client.alerts.observe(SOURCE, conditions_of(report), complete=True)
     counts = {s: getattr(report, s) for s in ("ok", "unknown", "warning", "critical")}
-    return {"state": report.state, **counts, "alerts": observed}
+    return {"state": report.state, **counts, "alerts": asdict(observed)}
 
 
 async def take_snapshot(client: Client) -> dict[str, Any]:

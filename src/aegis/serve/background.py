@@ -55,10 +55,11 @@ _LONGEST_LOOK_S = 60.0
 
 
 class LateApp:
-    """An application whose code is loaded after the port is open; requests wait for it."""
+    """An application whose code is loaded with its first request; requests wait for it."""
 
     def __init__(self) -> None:
         self._app: asyncio.Future[ASGIApp] = asyncio.get_running_loop().create_future()
+        self._asked = asyncio.Event()
 
     def use(self, app: ASGIApp) -> None:
         """Let the requests through."""
@@ -70,12 +71,13 @@ class LateApp:
             self._app.set_exception(error)
             self._app.exception()
 
-    async def loaded(self) -> None:
-        """Wait until the application is there."""
-        await asyncio.shield(self._app)
+    async def asked(self) -> None:
+        """Wait until there is a request."""
+        await self._asked.wait()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on as soon as the application is there."""
+        self._asked.set()
         app = await asyncio.shield(self._app)
         await app(scope, receive, send)
 
@@ -103,12 +105,22 @@ class PostOnly:
 
 
 async def serve_mcp(client: Aegis, late: LateApp, *, host: str) -> None:
-    """Load the MCP server, hand it to `late`, and keep it running until cancelled."""
+    """Load the MCP server when it is first asked for, and keep it running until cancelled.
+
+    It is a sixth of what the process would hold, and many are never asked for it: agents may also
+    have a process of their own (`aegis mcp`).
+    """
     try:
+        await late.asked()
         server, app = await asyncio.to_thread(_load_mcp, client, host)
         async with server.session_manager.run():
             late.use(app)
+            release_memory()
             await asyncio.Event().wait()
+    except Exception:  # noqa: BLE001
+        # What else goes on here goes on.
+        _log.exception("serve.mcp_failed")
+        late.fail(Unavailable("MCP cannot be loaded; the server's log says why."))
     finally:
         late.fail(Unavailable("Aegis is stopping; try again when it is back."))
 

@@ -1,8 +1,8 @@
 """Serve until a signal says stop.
 
 Order of the start: the port is taken, then the database is prepared in a thread while the web
-framework is imported, then requests are answered; MCP and the model come a moment later, and
-whoever asks for them waits. Order of the stop: the reverse.
+framework is imported, then requests are answered; the model comes a moment later, and MCP when it
+is first asked for: whoever asks waits. Order of the stop: the reverse.
 """
 
 from __future__ import annotations
@@ -239,7 +239,6 @@ class _Process:
 
         async def load() -> None:
             await load_model(client)
-            await late.loaded()
             release_memory()
             async with asyncio.TaskGroup() as filling:
                 filling.create_task(fill_in_vectors(client))

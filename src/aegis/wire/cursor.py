@@ -1,161 +1,127 @@
-"""Cursors: where a page of a list ended, in a form that nobody is tempted to take apart."""
+"""Cursors: where a page of a list ended, in a form that nobody is tempted to take apart.
+
+Each order that a list may be in is a `Paging`, which all faces share: it reads the cursor of a
+request, and makes the page that answers it.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
 from datetime import datetime
-from typing import Any
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from uuid import UUID
 
 from aegis.errors import InvalidInput
-from aegis.memory.validate import check_id, check_text, check_time
+from aegis.memory.validate import check_text, check_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 __all__ = [
-    "after_decision",
-    "after_offset",
-    "before_episode",
-    "before_job",
-    "before_session",
-    "next_after",
-    "next_due",
-    "next_execution",
-    "next_job",
-    "next_offset",
-    "next_page",
-    "next_session",
+    "BY_ID",
+    "BY_OFFSET",
+    "DUE_DECISIONS",
+    "EPISODES",
+    "EVENTS",
+    "EXECUTIONS",
+    "RESEARCH_JOBS",
+    "SESSIONS",
+    "Paging",
 ]
 
-
-def next_page(rows: list[Any], limit: int) -> str | None:
-    """Return the cursor behind the last of `rows` (`timestamp`, `id`), None on the last page."""
-    if len(rows) < limit:
-        return None
-    return _encode([rows[-1].timestamp.isoformat(), rows[-1].id])
+Place = TypeVar("Place")
+Key = TypeVar("Key")
 
 
-def next_due(rows: list[Any], limit: int) -> str | None:
-    """Return the cursor behind the last of these decisions, None on the last page."""
-    if len(rows) < limit:
-        return None
-    return _encode([(rows[-1].review_at or rows[-1].created_at).isoformat(), rows[-1].id])
+class Paging(Generic[Place]):
+    """The order of a list: the place where a page starts, and the one behind its last row."""
 
+    def __init__(
+        self,
+        first: Place,
+        read: Callable[[Any], Place],
+        behind: Callable[[Sequence[Any], Place], Any],
+    ) -> None:
+        """Begin at `first`; `behind` says what the next cursor holds, None for no further page."""
+        self._first = first
+        self._read = read
+        self._behind = behind
 
-def next_after(rows: list[Any], limit: int) -> str | None:
-    """Return the cursor behind the last of `rows`, which are in order of `id`; None at the end.
+    def at(self, cursor: str | None) -> Place:
+        """Return the place that a cursor holds, the first one for none (`InvalidInput`)."""
+        if cursor is None:
+            return self._first
+        # binascii.Error, UnicodeError and JSONDecodeError are all ValueErrors.
+        try:
+            text = base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4))
+            return self._read(json.loads(text))
+        except (ValueError, TypeError, AttributeError, RecursionError, InvalidInput):
+            shown = cursor if len(cursor) <= 40 else cursor[:39] + "…"
+            raise InvalidInput(
+                f"cursor is {shown!r}; use the next_cursor of the page before, unchanged.",
+                code="cursor_invalid",
+            ) from None
 
-    `after_offset` reads it.
-    """
-    return None if len(rows) < limit else _encode(rows[-1].id)
+    def page(
+        self, rows: Sequence[Any], limit: int | None, cursor: str | None = None
+    ) -> dict[str, Any]:
+        """Return the `rows` found at `cursor`, with the cursor of the next page.
 
-
-def before_episode(cursor: str | None) -> tuple[datetime, int] | None:
-    """Return the time and id that a cursor of `next_page` holds (`InvalidInput`)."""
-    return _time_and_id(cursor)
-
-
-def after_decision(cursor: str | None) -> tuple[datetime, int] | None:
-    """Return the time and id that a cursor of `next_due` holds (`InvalidInput`)."""
-    return _time_and_id(cursor)
-
-
-def next_session(rows: list[Any], limit: int) -> str | None:
-    """Return the cursor behind the last of these sessions, None on the last page."""
-    if len(rows) < limit:
-        return None
-    return _encode([rows[-1].started_at.isoformat(), rows[-1].session_id])
-
-
-def next_execution(rows: list[Any], limit: int) -> str | None:
-    """Return the cursor behind the last of these executions, None on the last page.
-
-    `before_session` reads it. Rows of other programs may have no time; they come last, in one page.
-    """
-    if len(rows) < limit or rows[-1].started_at is None:
-        return None
-    return _encode([rows[-1].started_at.isoformat(), rows[-1].id])
-
-
-def before_session(cursor: str | None) -> tuple[datetime, str] | None:
-    """Return the start and session id that a cursor of `next_session` holds (`InvalidInput`)."""
-    if cursor is None:
-        return None
-    try:
-        at, session_id = _decode(cursor)
-        when = datetime.fromisoformat(at)
-        check_time("cursor", when)
-        check_text("cursor", session_id, most=100)
-    except (ValueError, TypeError, InvalidInput):
-        raise _not_ours(cursor) from None
-    return when, session_id
-
-
-def next_job(rows: list[Any], limit: int) -> str | None:
-    """Return the cursor behind the last of these research jobs, None on the last page."""
-    if len(rows) < limit:
-        return None
-    return _encode([rows[-1].created_at.isoformat(), rows[-1].id])
-
-
-def before_job(cursor: str | None) -> tuple[datetime, str] | None:
-    """Return the time and id that a cursor of `next_job` holds (`InvalidInput`)."""
-    if cursor is None:
-        return None
-    try:
-        at, job_id = _decode(cursor)
-        when = datetime.fromisoformat(at)
-        check_time("cursor", when)
-        return when, str(UUID(job_id))
-    except (ValueError, TypeError, AttributeError, InvalidInput):
-        raise _not_ours(cursor) from None
-
-
-def _time_and_id(cursor: str | None) -> tuple[datetime, int] | None:
-    if cursor is None:
-        return None
-    try:
-        at, row_id = _decode(cursor)
-        when = datetime.fromisoformat(at)
-        check_time("cursor", when)
-        check_id("cursor", row_id)
-    except (ValueError, TypeError, InvalidInput):
-        raise _not_ours(cursor) from None
-    return when, row_id
-
-
-def next_offset(rows: list[Any], limit: int, offset: int) -> str | None:
-    """Return the cursor behind a page that began at `offset`, None on the last page."""
-    return None if len(rows) < limit else _encode(offset + limit)
-
-
-def after_offset(cursor: str | None) -> int:
-    """Return the offset that a cursor of `next_offset` holds, 0 for none (`InvalidInput`)."""
-    if cursor is None:
-        return 0
-    try:
-        offset = _decode(cursor)
-    except ValueError:
-        raise _not_ours(cursor) from None
-    if not isinstance(offset, int) or isinstance(offset, bool) or not 0 <= offset < 2**31:
-        raise _not_ours(cursor)
-    return offset
+        `next_cursor` is None on the last page: one that is not full, or one without a limit.
+        """
+        following = None
+        if limit is not None and len(rows) >= limit:
+            following = self._behind(rows, self.at(cursor))
+        return {"items": rows, "next_cursor": None if following is None else _encode(following)}
 
 
 def _encode(value: Any) -> str:
     return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
 
 
-def _decode(cursor: str) -> Any:
-    # binascii.Error, UnicodeError and JSONDecodeError are all ValueErrors.
-    try:
-        return json.loads(base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)))
-    except RecursionError:
-        raise _not_ours(cursor) from None
+def _number(end: int) -> Callable[[Any], int]:
+    def read(value: Any) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < end:
+            raise ValueError
+        return value
+
+    return read
 
 
-def _not_ours(cursor: str) -> InvalidInput:
-    shown = cursor if len(cursor) <= 40 else cursor[:39] + "…"
-    return InvalidInput(
-        f"cursor is {shown!r}; use the next_cursor of the page before, unchanged.",
-        code="cursor_invalid",
-    )
+def _name(value: Any) -> str:
+    check_text("cursor", value, most=100)
+    return value
+
+
+def _by_time(
+    time: Callable[[Any], datetime | None], read_key: Callable[[Any], Key], key: str = "id"
+) -> Paging[tuple[datetime, Key] | None]:
+    """Return the order of rows by a time, and by their key where that is the same.
+
+    Rows of other programs may have no time; they come last, in one page.
+    """
+
+    def read(place: Any) -> tuple[datetime, Key]:
+        at, last = place
+        when = datetime.fromisoformat(at)
+        check_time("cursor", when)
+        return when, read_key(last)
+
+    def behind(rows: Sequence[Any], _: object) -> Any:
+        when = time(rows[-1])
+        return None if when is None else [when.isoformat(), getattr(rows[-1], key)]
+
+    return Paging(None, read, behind)
+
+
+EPISODES: Final = _by_time(attrgetter("timestamp"), _number(2**31))
+DUE_DECISIONS: Final = _by_time(lambda row: row.review_at or row.created_at, _number(2**31))
+EVENTS: Final = _by_time(attrgetter("created_at"), _number(2**63))
+SESSIONS: Final = _by_time(attrgetter("started_at"), _name, "session_id")
+EXECUTIONS: Final = _by_time(attrgetter("started_at"), _name)
+RESEARCH_JOBS: Final = _by_time(attrgetter("created_at"), lambda value: str(UUID(value)))
+BY_ID: Final = Paging(0, _number(2**31), lambda rows, _: rows[-1].id)
+#: For lists whose order has nothing that could be remembered.
+BY_OFFSET: Final = Paging(0, _number(2**31), lambda rows, offset: offset + len(rows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ async def test_what_is_not_well_becomes_an_alert_and_is_over_when_it_is_mended(
         await conn.execute("CREATE TABLE leaky (password text)")
     found = await check_health(client)
     assert found["warning"] >= 1
+    # As the worker stores it.
+    assert json.loads(json.dumps(found, allow_nan=False))["alerts"]["conditions"] >= 1
 
     async def state() -> str | None:
         async with db.transaction() as conn:
@@ -45,5 +48,7 @@ async def test_snapshots_and_maintenance_say_what_they_did(
 ) -> None:
     always = replace(settings, embedder="none", maintenance_window="always")
     client = Aegis(db, None, always)
-    assert (await take_snapshot(client))["relations"] > 100
-    assert (await run_maintenance(client))["failed"] == 0
+    taken, done = await take_snapshot(client), await run_maintenance(client)
+    assert taken["relations"] > 100
+    assert done["failed"] == 0
+    assert json.dumps([taken, done], allow_nan=False)

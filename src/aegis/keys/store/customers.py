@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 from psycopg import sql
@@ -10,15 +9,14 @@ from psycopg.types.json import Jsonb
 
 from aegis.db import execute, fetch_all, fetch_one, fetch_optional
 from aegis.keys.models import Customer, CustomerEntry
+from aegis.keys.store.quota import OpenMonth
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import date
 
     from aegis.db import Connection
 
 __all__ = [
-    "SharedMonth",
     "add_entry",
     "find_customer",
     "list_customers",
@@ -58,22 +56,6 @@ _SELECT: Final[LiteralString] = """
         SELECT date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC')::date AS today
     ) n
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SharedMonth:
-    """The month of a customer whose row is locked."""
-
-    #: First day; None while there was no quota.
-    period: date | None
-    #: Whether that is this month.
-    is_current: bool
-    granted: int
-    used: int
-    #: Of `granted`, what the quota itself gave: the grant and its adjustments.
-    base: int
-    #: What the quota is by now; None for any number.
-    quota: int | None
 
 
 async def lock_customer(conn: Connection, customer_id: str) -> None:
@@ -127,7 +109,7 @@ async def update_customer(conn: Connection, customer_id: str, changes: Mapping[s
     await execute(conn, statement, {**values, "customer_id": customer_id})
 
 
-async def open_month(conn: Connection, customer_id: str, *, begin: bool) -> SharedMonth:
+async def open_month(conn: Connection, customer_id: str, *, begin: bool) -> OpenMonth:
     """Return the month of a customer whose row is locked; `begin` opens this one."""
     if begin:
         await conn.execute(
@@ -140,7 +122,7 @@ async def open_month(conn: Connection, customer_id: str, *, begin: bool) -> Shar
         )
     return await fetch_one(
         conn,
-        SharedMonth,
+        OpenMonth,
         """
         SELECT
             c.period,

@@ -26,18 +26,19 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenMonth:
-    """The month of a key whose meter is locked."""
+    """The month of a key whose meter is locked, or of a customer whose row is."""
 
-    #: First day; None while the key has no quota, or was not used yet.
+    #: First day; None while there was no quota, or no use.
     period: date | None
     #: Whether that is this month.
     is_current: bool
     granted: int
     used: int
-    overage: int
+    #: What was used above `granted`; a customer's keys cannot.
+    overage: int = 0
     #: Of `granted`, what the quota itself gave: the grant and its adjustments.
     base: int
-    #: What the key's quota is by now; None for any number.
+    #: What the quota is by now; None for any number.
     quota: int | None
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aegis.api.app import create_routes
-from aegis.api.routing import Routes, look_up_routes
+from aegis.api.lookup import Routes, look_up_routes
 
 if TYPE_CHECKING:
     import httpx2
