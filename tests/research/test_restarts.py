@@ -6,11 +6,15 @@ import asyncio
 import os
 import sys
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.research.servers import Answer, Script, events, ok
+from aegis.errors import Unavailable
+from aegis.research import service
+from aegis.research.work import ResearchWork
+from tests.research.servers import PATIENCE_S, Answer, Script, events, ok
 from tests.research.shapes import (
     GEMINI_USAGE,
     claude_events,
@@ -187,6 +191,86 @@ async def test_a_worker_that_stops_stores_the_id_of_a_start_under_way(desk: Desk
         job = await research.status(started.job.id)
     assert job.remote_id == "v1_int"
     assert await desk.value("SELECT sent_at FROM deep_briefing_jobs") is None
+
+
+async def test_whoever_waits_and_is_cut_off_hands_the_job_back(desk: Desk) -> None:
+    never = asyncio.Event()
+    done = perplexity(response=perplexity_response())
+    script = Script(ok(perplexity("CREATED")), ok({}, after=never), ok(done))
+    async with desk.asking(script) as research:
+        started = await research.start(QUERY, provider="perplexity")
+        waiting = asyncio.create_task(research.wait(started.job.id))
+        await script.requests(2)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        # No lease of a minute is left behind, by a process that is still there or one that is not.
+        assert await desk.value("SELECT lease_owner FROM deep_briefing_jobs") is None
+        assert await research.work().next_due() == 0
+        detail = await research.wait(started.job.id)
+        never.set()
+    assert detail.job.status == "completed"
+    assert len(script.starts()) == 1
+
+
+async def test_a_claim_that_is_cut_off_when_it_is_committed_is_handed_back(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed, go_on = asyncio.Event(), asyncio.Event()
+    claim = ResearchWork.claim
+
+    async def slow(*args: Any, **more: Any) -> Any:
+        found = await claim(*args, **more)
+        committed.set()
+        await go_on.wait()
+        return found
+
+    async with desk.asking(Script(ok({}))) as research:
+        await research.start(QUERY, provider="local")
+        monkeypatch.setattr(ResearchWork, "claim", slow)
+        stepping = asyncio.create_task(research.run_due())
+        await asyncio.wait_for(committed.wait(), PATIENCE_S)
+        assert await desk.value("SELECT lease_owner FROM deep_briefing_jobs") is not None
+        stepping.cancel()
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await stepping
+    assert await desk.value("SELECT lease_owner FROM deep_briefing_jobs") is None
+    assert await desk.value("SELECT status FROM deep_briefing_jobs") == "pending"
+
+
+async def test_a_job_of_another_process_is_looked_at_less_and_less_often(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    naps: list[float] = []
+
+    async def noted(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 8:
+            await desk.expire()
+
+    async with desk.asking(Script(ok({}))) as research:
+        started = await research.start(QUERY, provider="local")
+        assert len(await research.work().claim("another", limit=1, lease_s=60)) == 1
+        clock = SimpleNamespace(sleep=noted, get_running_loop=asyncio.get_running_loop)
+        monkeypatch.setattr(service, "asyncio", clock)
+        detail = await research.wait(started.job.id)
+    assert detail.job.status == "completed"
+    assert naps == [0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0, 1.0]
+
+
+async def test_patience_leaves_a_step_to_others_for_a_while(desk: Desk) -> None:
+    async with desk.asking(Script(ok({}))) as research:
+        started = await research.start(QUERY, provider="local")
+        with pytest.raises(Unavailable, match="has not ended yet"):
+            await research.wait(started.job.id, within_s=0, patience_s=3_600)
+        assert (await research.status(started.job.id)).status == "pending"
+        async with desk.db.transaction() as conn:
+            await conn.execute(
+                "UPDATE deep_briefing_jobs SET next_poll_at = now() - INTERVAL '2 hours'"
+            )
+        detail = await research.wait(started.job.id, patience_s=3_600)
+    assert detail.job.status == "completed"
 
 
 async def test_polling_holds_no_slot_between_polls(desk: Desk) -> None:

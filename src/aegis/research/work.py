@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aegis.db.lease import Claim
+from aegis.db.lease import Claim, notify
 from aegis.research.models import PROVIDERS
 from aegis.research.store import claims as store
 
@@ -61,9 +61,11 @@ class ResearchWork:
             return await store.renew_jobs(conn, _held(claims), lease_s=lease_s)
 
     async def release(self, claims: Sequence[Claim]) -> None:
-        """Hand back what is not done."""
+        """Hand back what is not done, due at once for other workers."""
         async with self._db.transaction() as conn:
-            await store.release_jobs(conn, _held(claims))
+            if await store.release_jobs(conn, _held(claims)):
+                # They sleep until the leases would have run out.
+                await notify(conn, self.name)
 
     async def run(self, claim: Claim) -> None:
         """Take one step: start it, poll it, end it or remember it."""
