@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aegis.client import Aegis
+from aegis.research.providers.perplexity import Perplexity
 from aegis.worker.loop import Worker
 from aegis.workflows.examples import example, examples
 from aegis.workflows.nodes import outside
@@ -170,6 +171,7 @@ async def test_research_that_a_stopped_worker_was_at_goes_on_with_the_next(
 ) -> None:
     """Whoever is at the job when its worker stops: the place for research, or the step itself."""
     monkeypatch.setattr(outside, "_PATIENCE_S", 600.0 if research else 0.0)
+    monkeypatch.setattr(Perplexity, "ceilings", replace(Perplexity.ceilings, longest_poll_s=0.0))
     never = asyncio.Event()
     done = perplexity(response=perplexity_response())
     script = Script(ok(perplexity("CREATED")), ok({}, after=never), ok(done))
