@@ -100,6 +100,11 @@ class WorkSettings(BackupSettings):
     research_similar_from: float = setting(
         "Similarity from which two questions are nearly the same, up to 1.", default=0.95
     )
+    research_keep_days: int = setting(
+        "Days that research jobs are kept when they have ended, with their reports; 0 for ever. "
+        "What they became in memory, and what months cost, stays.",
+        default=365,
+    )
     research_gemini_url: str = setting(
         "Base URL of Gemini's API.", default="https://generativelanguage.googleapis.com"
     )

@@ -20,6 +20,7 @@ from aegis.research.models import (
     ProviderInfo,
 )
 from aegis.research.pricing import estimate, prices_for
+from aegis.research.pruning import prune
 from aegis.research.reading import mapping, text, texts
 from aegis.research.starting import Wish, start
 from aegis.research.store import jobs as store
@@ -188,6 +189,13 @@ class Research:
             if await store.delete_job(conn, job.id, namespace=job.namespace) == 0:
                 raise Conflict(f"Research job {job.id} is going on; cancel it first.")
             note(conn, "research.delete", "research", job.id, namespace=Private(job.namespace))
+
+    async def prune(self, *, keep_days: float) -> int:
+        """Delete jobs of every namespace that ended longer ago, with reports; return how many.
+
+        Their memories and the months' sums stay, as do rows that other programs wrote.
+        """
+        return await prune(self._db, keep_days=keep_days)
 
     async def wait(
         self,
