@@ -59,7 +59,7 @@ async def test_old_jobs_go_with_their_reports_and_their_memories_and_costs_stay(
         assert left == {"What is known?", "Who grows?", "old"}
         assert await research.list(namespace="other") == []
     for table in ("research_calls", "research_sources", "research_citations"):
-        query = f"SELECT count(*) FROM {table} WHERE job_id = '{bought.id}'"  # noqa: S608
+        query = f"SELECT count(*) FROM {table} WHERE job_id = '{bought.id}'"
         assert await desk.value(query) == 0
     assert await desk.month() == spent
     (kept,) = await desk.memory.list(event_types=["research"])
