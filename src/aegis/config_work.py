@@ -109,6 +109,11 @@ class WorkSettings(BackupSettings):
         "Base URL of Gemini's API.", default="https://generativelanguage.googleapis.com"
     )
     research_gemini_path: str = setting("Path of its interactions.", default="/v1beta/interactions")
+    research_gemini_stream: Literal["on", "off"] = setting(
+        "Whether its events are followed between two reads, which is a request under way for each "
+        "job: `on` or `off`.",
+        default="off",
+    )
     research_gemini_agent: str = setting(
         "Agent that is asked for there.", default="deep-research-preview-04-2026"
     )
