@@ -28,6 +28,11 @@ class WorkSettings(BackupSettings):
     workflows_keep_days: int = setting(
         "Days that steps of ended executions are kept, 1 to 3650; the executions stay.", default=30
     )
+    workflows_keep_executions_days: int = setting(
+        "Days that executions are kept when they have ended, with their context and output; 0 for "
+        "ever. One goes no earlier than its steps, and than what started it.",
+        default=365,
+    )
     workflows_sql_url: str | None = setting(
         "PostgreSQL that SQL nodes of workflows read, with a role that may only read what "
         "workflows may see (`aegis workflow reader` makes one); without it they do not run.",

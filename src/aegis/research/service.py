@@ -30,7 +30,7 @@ from aegis.security.audit.recording import audited, note
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from aegis.config import Settings
     from aegis.memory import Memory
@@ -50,7 +50,10 @@ def _clock() -> datetime:
 
 
 class Research:
-    """Research jobs; `now` and `pace` (a factor of every pause) are for those who test."""
+    """Research jobs; `now` and `pace` (a factor of every pause) are for those who test.
+
+    `turn` waits until a provider may be asked, before each step that is taken without a worker.
+    """
 
     def __init__(
         self,
@@ -59,6 +62,7 @@ class Research:
         *,
         now: Callable[[], datetime] = _clock,
         pace: float = 1.0,
+        turn: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
         from aegis.research.asking import Asking
 
@@ -67,6 +71,7 @@ class Research:
         self._settings = settings
         self._now = now
         self._pace = pace
+        self._turn = turn
         self._asking = Asking()
         self._known: dict[str, Provider] | None = None
 
@@ -240,7 +245,7 @@ class Research:
         """Take the next step of one due job, or of the one named, and return how many that were."""
         from aegis.research.stepping import take_step
 
-        return await take_step(self.work(), only=only)
+        return await take_step(self.work(), only=only, turn=self._turn)
 
     def work(self) -> ResearchWork:
         """Return what a worker runs."""

@@ -18,7 +18,7 @@ import anyio
 from aegis.errors import AegisError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from aegis.db.lease import Claim
     from aegis.research.work import ResearchWork
@@ -33,11 +33,19 @@ _LEASE_S: Final = 60.0
 _HAND_BACK_S: Final = 5.0
 
 
-async def take_step(work: ResearchWork, *, only: str | None = None) -> int:
-    """Take the next step of one due job, or of the one named, and return how many that were."""
+async def take_step(
+    work: ResearchWork,
+    *,
+    only: str | None = None,
+    turn: Callable[[str], Awaitable[None]] | None = None,
+) -> int:
+    """Take the next step of one due job, or of the one named, and return how many that were.
+
+    `turn` waits until a provider may be asked; the job is held meanwhile.
+    """
     claims = await _claim(work, only)
     for claim in claims:
-        await _run(work, claim)
+        await _run(work, claim, turn)
     return len(claims)
 
 
@@ -56,8 +64,15 @@ async def _claim(work: ResearchWork, only: str | None) -> Sequence[Claim]:
         raise
 
 
-async def _run(work: ResearchWork, claim: Claim) -> None:
-    step = asyncio.ensure_future(work.run(claim))
+async def _run(
+    work: ResearchWork, claim: Claim, turn: Callable[[str], Awaitable[None]] | None
+) -> None:
+    async def in_turn() -> None:
+        if turn is not None and claim.provider is not None:
+            await turn(claim.provider)
+        await work.run(claim)
+
+    step = asyncio.ensure_future(in_turn())
     lost = False
     try:
         while not step.done() and not lost:

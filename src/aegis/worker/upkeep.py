@@ -69,9 +69,12 @@ async def digest_changes(client: Client, arguments: dict[str, Any]) -> dict[str,
 
 
 async def prune_workflows(client: Client, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
-    """Remove the steps of executions that ended long ago."""
-    days = client.settings.workflows_keep_days
-    return {"executions": await client.workflows.prune(keep_days=days)}
+    """Remove the steps of executions that ended long ago, and those that ended longer ago."""
+    settings = client.settings
+    pruned = await client.workflows.prune(keep_days=settings.workflows_keep_days)
+    days = settings.workflows_keep_executions_days
+    gone = await client.workflows.forget(keep_days=days) if days else 0
+    return {"executions": pruned, "forgotten": gone}
 
 
 async def prune_research(client: Client, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
