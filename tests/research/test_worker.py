@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aegis.client import Aegis
+from aegis.memory import Memory
+from aegis.research.service import Research
 from aegis.worker import loop
 from aegis.worker.kinds import kinds_of
 from aegis.worker.loop import Worker
@@ -16,6 +18,8 @@ from tests.research.servers import PATIENCE_S, Script, ok, serving
 from tests.research.shapes import perplexity, perplexity_response
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from aegis.config import Settings
     from aegis.db import Database
 
@@ -97,3 +101,60 @@ async def test_what_a_worker_hands_back_wakes_another(
             await client.aclose()
     assert (await client.research.status(job.id)).status == "completed"
     assert script.starts() == []
+
+
+async def test_without_a_worker_a_provider_s_rate_is_kept_too(
+    db: Database, settings: Settings
+) -> None:
+    done = perplexity(response=perplexity_response())
+    script = Script(ok(perplexity("CREATED")), ok(done))
+    async with serving(script):
+        given = replace(
+            settings,
+            embedder="none",
+            research_perplexity_url=script.url,
+            research_perplexity_api_key="k",
+        )
+        client = Aegis(db, None, given)
+        await client.workers.set_rate("perplexity", 60, burst=10)
+        job = (await client.research.start("How fast?", provider="perplexity")).job
+        before = await free_at(db)
+        assert await client.research.run_due() == 1
+        first = await free_at(db)
+        async with db.transaction() as conn:
+            await conn.execute("UPDATE deep_briefing_jobs SET next_poll_at = now()")
+        detail = await client.research.wait(job.id)
+        second = await free_at(db)
+        await client.aclose()
+    assert detail.job.status == "completed"
+    # Each request to it took a turn, one second at this rate, before it was sent.
+    assert before < first < second
+
+
+async def free_at(db: Database) -> datetime:
+    async with db.transaction() as conn:
+        cursor = await conn.execute("SELECT free_at FROM provider_rates")
+        row = await cursor.fetchone()
+    assert row is not None
+    return row[0]
+
+
+async def test_a_job_is_held_while_a_turn_is_waited_for_and_handed_back_when_cut_off(
+    db: Database, settings: Settings
+) -> None:
+    begun = asyncio.Event()
+
+    async def turn(provider: str) -> None:
+        assert provider == "local"
+        begun.set()
+        await asyncio.Event().wait()
+
+    research = Research(Memory(db, None, namespace="default"), settings, turn=turn)
+    await research.start("What is known?", provider="local")
+    stepping = asyncio.create_task(research.run_due())
+    await asyncio.wait_for(begun.wait(), PATIENCE_S)
+    assert await research.work().claim("another", limit=1, lease_s=1.0) == []
+    stepping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stepping
+    assert len(await research.work().claim("another", limit=1, lease_s=1.0)) == 1

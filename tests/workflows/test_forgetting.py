@@ -101,8 +101,8 @@ async def test_old_ones_are_found_by_an_index_among_many(bench: Bench) -> None:
             INSERT INTO workflow_executions (
                 workflow_id, version, context, status, started_at, completed_at, pruned_at
             )
-            SELECT w.id, 1, '{}', 'completed', now() - make_interval(mins => n),
-                   now() - make_interval(mins => n), now()
+            SELECT w.id, 1, '{}', 'completed', now() - make_interval(mins => n, secs => -30),
+                   now() - make_interval(mins => n, secs => -30), now()
             FROM workflows w, generate_series(1, 20000) AS n
             """
         )
