@@ -14,7 +14,7 @@ import pytest
 from aegis.errors import Unavailable
 from aegis.research import service
 from aegis.research.work import ResearchWork
-from tests.research.servers import PATIENCE_S, Answer, Script, events, ok
+from tests.research.servers import PATIENCE_S, Answer, Script, events, ok, refused
 from tests.research.shapes import (
     GEMINI_USAGE,
     claude_events,
@@ -300,3 +300,57 @@ async def test_rows_of_plain_sql_are_shown_and_never_bought(desk: Desk) -> None:
         detail = await research.wait(job.id)
     assert (job.query, job.status, detail.markdown) == ("old", "pending", None)
     assert script.asked == []
+
+
+async def test_a_process_without_a_provider_s_key_leaves_its_jobs_to_others(desk: Desk) -> None:
+    done = perplexity(response=perplexity_response())
+    script = Script(ok(perplexity("CREATED")), ok(done))
+    async with desk.asking(script) as research:
+        keyless = desk.open(script.url, research_perplexity_api_key=None)
+        started = await research.start(QUERY, provider="perplexity")
+        assert await keyless.run_due() == 0
+        # It does not look again and again for what it cannot have.
+        assert await keyless.work().next_due() is None
+        assert await research.work().next_due() == 0
+        assert await research.run_due() == 1
+        await desk.expire()
+        assert await keyless.run_due() == 0
+        due = await keyless.work().next_due()
+        assert due is not None
+        # The end of its time, at which it can be given up without a key.
+        assert 3_000 < due <= 3_600
+        detail = await research.wait(started.job.id)
+    assert (detail.job.status, len(script.asked)) == ("completed", 2)
+
+
+async def test_a_process_without_the_key_ends_what_is_cancelled_or_out_of_time(
+    desk: Desk,
+) -> None:
+    script = Script(ok(perplexity("CREATED")), refused(401), refused(401))
+    async with desk.asking(script) as research:
+        keyless = desk.open(script.url, research_perplexity_api_key=None)
+        unsent = await research.start(QUERY, provider="perplexity")
+        await keyless.cancel(unsent.job.id)
+        assert (await keyless.wait(unsent.job.id)).job.status == "cancelled"
+        sent = await research.start("Who else grows?", provider="perplexity", budget_usd="2")
+        assert await research.run_due() == 1
+        async with desk.db.transaction() as conn:
+            await conn.execute(
+                "UPDATE deep_briefing_jobs SET deadline_at = now(), next_poll_at = now() "
+                "WHERE next_poll_at IS NOT NULL"
+            )
+        detail = await keyless.wait(sent.job.id)
+    assert (detail.job.status, detail.job.error_code) == ("failed", "research_ceiling")
+    assert await desk.month() == (2, 0)
+
+
+async def test_cancelling_where_the_key_is_refused_comes_to_an_end(desk: Desk) -> None:
+    script = Script(ok(gemini("queued")), refused(401, "revoked"))
+    async with desk.asking(script) as research:
+        started = await research.start(QUERY, provider="gemini", budget_usd="2")
+        assert await research.run_due() == 1
+        await research.cancel(started.job.id)
+        detail = await research.wait(started.job.id)
+    assert (detail.job.status, detail.job.error_code) == ("cancelled", "research_key")
+    # It may go on there: what was kept free for it counts.
+    assert await desk.month() == (2, 0)

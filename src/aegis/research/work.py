@@ -38,10 +38,19 @@ class ResearchWork:
         without_keys: Collection[str] = (),
         only: str | None = None,
     ) -> list[Claim]:
-        """Take up to `limit` due jobs, also those whose lease ran out; `only` the one named."""
+        """Take up to `limit` due jobs, also those whose lease ran out; `only` the one named.
+
+        Jobs of a provider whose key this process lacks are for others.
+        """
         async with self._db.transaction() as conn:
             taken = await store.claim_jobs(
-                conn, owner, limit=limit, lease_s=lease_s, without=without_keys, only=only
+                conn,
+                owner,
+                limit=limit,
+                lease_s=lease_s,
+                without=without_keys,
+                unready=self._runner.unready(),
+                only=only,
             )
         return [
             Claim(
@@ -74,7 +83,7 @@ class ResearchWork:
     async def next_due(self) -> float | None:
         """Return seconds until the next job is due, 0 for now, None where nothing waits."""
         async with self._db.transaction() as conn:
-            return await store.seconds_to_next(conn)
+            return await store.seconds_to_next(conn, unready=self._runner.unready())
 
 
 def _held(claims: Sequence[Claim]) -> list[tuple[str, int]]:
