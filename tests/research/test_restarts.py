@@ -347,10 +347,10 @@ async def test_a_process_without_the_key_ends_what_is_cancelled_or_out_of_time(
 async def test_cancelling_where_the_key_is_refused_comes_to_an_end(desk: Desk) -> None:
     script = Script(ok(gemini("queued")), refused(401, "revoked"))
     async with desk.asking(script) as research:
-        started = await research.start(QUERY, provider="gemini", budget_usd="2")
+        started = await research.start(QUERY, provider="gemini", budget_usd="3")
         assert await research.run_due() == 1
         await research.cancel(started.job.id)
         detail = await research.wait(started.job.id)
     assert (detail.job.status, detail.job.error_code) == ("cancelled", "research_key")
     # It may go on there: what was kept free for it counts.
-    assert await desk.month() == (2, 0)
+    assert await desk.month() == (3, 0)

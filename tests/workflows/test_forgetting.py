@@ -26,7 +26,7 @@ async def age(bench: Bench, workflow: str, days: int) -> None:
         )
 
 
-async def left(bench: Bench) -> list[str | None]:
+async def left(bench: Bench) -> list[str]:
     return sorted(str(e.workflow) for e in await bench.workflows.executions())
 
 

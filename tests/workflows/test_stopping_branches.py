@@ -45,6 +45,11 @@ class Held:
                 await self._came.wait()
 
 
+def deaf(*_: Any) -> Any:
+    """Hear nothing while a block runs."""
+    return nullcontext()
+
+
 def ways(kind: str = "held") -> dict[str, Any]:
     """Two ways of a held step and one after it, and one that waits for a signal."""
     return {
@@ -157,7 +162,7 @@ async def test_a_resume_that_the_worker_has_not_heard_of_is_seen_with_what_it_wr
     bench: Bench, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     # A notification may come later than the end of a step under way.
-    monkeypatch.setattr(bench.engine.told, "calling", lambda *_: nullcontext())
+    monkeypatch.setattr(bench.engine.told, "calling", deaf)
     held = Held()
     (bench.stores if kind == "database" else bench.does)("held", held)
     await bench.save("ways", ways())
@@ -183,7 +188,7 @@ async def test_a_resume_that_the_worker_has_not_heard_of_is_seen_with_what_it_wr
 async def test_a_pause_that_the_worker_has_not_heard_of_begins_nothing_after_a_step(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bench.engine.told, "calling", lambda *_: nullcontext())
+    monkeypatch.setattr(bench.engine.told, "calling", deaf)
     held = Held()
     bench.stores("held", held)
     await bench.save("ways", ways())
@@ -251,7 +256,11 @@ async def test_a_branch_that_fails_while_it_is_paused_fails_all_and_the_rest_is_
         await bench.workflows.pause(started.id)
         held.go.set()
         ended = await bench.until(started.id)
-        assert (ended.status, ended.reason, ended.error) == ("failed", "step", "work: down")
+        assert (ended.status, ended.reason, ended.error) == (
+            "failed",
+            "step",
+            "work: RuntimeError: down",
+        )
         broken = False
         await bench.workflows.retry(started.id)
         again = await bench.until(started.id)
