@@ -70,6 +70,7 @@ async def test_a_page_that_a_worker_is_at_keeps_nobody_from_the_others(
 async def test_settling_goes_on_where_a_worker_came_first(
     intel: Intel, site: Site, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    site.pages["/pricing"] = pricing()
     page_id = await watched(intel, site)
     site.pages["/pricing"] = pricing("99")
     naps = 0
@@ -92,6 +93,7 @@ async def test_settling_goes_on_where_a_worker_came_first(
 async def test_a_check_that_is_cut_off_hands_its_page_back(
     intel: Intel, site: Site, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    site.pages["/pricing"] = pricing()
     page_id = await watched(intel, site)
     committed, go_on = asyncio.Event(), asyncio.Event()
     claim = holding._claim  # pyright: ignore[reportPrivateUsage]
