@@ -34,9 +34,10 @@ if TYPE_CHECKING:
     from aegis.ops.backup.service import Backups
     from aegis.ops.health import Health
     from aegis.ops.maintenance import Maintenance
+    from aegis.security.audit.service import AuditLog
     from aegis.security.service import Security
     from aegis.usage import Usage
-    from aegis.worker.service import Jobs, Schedules
+    from aegis.worker.service import Jobs, Schedules, Workers
     from aegis.workflows.service import Workflows
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -269,6 +270,7 @@ def mcp_page() -> str:
         metrics=cast("Metrics", _NOTHING),
         jobs=cast("Jobs", _NOTHING),
         schedules=cast("Schedules", _NOTHING),
+        workers=cast("Workers", _NOTHING),
         workflows=cast("Workflows", _NOTHING),
         client=cast("Aegis", _NOTHING),
         intel=cast("Intel", _NOTHING),
@@ -277,6 +279,7 @@ def mcp_page() -> str:
         maintenance=cast("Maintenance", _NOTHING),
         alerts=cast("Alerts", _NOTHING),
         security=cast("Security", _NOTHING),
+        audit_log=cast("AuditLog", _NOTHING),
     )
     tools = asyncio.run(server.list_tools())
     parts: list[str] = []

@@ -101,9 +101,13 @@ class Aegis:
     def research(self) -> Research:
         """Questions that somebody else looks into; loaded when it is first asked for."""
         if self._research is None:
-            from aegis.research.service import Research
+            from functools import partial
 
-            self._research = Research(self.memory, self.settings)
+            from aegis.research.service import Research
+            from aegis.worker.pacing import take_turn
+
+            turn = partial(take_turn, self.db)
+            self._research = Research(self.memory, self.settings, turn=turn)
         return self._research
 
     async def aclose(self) -> None:

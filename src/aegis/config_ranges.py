@@ -190,6 +190,8 @@ def _check_usage(settings: Any) -> None:
         ("usage_keep_months", 3, 1_200),
         ("usage_months_ahead", 1, 60),
         ("workflows_keep_days", 1, 3_650),
+        ("workflows_keep_executions_days", 0, 36_500),
+        ("research_keep_days", 0, 36_500),
     ):
         value = getattr(settings, name)
         if not least <= value <= most:

@@ -28,6 +28,11 @@ class WorkSettings(BackupSettings):
     workflows_keep_days: int = setting(
         "Days that steps of ended executions are kept, 1 to 3650; the executions stay.", default=30
     )
+    workflows_keep_executions_days: int = setting(
+        "Days that executions are kept when they have ended, with their context and output; 0 for "
+        "ever. One goes no earlier than its steps, and than what started it.",
+        default=365,
+    )
     workflows_sql_url: str | None = setting(
         "PostgreSQL that SQL nodes of workflows read, with a role that may only read what "
         "workflows may see (`aegis workflow reader` makes one); without it they do not run.",
@@ -100,10 +105,20 @@ class WorkSettings(BackupSettings):
     research_similar_from: float = setting(
         "Similarity from which two questions are nearly the same, up to 1.", default=0.95
     )
+    research_keep_days: int = setting(
+        "Days that research jobs are kept when they have ended, with their reports; 0 for ever. "
+        "What they became in memory, and what months cost, stays.",
+        default=365,
+    )
     research_gemini_url: str = setting(
         "Base URL of Gemini's API.", default="https://generativelanguage.googleapis.com"
     )
     research_gemini_path: str = setting("Path of its interactions.", default="/v1beta/interactions")
+    research_gemini_stream: Literal["on", "off"] = setting(
+        "Whether its events are followed between two reads, which is a request under way for each "
+        "job: `on` or `off`.",
+        default="off",
+    )
     research_gemini_agent: str = setting(
         "Agent that is asked for there.", default="deep-research-preview-04-2026"
     )

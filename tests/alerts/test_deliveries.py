@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from aegis.alerts.sending import send
 from aegis.alerts.service import Alerts
 from aegis.alerts.work import Deliveries
 from aegis.db import fetch_value
+from aegis.db.lease import listen
 from aegis.errors import ConfigError, InvalidInput, NotFound, Unavailable
 from tests.alerts.conftest import Bench, bad, good
 from tests.alerts.receivers import http_receiver, smtp_receiver
@@ -171,7 +173,11 @@ async def test_sender_that_was_taken_for_dead_changes_nothing(bench: Bench, db: 
 async def test_released_message_is_due_at_once_and_its_attempt_not_counted(bench: Bench) -> None:
     await bench.alerts.channels.test()
     claims = await bench.deliveries.claim("a", limit=5, lease_s=60)
-    await bench.deliveries.release(claims)
+    async with aclosing(listen(bench.db)) as told, asyncio.timeout(30):
+        assert await anext(told) is None
+        await bench.deliveries.release(claims)
+        # Workers sleep until the lease would have run out.
+        assert await anext(told) == bench.deliveries.name
     assert await bench.deliveries.next_due() == 0
     (waiting,) = await bench.alerts.channels.deliveries()
     assert waiting.attempts == 0

@@ -47,3 +47,29 @@ async def test_an_agent_enqueues_schedules_and_looks(db: Database, settings: Set
         assert [item["name"] for item in (await call("schedule_list"))["items"]] == ["s"]
         assert (await call("schedule_remove", name="s")) == {"removed": "s"}
         assert "[not_found]" in await refused("schedule_remove", name="s")
+
+
+async def test_an_agent_sets_and_lifts_the_rate_of_a_provider(
+    db: Database, settings: Settings
+) -> None:
+    async with Client(server_of(Aegis(db, None, settings))) as agent:
+
+        async def call(tool: str, /, **arguments: Any) -> Any:
+            answer = await agent.call_tool(tool, arguments)
+            assert not answer.is_error, answer.content
+            return answer.structured_content
+
+        assert (await call("worker_list")).get("items", []) == []
+        set_ = await call("provider_rate_set", provider="perplexity", per_minute=5, burst=2)
+        assert set_ == {"provider": "perplexity", "per_minute": 5, "burst": 2}
+        assert (await call("provider_rate_list"))["items"] == [set_]
+        wrong = await agent.call_tool("provider_rate_set", {"provider": "x", "per_minute": 0})
+        assert wrong.is_error
+        assert "per_minute" in wrong.content[0].text  # type: ignore[union-attr]
+        # Not to name a rate must not lift one.
+        left_out = await agent.call_tool("provider_rate_set", {"provider": "perplexity"})
+        assert left_out.is_error
+        lifted = await call("provider_rate_set", provider="perplexity", per_minute=None)
+        assert lifted == {"provider": "perplexity"}
+        assert (await call("provider_rate_list")).get("items", []) == []
+        assert (await Aegis(db, None, settings).workers.rates()) == []

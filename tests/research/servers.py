@@ -132,7 +132,8 @@ async def _write(writer: asyncio.StreamWriter, answer: Answer) -> bool:
             await answer.after.wait()
     if answer.cut == "early":
         return False
-    lines = [f"HTTP/1.1 {answer.status} X", f"Content-Length: {len(answer.body)}"]
+    length = len(answer.body) + 1_000 * answer.stall
+    lines = [f"HTTP/1.1 {answer.status} X", f"Content-Length: {length}"]
     lines += [f"{name}: {value}" for name, value in answer.headers.items()]
     writer.write("\r\n".join([*lines, "", ""]).encode())
     body = answer.body[: len(answer.body) // 2] if answer.cut == "late" else answer.body

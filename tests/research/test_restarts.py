@@ -6,11 +6,15 @@ import asyncio
 import os
 import sys
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.research.servers import Answer, Script, events, ok
+from aegis.errors import Unavailable
+from aegis.research import service
+from aegis.research.work import ResearchWork
+from tests.research.servers import PATIENCE_S, Answer, Script, events, ok, refused
 from tests.research.shapes import (
     GEMINI_USAGE,
     claude_events,
@@ -189,6 +193,86 @@ async def test_a_worker_that_stops_stores_the_id_of_a_start_under_way(desk: Desk
     assert await desk.value("SELECT sent_at FROM deep_briefing_jobs") is None
 
 
+async def test_whoever_waits_and_is_cut_off_hands_the_job_back(desk: Desk) -> None:
+    never = asyncio.Event()
+    done = perplexity(response=perplexity_response())
+    script = Script(ok(perplexity("CREATED")), ok({}, after=never), ok(done))
+    async with desk.asking(script) as research:
+        started = await research.start(QUERY, provider="perplexity")
+        waiting = asyncio.create_task(research.wait(started.job.id))
+        await script.requests(2)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        # No lease of a minute is left behind, by a process that is still there or one that is not.
+        assert await desk.value("SELECT lease_owner FROM deep_briefing_jobs") is None
+        assert await research.work().next_due() == 0
+        detail = await research.wait(started.job.id)
+        never.set()
+    assert detail.job.status == "completed"
+    assert len(script.starts()) == 1
+
+
+async def test_a_claim_that_is_cut_off_when_it_is_committed_is_handed_back(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed, go_on = asyncio.Event(), asyncio.Event()
+    claim = ResearchWork.claim
+
+    async def slow(*args: Any, **more: Any) -> Any:
+        found = await claim(*args, **more)
+        committed.set()
+        await go_on.wait()
+        return found
+
+    async with desk.asking(Script(ok({}))) as research:
+        await research.start(QUERY, provider="local")
+        monkeypatch.setattr(ResearchWork, "claim", slow)
+        stepping = asyncio.create_task(research.run_due())
+        await asyncio.wait_for(committed.wait(), PATIENCE_S)
+        assert await desk.value("SELECT lease_owner FROM deep_briefing_jobs") is not None
+        stepping.cancel()
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await stepping
+    assert await desk.value("SELECT lease_owner FROM deep_briefing_jobs") is None
+    assert await desk.value("SELECT status FROM deep_briefing_jobs") == "pending"
+
+
+async def test_a_job_of_another_process_is_looked_at_less_and_less_often(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    naps: list[float] = []
+
+    async def noted(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 8:
+            await desk.expire()
+
+    async with desk.asking(Script(ok({}))) as research:
+        started = await research.start(QUERY, provider="local")
+        assert len(await research.work().claim("another", limit=1, lease_s=60)) == 1
+        clock = SimpleNamespace(sleep=noted, get_running_loop=asyncio.get_running_loop)
+        monkeypatch.setattr(service, "asyncio", clock)
+        detail = await research.wait(started.job.id)
+    assert detail.job.status == "completed"
+    assert naps == [0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0, 1.0]
+
+
+async def test_patience_leaves_a_step_to_others_for_a_while(desk: Desk) -> None:
+    async with desk.asking(Script(ok({}))) as research:
+        started = await research.start(QUERY, provider="local")
+        with pytest.raises(Unavailable, match="has not ended yet"):
+            await research.wait(started.job.id, within_s=0, patience_s=3_600)
+        assert (await research.status(started.job.id)).status == "pending"
+        async with desk.db.transaction() as conn:
+            await conn.execute(
+                "UPDATE deep_briefing_jobs SET next_poll_at = now() - INTERVAL '2 hours'"
+            )
+        detail = await research.wait(started.job.id, patience_s=3_600)
+    assert detail.job.status == "completed"
+
+
 async def test_polling_holds_no_slot_between_polls(desk: Desk) -> None:
     script = Script(ok(perplexity("CREATED")))
     async with desk.asking(script) as research:
@@ -216,3 +300,57 @@ async def test_rows_of_plain_sql_are_shown_and_never_bought(desk: Desk) -> None:
         detail = await research.wait(job.id)
     assert (job.query, job.status, detail.markdown) == ("old", "pending", None)
     assert script.asked == []
+
+
+async def test_a_process_without_a_provider_s_key_leaves_its_jobs_to_others(desk: Desk) -> None:
+    done = perplexity(response=perplexity_response())
+    script = Script(ok(perplexity("CREATED")), ok(done))
+    async with desk.asking(script) as research:
+        keyless = desk.open(script.url, research_perplexity_api_key=None)
+        started = await research.start(QUERY, provider="perplexity")
+        assert await keyless.run_due() == 0
+        # It does not look again and again for what it cannot have.
+        assert await keyless.work().next_due() is None
+        assert await research.work().next_due() == 0
+        assert await research.run_due() == 1
+        await desk.expire()
+        assert await keyless.run_due() == 0
+        due = await keyless.work().next_due()
+        assert due is not None
+        # The end of its time, at which it can be given up without a key.
+        assert 3_000 < due <= 3_600
+        detail = await research.wait(started.job.id)
+    assert (detail.job.status, len(script.asked)) == ("completed", 2)
+
+
+async def test_a_process_without_the_key_ends_what_is_cancelled_or_out_of_time(
+    desk: Desk,
+) -> None:
+    script = Script(ok(perplexity("CREATED")), refused(401), refused(401))
+    async with desk.asking(script) as research:
+        keyless = desk.open(script.url, research_perplexity_api_key=None)
+        unsent = await research.start(QUERY, provider="perplexity")
+        await keyless.cancel(unsent.job.id)
+        assert (await keyless.wait(unsent.job.id)).job.status == "cancelled"
+        sent = await research.start("Who else grows?", provider="perplexity", budget_usd="2")
+        assert await research.run_due() == 1
+        async with desk.db.transaction() as conn:
+            await conn.execute(
+                "UPDATE deep_briefing_jobs SET deadline_at = now(), next_poll_at = now() "
+                "WHERE next_poll_at IS NOT NULL"
+            )
+        detail = await keyless.wait(sent.job.id)
+    assert (detail.job.status, detail.job.error_code) == ("failed", "research_ceiling")
+    assert await desk.month() == (2, 0)
+
+
+async def test_cancelling_where_the_key_is_refused_comes_to_an_end(desk: Desk) -> None:
+    script = Script(ok(gemini("queued")), refused(401, "revoked"))
+    async with desk.asking(script) as research:
+        started = await research.start(QUERY, provider="gemini", budget_usd="3")
+        assert await research.run_due() == 1
+        await research.cancel(started.job.id)
+        detail = await research.wait(started.job.id)
+    assert (detail.job.status, detail.job.error_code) == ("cancelled", "research_key")
+    # It may go on there: what was kept free for it counts.
+    assert await desk.month() == (3, 0)

@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aegis.client import Aegis
+from aegis.research.providers.perplexity import Perplexity
 from aegis.worker.loop import Worker
 from aegis.workflows.examples import example, examples
+from aegis.workflows.nodes import outside
 from aegis.workflows.running import kind_of
+from tests.research.servers import Script, ok
+from tests.research.servers import serving as researching
+from tests.research.shapes import perplexity, perplexity_response
 from tests.test_outbound import Site, serving
 
 if TYPE_CHECKING:
@@ -26,8 +31,10 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def working(client: Aegis) -> AsyncGenerator[None]:
-    kinds: list[Kind] = [kind_of(client), client.research.work()]
+async def working(client: Aegis, *, research: bool = True) -> AsyncGenerator[None]:
+    kinds: list[Kind] = [kind_of(client)]
+    if research:
+        kinds.append(client.research.work())
     worker = Worker(client.db, kinds, concurrency=4, lease_s=10.0, grace_s=0.0)
     task = asyncio.create_task(worker.run())
     try:
@@ -156,3 +163,43 @@ async def test_research_becomes_a_memory_with_its_sources(client: Aegis) -> None
         "job": job.id,
         "sources": len(kept.details["sources"]),
     }
+
+
+@pytest.mark.parametrize("research", [True, False])
+async def test_research_that_a_stopped_worker_was_at_goes_on_with_the_next(
+    db: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch, research: bool
+) -> None:
+    """Whoever is at the job when its worker stops: the place for research, or the step itself."""
+    monkeypatch.setattr(outside, "_PATIENCE_S", 600.0 if research else 0.0)
+    monkeypatch.setattr(Perplexity, "ceilings", replace(Perplexity.ceilings, longest_poll_s=0.0))
+    never = asyncio.Event()
+    done = perplexity(response=perplexity_response())
+    script = Script(ok(perplexity("CREATED")), ok({}, after=never), ok(done))
+    async with researching(script):
+        given = replace(
+            settings, research_perplexity_url=script.url, research_perplexity_api_key="k"
+        )
+        client = Aegis(db, None, given)
+        await client.workflows.save(example("research-to-memory"))
+        async with working(client, research=research):
+            started = await client.workflows.start(
+                "research-to-memory", {"question": "How fast?", "provider": "perplexity"}
+            )
+            # The start is paid, and the first look at it is not answered.
+            await script.requests(2)
+        let_go = (await client.workflows.execution(started.id)).execution
+        assert (let_go.status, let_go.lease_owner) == ("running", None)
+        async with working(client, research=research):
+            found = await ended(client, started.id)
+        never.set()
+        await client.aclose()
+    assert found.execution.status == "completed", found.execution.error
+    assert len(script.starts()) == 1
+    (kept,) = await client.memory.list(event_types=["research"])
+    assert kept.summary.startswith("How fast?\n\n")
+    # The step was cut off, and did not fail: it is the same attempt.
+    history = await client.workflows.history(started.id)
+    assert [(s.node, s.attempt, s.status) for s in history] == [
+        ("research", 1, "completed"),
+        ("keep", 1, "completed"),
+    ]

@@ -20,6 +20,7 @@ from aegis.alerts.message import render
 from aegis.alerts.store import channels as channel_store
 from aegis.alerts.store import outbox
 from aegis.alerts.telling import HELD_BACK, KIND
+from aegis.db.lease import notify
 from aegis.errors import AegisError, ConfigError
 
 if TYPE_CHECKING:
@@ -95,9 +96,11 @@ class Deliveries:
             return await outbox.renew(conn, claims, lease_s=lease_s)
 
     async def release(self, claims: Sequence[Claim]) -> None:
-        """Hand messages back."""
+        """Hand messages back, due at once for other workers."""
         async with self._db.transaction() as conn:
             await outbox.release(conn, claims)
+            # They sleep until the leases would have run out.
+            await notify(conn, KIND)
 
     async def run(self, claim: Claim) -> None:
         """Send one message, and record how that went."""
@@ -107,7 +110,9 @@ class Deliveries:
             return
         address = self._channels.addresses.get(delivery.channel)
         if address is None:
-            await self.release([claim])
+            # Without a word to workers: this one would claim it again at once.
+            async with self._db.transaction() as conn:
+                await outbox.release(conn, [claim])
             return
         message = render(
             delivery.delivery_id,

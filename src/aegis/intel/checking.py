@@ -25,6 +25,7 @@ from aegis.intel.step import (
     extractor_for,
     look,
     read_again,
+    read_otherwise,
     read_page,
     retry_s,
     same_body,
@@ -49,6 +50,8 @@ __all__ = ["Checker"]
 _LEARNING = 3
 _HTML = ("text/html", "application/xhtml+xml", "application/xml", "text/xml", "text/plain", "")
 _GONE = (404, 410)
+#: Lines of two readings that are compared faster than a thread is found for it.
+_FEW_LINES = 1_000
 
 
 class Checker:
@@ -71,7 +74,7 @@ class Checker:
 
     async def check(self, page_id: int, token: int) -> Checked:
         """Check a page that is held with `token`, and record how it ended."""
-        async with self._db.transaction() as conn:
+        async with self._db.connection() as conn:
             page = await pages.get_row(conn, page_id)
         if page is None or page.lease_token != token:
             return Checked(page_id=page_id, url="", outcome="lost")
@@ -190,20 +193,23 @@ class Checker:
             )
             return await self._failed(page, token, trouble, answer)
         html = answer.text if rendered is None else rendered.html
-        async with self._db.transaction() as conn:
+        async with self._db.connection() as conn:
             current = await snapshots.list_current(conn, page.id)
         baseline = next((s for s in current if s.state == "baseline"), None)
         pending = [s for s in current if s.state == "pending"]
         method = None if baseline is None else baseline.method
         reading = await read_page(html, page, method)
-        why = suspicious(reading, html, None if baseline is None else baseline.reading)
+        known = None if baseline is None else baseline.reading
+        why = suspicious(reading, html, known)
         if why is not None:
             return await self._failed(page, token, Unavailable(why, code="intel_empty"), answer)
-        if baseline is None:
+        if baseline is None or known is None:
             return await self._first(page, token, answer, rendered, reading, html)
-        old = baseline.reading
-        if baseline.extractor != reading.extractor or baseline.method != reading.method:
-            old = await read_again(baseline, page, reading)
+        old = known
+        if read_otherwise(baseline, reading):
+            async with self._db.connection() as conn:
+                document = await snapshots.find_document(conn, baseline.id)
+            old = await read_again(document, page, reading)
             # What waited was read in another way, too.
             pending = []
         step = Step(page, token, answer, rendered, reading, html, baseline, old, pending)
@@ -234,10 +240,13 @@ class Checker:
         if rules.learning:
             rules = judging.learn(step.old, step.reading, rules)
             verdict = judging.Judgement(kind="noise", rules=rules)
-        else:
+        elif step.pending or len(step.old.text) + len(step.reading.text) > _FEW_LINES:
+            # It is work, and others wait.
             verdict = await anyio.to_thread.run_sync(
                 judging.judge, step.old, [s.reading for s in step.pending], step.reading, rules
             )
+        else:
+            verdict = judging.judge(step.old, [], step.reading, rules)
         share = 0.0
         if verdict.kind in ("unchanged", "noise") and not rules.learning:
             verdict, share = look(step, verdict)
@@ -294,7 +303,8 @@ class Checker:
             )
             ids: tuple[int, ...] = ()
             if held:
-                await snapshots.drop_pending(conn, page.id)
+                if step.pending or step.reread:
+                    await snapshots.drop_pending(conn, page.id)
                 await keeping.reread(conn, step)
                 if returned:
                     back = page_change("new_page", page.url, page.page_type)

@@ -51,7 +51,7 @@ async def add(
 
 async def reread(conn: Connection, step: Step) -> None:
     """Write what the baseline says to the extraction of today, where that is something else."""
-    if step.baseline.reading != step.old:
+    if step.reread:
         await snapshots.reread(conn, step.baseline.id, step.old)
 
 

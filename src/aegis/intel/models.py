@@ -156,7 +156,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A reading with where it is from (`competitor_snapshots`)."""
+    """A reading with where it is from (`competitor_snapshots`); its document is left there."""
 
     id: int
     page_id: int
@@ -170,8 +170,6 @@ class Snapshot:
     text: str
     prices: str
     outline: str
-    #: The document, compressed with zlib.
-    html: bytes | None
     body_hash: str | None
     screenshot_url: str | None
     #: Picture scaled down to 32 columns of grey, a byte each.

@@ -49,6 +49,10 @@ _MOST_FLAPPING = 0.4
 _FEW = 3
 _NUMBER = "⟨#⟩"
 _DIGITS = re.compile(r"\d[\d.,]*")
+#: A line that is a number, or an id, and nothing else.
+_ALONE = re.compile(r"⟨#(\d{1,3})⟩")
+_ID = re.compile(r"⟨id⟩|(?=[^\d]*\d)[A-Za-z0-9_-]{16,}")
+_ANY_ID = "⟨id…⟩"
 _VOLATILE = re.compile(r"\d|^[A-Za-z0-9_-]{16,}$")
 
 
@@ -253,7 +257,14 @@ def _mask(line: str, by_length: Mapping[int, Sequence[tuple[str | None, ...]]]) 
 
 
 def _fits(known: str | None, word: str) -> bool:
-    return known is None or known == word or (_NUMBER in known and known == _numbers(word))
+    if known is None or known == word:
+        return True
+    if known == _ANY_ID:
+        return bool(_ID.fullmatch(word))
+    alone = _ALONE.fullmatch(known)
+    if alone is not None:
+        return bool(_DIGITS.fullmatch(word)) and _size(word) >= int(alone[1])
+    return _NUMBER in known and known == _numbers(word)
 
 
 def _numbers(word: str) -> str:
@@ -286,7 +297,27 @@ def _template(before: str, after: str) -> tuple[str | None, ...] | None:
             return None
     # What is masked as a whole would mask every line of its length.
     says = any(word and word.strip(_NUMBER) for word in mask[1:])
-    return tuple(mask) if says else None
+    return tuple(mask) if says else _alone(old, new)
+
+
+def _alone(old: list[str], new: list[str]) -> tuple[str, str] | None:
+    """Return the mask of a line that is a number or an id and nothing else.
+
+    Numbers of fewer digits are not masked with it: beside a counter, "49" is still news.
+    """
+    if len(old) != 2:
+        return None
+    tag, one = old
+    other = new[1]
+    if _ID.fullmatch(one) and _ID.fullmatch(other):
+        return tag, _ANY_ID
+    if _DIGITS.fullmatch(one) and _DIGITS.fullmatch(other):
+        return tag, f"⟨#{min(_size(one), _size(other))}⟩"
+    return None
+
+
+def _size(number: str) -> int:
+    return sum(character.isdigit() for character in number)
 
 
 def _changes(word: str) -> bool:

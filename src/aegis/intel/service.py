@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -14,28 +12,27 @@ from aegis.errors import Conflict, InvalidInput, NotFound
 from aegis.intel import digest as digests
 from aegis.intel import validate
 from aegis.intel.extracting import check_selectors
-from aegis.intel.models import Found
-from aegis.intel.store import changes, competitors, pages, work
+from aegis.intel.holding import held
+from aegis.intel.models import Checked, Found
+from aegis.intel.store import changes, competitors, pages
 from aegis.intel.telling import key_of
 from aegis.intel.urls import clean, page_type, start_url
 from aegis.intel.watching import Watching
 from aegis.security.audit.recording import audited, note
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from aegis.config import Settings
     from aegis.db import Database
     from aegis.intel.discovering import Discovered
-    from aegis.intel.models import Change, Checked, Competitor, Page
+    from aegis.intel.models import Change, Competitor, Page
     from aegis.intel.telling import Alerting
     from aegis.intel.work import IntelWork
     from aegis.memory import Memory
 
 __all__ = ["Intel"]
 
-#: Longer than any check: fetches, turns, a browser.
-_LEASE_S = 300.0
 _MOST_SETTLING = 10
 
 
@@ -267,13 +264,22 @@ class Intel:
         """Check pages now: one, those of a competitor, or those that are due.
 
         `everything` takes those that are not due, too; `settle` waits and fetches again until
-        nothing is left to be confirmed or learned.
+        nothing is left to be confirmed or learned. Of several, one that somebody else is checking
+        just now is left to them (`lost`).
+
+        Raises:
+            Conflict: somebody else is checking the one that was named.
         """
         ids = await self._chosen(competitor, page_id, everything)
         found: list[Checked] = []
         async with self.watching() as watching:
             for one in ids:
-                done = await self._check_one(watching, one, settle=settle)
+                try:
+                    done = await self._check_one(watching, one, settle=settle)
+                except Conflict as busy:
+                    if page_id is not None:
+                        raise
+                    done = await self._left(one, busy.message)
                 found.append(done)
                 if progress is not None:
                     progress(done)
@@ -353,31 +359,29 @@ class Intel:
     async def _check_one(self, watching: Watching, page_id: int, *, settle: bool) -> Checked:
         made: tuple[int, ...] = ()
         left = _MOST_SETTLING if settle else 1
+        done: Checked | None = None
         while True:
-            async with self._held(page_id) as token:
-                done = await watching.checker.check(page_id, token)
-            made += done.changes
+            try:
+                async with held(self._db, page_id) as token:
+                    done = await watching.checker.check(page_id, token)
+                made += done.changes
+            except Conflict:
+                # A worker came first to the fetch that confirms: one of the next is ours.
+                if done is None:
+                    raise
             left -= 1
             waits = done.outcome in ("first", "pending") or await self._learning(page_id)
             if left == 0 or not waits:
                 return replace(done, changes=made)
             await anyio.sleep(self._settings.intel_confirm_s)
 
+    async def _left(self, page_id: int, why: str) -> Checked:
+        async with self._db.connection() as conn:
+            row = await pages.get_row(conn, page_id)
+        url = "" if row is None else row.url
+        return Checked(page_id=page_id, url=url, outcome="lost", detail=why)
+
     async def _learning(self, page_id: int) -> bool:
         async with self._db.transaction() as conn:
             row = await pages.get_row(conn, page_id)
         return row is not None and bool(row.noise.get("learning"))
-
-    @asynccontextmanager
-    async def _held(self, page_id: int) -> AsyncGenerator[int]:
-        owner = f"client-{uuid.uuid4()}"
-        async with self._db.transaction() as conn:
-            claim = await work.claim_page(conn, page_id, owner, lease_s=_LEASE_S)
-        if claim is None:
-            raise Conflict(f"Page {page_id} is being checked just now.", code="page_busy")
-        try:
-            yield claim.lease_token
-        finally:
-            with anyio.CancelScope(shield=True):
-                async with self._db.transaction() as conn:
-                    await work.release_pages(conn, [(page_id, claim.lease_token)])

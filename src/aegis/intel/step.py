@@ -31,6 +31,7 @@ __all__ = [
     "extractor_for",
     "look",
     "read_again",
+    "read_otherwise",
     "read_page",
     "retry_s",
     "same_body",
@@ -56,6 +57,16 @@ class Step:
     #: What the baseline says, as the extraction of today reads it.
     old: Reading
     pending: list[Snapshot]
+
+    @property
+    def reread(self) -> bool:
+        """Return whether the baseline was read anew, and what waited is worth nothing."""
+        return read_otherwise(self.baseline, self.reading)
+
+
+def read_otherwise(baseline: Snapshot, reading: Reading) -> bool:
+    """Return whether another extraction made the baseline's text, so that nothing compares."""
+    return (baseline.extractor, baseline.method) != (reading.extractor, reading.method)
 
 
 def extractor_for(page: PageRow) -> str:
@@ -129,14 +140,14 @@ async def read_page(html: str, page: PageRow, method: Method | None) -> Reading:
     )
 
 
-async def read_again(baseline: Snapshot, page: PageRow, reading: Reading) -> Reading:
+async def read_again(document: bytes | None, page: PageRow, reading: Reading) -> Reading:
     """Return what the baseline's document says to the extraction that made `reading`.
 
     Without the document nothing can be compared: the new reading becomes the baseline's.
     """
-    if baseline.html is None:
+    if document is None:
         return reading
-    html = zlib.decompress(baseline.html).decode(errors="replace")
+    html = zlib.decompress(document).decode(errors="replace")
     return await read_page(html, page, reading.method)
 
 

@@ -69,6 +69,7 @@ _GENERIC: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
             "[0-9a-f]{12}",
         ),
         (r"\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{12,}\b", "⟨id⟩", "[0-9a-f]{12}"),
+        (r"\b\d{16,}\b", "⟨id⟩", r"\d{16}"),
         (
             r"(©|\(c\)|copyright)\s*(?:\d{4}\s*[-–]\s*)?\d{4}",
             "⟨year⟩",

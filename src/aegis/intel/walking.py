@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from selectolax.lexbor import LexborNode
 
 __all__ = ["Block", "Walk", "squeeze", "walk"]
@@ -80,6 +82,8 @@ class _State:
     ths: int = 0
 
     def flush(self) -> None:
+        if not self.buffer:
+            return
         text = squeeze("".join(self.buffer))
         self.buffer.clear()
         if not text or self.framed:
@@ -97,42 +101,52 @@ class _State:
 
 def squeeze(text: str) -> str:
     """Return text in one form: composed, one blank between words, nothing invisible."""
+    if text.isascii():
+        return " ".join(text.split())[:_MOST_LINE]
     return " ".join(unicodedata.normalize("NFC", _ZERO.sub("", text)).split())[:_MOST_LINE]
 
 
 def walk(root: LexborNode) -> Walk:
     """Return the lines and the outline of what is below `root`, in the order of the page."""
     state = _State(Walk())
-    # (node, whether it is left again): hostile documents are nested deeper than Python may call.
-    stack: list[tuple[LexborNode, bool]] = [(root, False)]
+    # (node, of one that is left again its tag and whether it names what follows): hostile documents
+    # are nested deeper than Python may call.
+    stack: list[tuple[LexborNode, str | None, bool]] = [(root, None, False)]
     steps = 0
     while stack and steps < _MOST_NODES:
         steps += 1
-        node, leaving = stack.pop()
+        node, left, naming = stack.pop()
+        if left is not None:
+            _leave(state, left, naming)
+            continue
         tag = node.tag or ""
         if tag == "-text":
             state.buffer.append(node.text_content or "")
-        elif leaving:
-            _leave(state, tag, node)
-        elif _unseen(node, tag):
+            continue
+        if tag in _SKIPPED or tag.startswith(("-", "!")):
             state.found.unseen.append(node)
-        else:
-            _enter(state, tag, node)
-            stack.append((node, True))
-            child = node.last_child
-            while child is not None:
-                stack.append((child, False))
-                child = child.prev
+            continue
+        # They are made anew each time that they are asked for.
+        attributes = node.attributes
+        if attributes and _unseen(tag, attributes):
+            state.found.unseen.append(node)
+            continue
+        naming = tag in _HEADINGS or _named(attributes)
+        _enter(state, tag, attributes, naming)
+        stack.append((node, tag, naming))
+        child = node.last_child
+        while child is not None:
+            stack.append((child, None, False))
+            child = child.prev
     state.flush()
     return state.found
 
 
-def _unseen(node: LexborNode, tag: str) -> bool:
-    if tag in _SKIPPED or tag.startswith(("-", "!")):
-        return True
-    attributes = node.attributes
-    if not attributes:
-        return False
+def _named(attributes: Mapping[str, str | None]) -> bool:
+    return bool(attributes) and bool(_PLAN_NAME.search(attributes.get("class") or ""))
+
+
+def _unseen(tag: str, attributes: Mapping[str, str | None]) -> bool:
     if "hidden" in attributes or attributes.get("aria-hidden") == "true":
         return True
     if _HIDDEN.search(attributes.get("style") or ""):
@@ -141,7 +155,7 @@ def _unseen(node: LexborNode, tag: str) -> bool:
     return tag not in ("html", "body", "main") and bool(_CONSENT.search(named))
 
 
-def _enter(state: _State, tag: str, node: LexborNode) -> None:
+def _enter(state: _State, tag: str, attributes: Mapping[str, str | None], naming: bool) -> None:
     if tag in _BLOCKS:
         state.flush()
     if tag in _LANDMARKS:
@@ -149,7 +163,7 @@ def _enter(state: _State, tag: str, node: LexborNode) -> None:
         state.found.outline[" > ".join(state.path[-6:])] = None
     if tag in _FRAME:
         state.framed += 1
-    if tag in _HEADINGS or _PLAN_NAME.search(node.attributes.get("class") or ""):
+    if naming:
         state.flush()
         state.naming += 1
     if tag == "table":
@@ -164,10 +178,10 @@ def _enter(state: _State, tag: str, node: LexborNode) -> None:
     elif tag == "a" and state.framed and "nav" in state.path:
         state.buffer.clear()
     elif tag == "input" and "form" in state.path:
-        state.found.outline[f"form asks for {node.attributes.get('type') or 'text'}"] = None
+        state.found.outline[f"form asks for {attributes.get('type') or 'text'}"] = None
 
 
-def _leave(state: _State, tag: str, node: LexborNode) -> None:
+def _leave(state: _State, tag: str, naming: bool) -> None:
     if tag == "a" and state.framed and "nav" in state.path:
         text = squeeze("".join(state.buffer))[:80]
         if text:
@@ -175,7 +189,7 @@ def _leave(state: _State, tag: str, node: LexborNode) -> None:
         state.buffer.clear()
     if tag in _BLOCKS or tag in ("td", "th"):
         state.flush()
-    if tag in _HEADINGS or _PLAN_NAME.search(node.attributes.get("class") or ""):
+    if naming:
         state.flush()
         state.naming = max(0, state.naming - 1)
     if tag in _FRAME:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from aegis.db.lease import CHANNEL, Claim
+from aegis.db.lease import CHANNEL, Claim, notify
 from aegis.intel.store import work
 
 if TYPE_CHECKING:
@@ -71,10 +71,13 @@ class IntelWork:
         return {f"{_PAGE}{n}" for n in pages} | {f"{_COMPETITOR}{n}" for n in found}
 
     async def release(self, claims: Sequence[Claim]) -> None:
-        """Hand back what is not done, due at once."""
+        """Hand back what is not done, due at once for other workers."""
         async with self._db.transaction() as conn:
-            await work.release_pages(conn, _held(claims, _PAGE))
-            await work.release_competitors(conn, _held(claims, _COMPETITOR))
+            pages = await work.release_pages(conn, _held(claims, _PAGE))
+            found = await work.release_competitors(conn, _held(claims, _COMPETITOR))
+            if pages or found:
+                # They sleep until the leases would have run out.
+                await notify(conn, self.name)
 
     async def run(self, claim: Claim) -> None:
         """Check one page or look for one competitor's pages, and tell what is to be told."""

@@ -32,6 +32,7 @@ from aegis.mcp.security_audit import audit_log_tools
 from aegis.mcp.security_columns import column_tools
 from aegis.mcp.sessions import session_tools
 from aegis.mcp.usage import usage_tools
+from aegis.mcp.workers import worker_tools
 from aegis.mcp.workflows import workflow_tools
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from aegis.security.audit.service import AuditLog
     from aegis.security.service import Security
     from aegis.usage import Usage
-    from aegis.worker.service import Jobs, Schedules
+    from aegis.worker.service import Jobs, Schedules, Workers
     from aegis.workflows.service import Workflows
 
 __all__ = ["INSTRUCTIONS", "PATH", "create_server", "http_app", "serve_stdio", "server_of"]
@@ -75,6 +76,7 @@ def create_server(
     client: Aegis | None = None,
     jobs: Jobs | None = None,
     schedules: Schedules | None = None,
+    workers: Workers | None = None,
     intel: Intel | None = None,
     backups: Backups | None = None,
     health: Health | None = None,
@@ -112,6 +114,7 @@ def create_server(
             *([] if client is None else research_tools(client)),
             *([] if client is None else column_tools(client)),
             *([] if jobs is None or schedules is None else job_tools(jobs, schedules)),
+            *([] if workers is None else worker_tools(workers)),
             *([] if intel is None else intel_tools(intel)),
             *([] if backups is None else backup_tools(backups)),
             *([] if health is None or maintenance is None else health_tools(health, maintenance)),
@@ -150,6 +153,7 @@ def server_of(client: Aegis) -> MCPServer:
         client=client,
         jobs=client.jobs,
         schedules=client.schedules,
+        workers=client.workers,
         intel=client.intel,
         backups=client.backups,
         health=client.health,

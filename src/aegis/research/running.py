@@ -61,6 +61,10 @@ class Runner:
         self._now = now
         self._pace = pace
 
+    def unready(self) -> list[str]:
+        """Return the providers that this process cannot ask, for want of a key."""
+        return [name for name, provider in self._providers.items() if provider.missing()]
+
     async def step(self, job_id: str, token: int) -> None:
         """Take the next step of a job that is held under `token`; nothing if it is not."""
         async with self._db.transaction() as conn:
@@ -254,6 +258,11 @@ class Runner:
             return False
         try:
             await provider.cancel(job, now=self._now())
+        except ConfigError as error:
+            # Without a key that is taken, nobody can end it there.
+            trouble = Trouble(error.message, code=error.code)
+            await self._failed(job, provider, trouble, pays=False)
+            return True
         except Trouble as trouble:
             if trouble.retry:
                 await self._failed(job, provider, trouble, pays=False)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
-import socket
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from aegis.errors import AegisError, Conflict, InvalidInput, NotFound, Unavailable
+from aegis.errors import Conflict, InvalidInput, NotFound, Unavailable
 from aegis.memory.validate import check_choice, check_limit, check_text, namespace_of
 from aegis.research import validate
 from aegis.research.models import (
@@ -23,6 +20,7 @@ from aegis.research.models import (
     ProviderInfo,
 )
 from aegis.research.pricing import estimate, prices_for
+from aegis.research.pruning import prune
 from aegis.research.reading import mapping, text, texts
 from aegis.research.starting import Wish, start
 from aegis.research.store import jobs as store
@@ -32,7 +30,7 @@ from aegis.security.audit.recording import audited, note
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from aegis.config import Settings
     from aegis.memory import Memory
@@ -43,9 +41,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Research"]
 
-#: Seconds that a process which waits for a job holds it at a time.
-_LEASE_S = 60.0
-_LONGEST_NAP_S = 1.0
+#: Seconds between looks at a job that another process is at, doubled from one to the other.
+_SHORTEST_NAP_S, _LONGEST_NAP_S = 0.02, 1.0
 
 
 def _clock() -> datetime:
@@ -53,7 +50,10 @@ def _clock() -> datetime:
 
 
 class Research:
-    """Research jobs; `now` and `pace` (a factor of every pause) are for those who test."""
+    """Research jobs; `now` and `pace` (a factor of every pause) are for those who test.
+
+    `turn` waits until a provider may be asked, before each step that is taken without a worker.
+    """
 
     def __init__(
         self,
@@ -62,6 +62,7 @@ class Research:
         *,
         now: Callable[[], datetime] = _clock,
         pace: float = 1.0,
+        turn: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
         from aegis.research.asking import Asking
 
@@ -70,6 +71,7 @@ class Research:
         self._settings = settings
         self._now = now
         self._pace = pace
+        self._turn = turn
         self._asking = Asking()
         self._known: dict[str, Provider] | None = None
 
@@ -193,63 +195,57 @@ class Research:
                 raise Conflict(f"Research job {job.id} is going on; cancel it first.")
             note(conn, "research.delete", "research", job.id, namespace=Private(job.namespace))
 
+    async def prune(self, *, keep_days: float) -> int:
+        """Delete jobs of every namespace that ended longer ago, with reports; return how many.
+
+        Their memories and the months' sums stay, as do rows that other programs wrote.
+        """
+        return await prune(self._db, keep_days=keep_days)
+
     async def wait(
         self,
         job_id: str,
         *,
         within_s: float | None = None,
+        patience_s: float = 0.0,
         namespace: str | None = None,
         on_progress: Callable[[Job], object] | None = None,
     ) -> JobDetail:
         """Return a job with its report once it has ended, running it where no worker does.
+
+        A step is taken here once it has been due for `patience_s`; one that is under way here is
+        ended before `within_s` counts.
 
         Raises:
             NotFound: there is none of this id.
             Unavailable: it has not ended `within_s`; it goes on.
         """
         until = None if within_s is None else asyncio.get_running_loop().time() + within_s
+        nap_s = _SHORTEST_NAP_S
         while True:
             job = await self.status(job_id, namespace=namespace)
             if on_progress is not None:
                 on_progress(job)
             if job.next_poll_at is None:
                 return await self.get(job_id, namespace=namespace)
-            if await self.run_due(only=job.id):
+            ahead = (job.next_poll_at - self._now()).total_seconds()
+            # Whether it is due the server says: this machine's clock may be wrong.
+            mine = patience_s <= 0 or ahead <= -patience_s
+            if mine and await self.run_due(only=job.id):
+                nap_s = _SHORTEST_NAP_S
                 continue
             if until is not None and asyncio.get_running_loop().time() >= until:
                 raise Unavailable(
                     f"Research job {job.id} has not ended yet; it goes on.", code="research_running"
                 )
-            ahead = (job.next_poll_at - self._now()).total_seconds()
-            await asyncio.sleep(min(max(ahead, 0.02), _LONGEST_NAP_S))
+            await asyncio.sleep(min(max(ahead, nap_s), _LONGEST_NAP_S))
+            nap_s = min(nap_s * 2, _LONGEST_NAP_S)
 
     async def run_due(self, *, only: str | None = None) -> int:
         """Take the next step of one due job, or of the one named, and return how many that were."""
-        work = self.work()
-        # Another process of the same host and number is another owner.
-        owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"[:200]
-        claims = await work.claim(owner, limit=1, lease_s=_LEASE_S, only=only)
-        for claim in claims:
-            step = asyncio.ensure_future(work.run(claim))
-            try:
-                while not step.done():
-                    await asyncio.wait({step}, timeout=_LEASE_S / 3)
-                    if not step.done() and not await self._still_held(claim):
-                        break
-            finally:
-                if not step.done():
-                    step.cancel()
-                await asyncio.gather(step, return_exceptions=True)
-            if not step.cancelled():
-                # A defect or an outage; a step that was cut belongs to somebody else by now.
-                step.result()
-        return len(claims)
+        from aegis.research.stepping import take_step
 
-    async def _still_held(self, claim: Any) -> bool:
-        try:
-            return bool(await self.work().renew([claim], lease_s=_LEASE_S))
-        except AegisError:
-            return True
+        return await take_step(self.work(), only=only, turn=self._turn)
 
     def work(self) -> ResearchWork:
         """Return what a worker runs."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aegis.db.lease import Claim
+from aegis.db.lease import Claim, notify
 from aegis.research.models import PROVIDERS
 from aegis.research.store import claims as store
 
@@ -38,10 +38,19 @@ class ResearchWork:
         without_keys: Collection[str] = (),
         only: str | None = None,
     ) -> list[Claim]:
-        """Take up to `limit` due jobs, also those whose lease ran out; `only` the one named."""
+        """Take up to `limit` due jobs, also those whose lease ran out; `only` the one named.
+
+        Jobs of a provider whose key this process lacks are for others.
+        """
         async with self._db.transaction() as conn:
             taken = await store.claim_jobs(
-                conn, owner, limit=limit, lease_s=lease_s, without=without_keys, only=only
+                conn,
+                owner,
+                limit=limit,
+                lease_s=lease_s,
+                without=without_keys,
+                unready=self._runner.unready(),
+                only=only,
             )
         return [
             Claim(
@@ -61,9 +70,11 @@ class ResearchWork:
             return await store.renew_jobs(conn, _held(claims), lease_s=lease_s)
 
     async def release(self, claims: Sequence[Claim]) -> None:
-        """Hand back what is not done."""
+        """Hand back what is not done, due at once for other workers."""
         async with self._db.transaction() as conn:
-            await store.release_jobs(conn, _held(claims))
+            if await store.release_jobs(conn, _held(claims)):
+                # They sleep until the leases would have run out.
+                await notify(conn, self.name)
 
     async def run(self, claim: Claim) -> None:
         """Take one step: start it, poll it, end it or remember it."""
@@ -72,7 +83,7 @@ class ResearchWork:
     async def next_due(self) -> float | None:
         """Return seconds until the next job is due, 0 for now, None where nothing waits."""
         async with self._db.transaction() as conn:
-            return await store.seconds_to_next(conn)
+            return await store.seconds_to_next(conn, unready=self._runner.unready())
 
 
 def _held(claims: Sequence[Claim]) -> list[tuple[str, int]]:

@@ -77,6 +77,7 @@ BUILTIN: Final[dict[str, Builtin]] = {
     "memory.consolidate": Builtin("aegis.worker.upkeep:consolidate"),
     "memory.sweep": Builtin("aegis.worker.upkeep:sweep_memory", "* * * * *"),
     "metrics.keep": Builtin("aegis.worker.upkeep:keep_metrics", "*/30 * * * * *"),
+    "research.prune": Builtin("aegis.worker.upkeep:prune_research", "50 4 * * *"),
     "security.verify_audit": Builtin("aegis.worker.operations:verify_audit", "20 3 * * *"),
     "stats.snapshot": Builtin("aegis.worker.operations:take_snapshot", "7 * * * *"),
     "usage.keep": Builtin("aegis.worker.upkeep:keep_usage", "10 * * * *"),

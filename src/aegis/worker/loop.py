@@ -16,11 +16,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from aegis.db.lease import LOST
-from aegis.errors import AegisError, Unavailable
+from aegis.errors import AegisError
 from aegis.security.audit.actor import Actor, act_as
 from aegis.worker.held import Held, Holding
 from aegis.worker.listener import listen
-from aegis.worker.store import rates, workers
+from aegis.worker.pacing import take_turn
+from aegis.worker.store import workers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -268,22 +269,11 @@ class Worker:
         act_as(Actor(kind="worker", face="worker", id=f"{kind.name}:{claim.id}"))
         try:
             if claim.provider is not None:
-                await self._wait_for(claim.provider)
+                await take_turn(self._db, claim.provider)
             await kind.run(claim)
         except Exception:  # noqa: BLE001 (a kind's defect is logged, and the rest goes on)
             told = {"kind": kind.name, "id": claim.id, "token": claim.token}
             _log.exception("worker.run_failed", extra=told)
-
-    async def _wait_for(self, provider: str) -> None:
-        while True:
-            try:
-                async with self._db.transaction() as conn:
-                    wait_s = await rates.reserve(conn, provider)
-                break
-            except Unavailable:
-                # The lease ends it, if that takes long.
-                await asyncio.sleep(_AGAIN_S)
-        await asyncio.sleep(wait_s)
 
     async def _keep_leases(self) -> None:
         """Register, and renew all leases every now and then, for ever."""

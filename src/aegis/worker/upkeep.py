@@ -21,6 +21,7 @@ __all__ = [
     "forget_jobs",
     "keep_metrics",
     "keep_usage",
+    "prune_research",
     "prune_workflows",
     "sweep_memory",
     "tell_stripe",
@@ -68,9 +69,18 @@ async def digest_changes(client: Client, arguments: dict[str, Any]) -> dict[str,
 
 
 async def prune_workflows(client: Client, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
-    """Remove the steps of executions that ended long ago."""
-    days = client.settings.workflows_keep_days
-    return {"executions": await client.workflows.prune(keep_days=days)}
+    """Remove the steps of executions that ended long ago, and those that ended longer ago."""
+    settings = client.settings
+    pruned = await client.workflows.prune(keep_days=settings.workflows_keep_days)
+    days = settings.workflows_keep_executions_days
+    gone = await client.workflows.forget(keep_days=days) if days else 0
+    return {"executions": pruned, "forgotten": gone}
+
+
+async def prune_research(client: Client, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
+    """Remove research jobs that ended long ago; nothing where they are kept for ever."""
+    days = client.settings.research_keep_days
+    return {"jobs": await client.research.prune(keep_days=days) if days else 0}
 
 
 async def tell_stripe(client: Client, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from aegis.workflows.flow import Flow, Place
     from aegis.workflows.models import JSON
     from aegis.workflows.nodes.contract import NodeType
-    from aegis.workflows.store.writes import Write
+    from aegis.workflows.store.writes import Write, Written
 
 __all__ = ["RECORDED", "Attempt", "Lost", "Unsure", "perform"]
 
@@ -65,11 +65,12 @@ async def perform(
     about: dict[str, Any],
     lock: asyncio.Lock,
     record: Callable[[Place, JSON], Write],
+    hear: Callable[[Written], None],
 ) -> JSON:
     """Run a step and return its result, or `RECORDED`.
 
     `record` applies a result to the flow and returns what is to be written; `lock` is held from
-    then until that is committed.
+    then until that is committed. `hear` is told how the execution stood when it was written.
 
     Raises:
         Lost, Unsure: see there. Whatever the step raises.
@@ -94,7 +95,9 @@ async def perform(
     try:
         async with timer:
             if kind.runs == "database":
-                return await _database(engine, kind, step, lock, lambda out: record(place, out))
+                return await _database(
+                    engine, kind, step, lock, lambda out: record(place, out), hear
+                )
             return await kind.run(step)
     except TimeoutError as error:
         if not timer.expired():
@@ -112,6 +115,7 @@ async def _database(
     step: Step,
     lock: asyncio.Lock,
     record: Callable[[JSON], Write],
+    hear: Callable[[Written], None],
 ) -> Any:
     applied = False
     async with engine.connections, AsyncExitStack() as stack:
@@ -123,8 +127,10 @@ async def _database(
                 await _acquire(lock.acquire, stack, lock.release)
                 given = record(output)
                 applied = True
-                if not await writes.write(conn, [given]):
+                written = await writes.write(conn, [given])
+                if not written:
                     raise Lost
+                hear(written[0])
         except (AegisError, asyncio.CancelledError, TimeoutError) as error:
             if applied:
                 raise Unsure from error

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from aegis.workflows.flow import Place
     from aegis.workflows.models import JSON
     from aegis.workflows.store.claims import Held
-    from aegis.workflows.store.writes import NewExecution, Write
+    from aegis.workflows.store.writes import NewExecution, Write, Written
 
 __all__ = ["Run"]
 
@@ -93,6 +93,11 @@ class Run:
         self._told = True
         self._stir.set()
 
+    def _hear(self, written: Written) -> None:
+        """Have the next turn look where more was told, or it was paused, before a write."""
+        if written.signals > self._held.signals or written.status != self._held.status:
+            self._tell()
+
     async def _load(self, *, fresh: bool) -> None:
         graph = await self._engine.graph(self._held.workflow_id, self._held.version)
         recorded: list[StepRecord] = []
@@ -134,8 +139,8 @@ class Run:
         self._told = False
         async with self._engine.db.transaction() as conn:
             await self._look(conn)
-            if self._held.steps > self._flow.seq:
-                # A person resumed it meanwhile.
+            if self._held.steps > self._flow.seq or _input(self._held) != self._flow.input:
+                # A person resumed it meanwhile, maybe under the number of what was written here.
                 recorded = await steps.list_steps(conn, self._held.id)
                 self._flow = Flow.of(self._flow.graph, _input(self._held), recorded)
             await self._look_at_children(conn)
@@ -161,8 +166,7 @@ class Run:
                     raise Lost
                 if verdict.ends or verdict.release:
                     return False
-                if written.signals > self._held.signals or written.status != self._held.status:
-                    self._tell()
+                self._hear(written)
             if self._held.status == "running" and not self._told:
                 self._launch()
         if not self._full():
@@ -300,7 +304,9 @@ class Run:
                 return self._record_here(place, output, started_at)
 
             task = asyncio.create_task(
-                perform(self._engine, self._flow, place, self._about, self._lock, record)
+                perform(
+                    self._engine, self._flow, place, self._about, self._lock, record, self._hear
+                )
             )
             task.add_done_callback(lambda _: self._stir.set())
             self._attempts[branch] = Attempt(place, place.attempt, started_at, task)

@@ -16,7 +16,7 @@ from aegis.workflows.payload import encode, shorten
 from aegis.workflows.store import executions, families, steps, writes
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
 
     from aegis.db import Connection, Database
@@ -282,15 +282,14 @@ class Workflows(Definitions):
 
         Executions stay, with their context and output.
         """
-        if not 0 <= keep_days <= 36_500:
-            raise InvalidInput(f"keep_days is {keep_days:g}; it is 0 to 36,500.")
-        pruned = 0
-        while True:
-            async with self._db.transaction() as conn:
-                count = await steps.prune(conn, keep_days=keep_days, limit=_PRUNED_AT_ONCE)
-            pruned += count
-            if count < _PRUNED_AT_ONCE:
-                return pruned
+        return await self._by_and_by(steps.prune, keep_days)
+
+    async def forget(self, *, keep_days: float) -> int:
+        """Delete executions that ended longer ago and have no steps any more; return how many.
+
+        One that is part of another stays as long as that. Their idempotency keys may start others.
+        """
+        return await self._by_and_by(executions.forget, keep_days)
 
     async def _start(self, conn: Connection, asked: Sequence[starting.Asked]) -> Sequence[_Started]:
         """Start executions, those that come together in one transaction."""
@@ -307,6 +306,18 @@ class Workflows(Definitions):
                     if first is not None:
                         by_id[one.id] = first
         return [one if isinstance(one, AegisError) else (by_id[one.id], one) for one in new]
+
+    async def _by_and_by(self, work: Callable[..., Awaitable[int]], keep_days: float) -> int:
+        """Do it to some at a time, so that no transaction is long; return to how many."""
+        if not 0 <= keep_days <= 36_500:
+            raise InvalidInput(f"keep_days is {keep_days:g}; it is 0 to 36,500.")
+        done = 0
+        while True:
+            async with self._db.transaction() as conn:
+                count = await work(conn, keep_days=keep_days, limit=_PRUNED_AT_ONCE)
+            done += count
+            if count < _PRUNED_AT_ONCE:
+                return done
 
     async def _same_start(self, found: Execution, new: NewExecution) -> None:
         """Refuse a key that was used for something else: the caller would not get what it asked."""

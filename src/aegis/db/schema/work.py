@@ -145,6 +145,11 @@ workflow_executions = Table(
         "completed_at",
         postgresql_where=text("version IS NOT NULL AND pruned_at IS NULL"),
     ),
+    Index(
+        "idx_workflow_executions_pruned",
+        "completed_at",
+        postgresql_where=text("version IS NOT NULL AND pruned_at IS NOT NULL"),
+    ),
 )
 
 workflow_steps = Table(

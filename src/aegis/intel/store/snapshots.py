@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = [
     "add_snapshot",
     "drop_pending",
+    "find_document",
     "list_current",
     "prune",
     "reread",
@@ -29,13 +30,22 @@ async def list_current(conn: Connection, page_id: int) -> list[Snapshot]:
         """
         SELECT
             id, page_id, state, taken_at, url, status, extractor, method, title, text, prices,
-            outline, html, body_hash, screenshot_url, picture
+            outline, body_hash, screenshot_url, picture
         FROM competitor_snapshots
         WHERE page_id = %(page_id)s
           AND state IN ('baseline', 'pending')
         ORDER BY state <> 'baseline', id
         """,
         {"page_id": page_id},
+    )
+
+
+async def find_document(conn: Connection, snapshot_id: int) -> bytes | None:
+    """Return a snapshot's document, compressed with zlib; None where it was not kept."""
+    return await fetch_value(
+        conn,
+        "SELECT html FROM competitor_snapshots WHERE id = %(id)s",
+        {"id": snapshot_id},
     )
 
 

@@ -269,9 +269,9 @@ async def renew_competitors(
     return {row[0] for row in await cursor.fetchall()}
 
 
-async def release_pages(conn: Connection, held: Sequence[tuple[int, int]]) -> None:
-    """Hand pages back; they are due as before."""
-    await execute(
+async def release_pages(conn: Connection, held: Sequence[tuple[int, int]]) -> int:
+    """Hand pages back; they are due as before. Return how many."""
+    return await execute(
         conn,
         """
         UPDATE competitor_pages p
@@ -285,9 +285,9 @@ async def release_pages(conn: Connection, held: Sequence[tuple[int, int]]) -> No
     )
 
 
-async def release_competitors(conn: Connection, held: Sequence[tuple[int, int]]) -> None:
-    """Hand competitors back; they are due as before."""
-    await execute(
+async def release_competitors(conn: Connection, held: Sequence[tuple[int, int]]) -> int:
+    """Hand competitors back; they are due as before. Return how many."""
+    return await execute(
         conn,
         """
         UPDATE competitors c

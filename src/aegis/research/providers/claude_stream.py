@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, cast
 
+from aegis.research.providers.events import lines
 from aegis.research.reading import mapping, text
 from aegis.research.trouble import Trouble
 
@@ -12,8 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 __all__ = ["read_stream"]
-
-_MAX_LINE = 16 * 2**20
 
 
 async def read_stream(chunks: AsyncIterator[bytes]) -> dict[str, Any]:
@@ -23,7 +22,7 @@ async def read_stream(chunks: AsyncIterator[bytes]) -> dict[str, Any]:
         Trouble: it broke off or told an error; `uncertain` once the message had begun.
     """
     message = _Message()
-    async for line in _lines(chunks):
+    async for line in lines(chunks, "Claude"):
         if line.startswith(b"data:"):
             message.take(_event(line[5:].strip(), message))
             if message.done:
@@ -109,17 +108,3 @@ def _event(data: bytes, message: _Message) -> dict[str, Any]:
 
 def _malformed() -> Trouble:
     return Trouble("Claude's stream is malformed.", uncertain=True)
-
-
-async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    buffer = bytearray()
-    async for chunk in chunks:
-        buffer += chunk
-        if b"\n" not in chunk:
-            if len(buffer) > _MAX_LINE:
-                raise _malformed()
-            continue
-        *whole, rest = bytes(buffer).split(b"\n")
-        buffer = bytearray(rest)
-        for line in whole:
-            yield line.rstrip(b"\r")

@@ -2,17 +2,22 @@
 
 Both shapes of answers are read: `steps[]`, and `outputs[]` as it was until April 2026. The usage of
 an interaction may be missing when it has just completed: it is read again until it is there. The
-API knows no idempotency key, so a start without an answer is not sent again.
+API knows no idempotency key, so a start without an answer is not sent again. Between two reads its
+stream of events may be followed, which tells earlier that it is done.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
+
+import anyio
 
 from aegis.errors import InvalidInput
 from aegis.research.models import Call, Citation, Meter, Progress, Report, Source
 from aegis.research.providers import Ceilings
+from aegis.research.providers.gemini_stream import Following
 from aegis.research.reading import amount, items, mapping, text
 from aegis.research.texts import char_index
 from aegis.research.trouble import Trouble
@@ -42,6 +47,10 @@ STATES: Final = {
 #: How often a finished interaction is read for its usage, and the pause before the first time.
 _READS: Final = 6
 _FIRST_READ_S: Final = 1.0
+#: Seconds that a stream is followed at a time: a wish to cancel is looked at between two.
+_FOLLOW_S: Final = 25.0
+#: Keys of a checkpoint: where a stream goes on, and that there is none to be had.
+_LAST, _NO_STREAM = "last_event_id", "no_stream"
 _CHOICES: Final = {"thinking_summaries": ("auto", "none"), "visualization": ("off", "auto")}
 
 
@@ -59,6 +68,7 @@ class Gemini:
         self.model: str | None = settings.research_gemini_agent
         self.url: str | None = settings.research_gemini_url
         self._path = settings.research_gemini_path
+        self._streams = settings.research_gemini_stream == "on"
         self._asking = asking
         self._endpoint: Endpoint = Endpoint(
             name="Gemini",
@@ -118,6 +128,7 @@ class Gemini:
 
     async def poll(self, job: JobRow, *, now: datetime) -> Progress:
         """Read the interaction; a finished one again until its usage is there."""
+        followed = await self._follow(job, now=now)
         document = await self._asking.ask(
             self._endpoint,
             "GET",
@@ -127,6 +138,8 @@ class Gemini:
         )
         progress = self.parse(document)
         reads = amount(mapping(job.checkpoint).get("reads"))
+        if progress.state == "running" and followed is not None:
+            return replace(progress, **followed)
         if progress.state == "running" or reads >= _READS:
             return progress
         if reads >= 1 and progress.calls:
@@ -177,6 +190,40 @@ class Gemini:
             error_code=f"research_{status}",
             **common,
         )
+
+    async def _follow(self, job: JobRow, *, now: datetime) -> dict[str, Any] | None:
+        """Follow the events for a while, and return how a job that goes on is to be asked again.
+
+        None where events are not wanted, or not to be had. A stream that fails says nothing of the
+        interaction: that is read, whatever the stream did.
+        """
+        known = mapping(job.checkpoint)
+        if not self._streams or any(known.get(key) for key in ("reads", "cancelled", _NO_STREAM)):
+            return None
+        following = Following(last_event_id=text(known.get(_LAST)))
+        query = {"stream": "true"}
+        if following.last_event_id is not None:
+            query[_LAST] = following.last_event_id
+        begun = anyio.current_time()
+        try:
+            async with self._asking.open(
+                self._endpoint,
+                "GET",
+                f"{self._place(job)}?{urlencode(query)}",
+                body=None,
+                timeout_s=_FOLLOW_S,
+                now=now,
+            ) as chunks:
+                await following.read(chunks)
+        except Trouble as trouble:
+            if trouble.retry_after_s is not None:
+                raise
+            if not trouble.retry and not following.events:
+                return {"checkpoint": {_NO_STREAM: True}}
+        # One that ends early and often must not be asked for without a pause.
+        lasted = anyio.current_time() - begun >= _FOLLOW_S / 2
+        again: dict[str, Any] = {"poll_after_s": 0.0} if lasted else {}
+        return {**again, "checkpoint": {_LAST: following.last_event_id}}
 
     def _place(self, job: JobRow) -> str:
         return f"{self._path.rstrip('/')}/{quote(job.remote_id or '', safe='')}"

@@ -71,11 +71,13 @@ async def claim_jobs(
     limit: int,
     lease_s: float,
     without: Collection[str],
+    unready: Collection[str] = (),
     only: str | None = None,
 ) -> list[Claimed]:
     """Lease up to `limit` due jobs, the most urgent first; `without` are providers to pass over.
 
-    `only` is the id of the one job that is wanted.
+    Of providers that are `unready` here, only what can be ended without asking them. `only` is the
+    id of the one job that is wanted.
     """
     return await fetch_all(
         conn,
@@ -88,6 +90,12 @@ async def claim_jobs(
               AND j.queued_at IS NOT NULL
               AND (j.lease_until IS NULL OR j.lease_until < clock_timestamp())
               AND NOT (j.provider = ANY(%(without)s))
+              AND (
+                  NOT (j.provider = ANY(%(unready)s))
+                  OR j.status = 'completed'
+                  OR j.cancel_requested_at IS NOT NULL
+                  OR j.deadline_at <= clock_timestamp()
+              )
               AND (%(only)s::uuid IS NULL OR j.id = %(only)s::uuid)
             ORDER BY j.priority DESC, j.next_poll_at
             LIMIT %(limit)s
@@ -111,6 +119,7 @@ async def claim_jobs(
             "limit": limit,
             "lease_s": lease_s,
             "without": list(without),
+            "unready": list(unready),
             "only": only,
         },
     )
@@ -156,24 +165,41 @@ async def release_jobs(conn: Connection, held: Sequence[tuple[str, int]]) -> int
     )
 
 
-async def seconds_to_next(conn: Connection) -> float | None:
-    """Return the seconds until a job is due, 0 for now, None where nothing waits."""
+async def seconds_to_next(conn: Connection, *, unready: Collection[str] = ()) -> float | None:
+    """Return the seconds until a job is due, 0 for now, None where nothing waits.
+
+    Jobs of providers that are `unready` here are due when they can be ended without asking them.
+    """
     return await fetch_value(
         conn,
         """
-        WITH next AS (
-            SELECT min(
-                greatest(j.next_poll_at, coalesce(j.lease_until, '-infinity'))
-            ) AS at
+        WITH waiting AS (
+            SELECT
+                j.next_poll_at,
+                j.lease_until,
+                j.deadline_at,
+                j.provider = ANY(%(unready)s)
+                    AND j.status <> 'completed'
+                    AND j.cancel_requested_at IS NULL AS for_others
             FROM deep_briefing_jobs j
             WHERE j.next_poll_at IS NOT NULL
               AND j.queued_at IS NOT NULL
+        ),
+        next AS (
+            SELECT min(
+                greatest(
+                    w.next_poll_at, w.lease_until, CASE WHEN w.for_others THEN w.deadline_at END
+                )
+            ) AS at
+            FROM waiting w
+            WHERE NOT w.for_others OR w.deadline_at IS NOT NULL
         )
         -- `greatest` passes over NULL, which would make nothing of waiting.
         SELECT greatest(extract(epoch FROM n.at - clock_timestamp()), 0)::float8
         FROM next n
         WHERE n.at IS NOT NULL
         """,
+        {"unready": list(unready)},
     )
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "Like",
     "Result",
     "cancel_job",
+    "delete_ended",
     "delete_job",
     "find_by_key",
     "find_result",
@@ -356,4 +357,28 @@ async def delete_job(conn: Connection, job_id: str, *, namespace: str) -> int:
           AND reserved_usd = 0
         """,
         {"id": job_id, "namespace": namespace},
+    )
+
+
+async def delete_ended(conn: Connection, *, keep_days: float, limit: int) -> int:
+    """Delete up to `limit` jobs that ended longer ago with everything that hangs on them."""
+    return await execute(
+        conn,
+        """
+        WITH old AS (
+            SELECT j.id
+            FROM deep_briefing_jobs j
+            WHERE j.completed_at < now() - make_interval(secs => %(keep_days)s * 86400.0)
+              AND j.next_poll_at IS NULL
+              AND j.queued_at IS NOT NULL
+              AND j.reserved_usd = 0
+            ORDER BY j.completed_at
+            LIMIT %(limit)s
+            FOR UPDATE SKIP LOCKED
+        )
+        DELETE FROM deep_briefing_jobs j
+        USING old
+        WHERE j.id = old.id
+        """,
+        {"keep_days": keep_days, "limit": limit},
     )

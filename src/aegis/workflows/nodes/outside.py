@@ -20,6 +20,9 @@ __all__ = ["PageCheck", "Research"]
 #: A result is kept in the database; see `payload.MOST_RESULT_BYTES`.
 _MOST_CHARACTERS = 120_000
 _MOST_LISTED = 100
+#: Seconds that a step of research is left to the worker's own place for research, which keeps the
+#: rates of providers and no time limit of a node cuts off.
+_PATIENCE_S = 5.0
 
 
 class _Researching(Protocol):
@@ -39,7 +42,12 @@ class _Researching(Protocol):
     ) -> Any: ...
 
     async def wait(
-        self, job_id: str, *, within_s: float | None = None, namespace: str | None = None
+        self,
+        job_id: str,
+        *,
+        within_s: float | None = None,
+        patience_s: float = 0.0,
+        namespace: str | None = None,
     ) -> Any: ...
 
 
@@ -103,7 +111,9 @@ class Research(Kind):
         started = await service.start(
             **params, idempotency_key=step.idempotency_key, namespace=place
         )
-        found = await service.wait(started.job.id, within_s=within_s, namespace=place)
+        found = await service.wait(
+            started.job.id, within_s=within_s, patience_s=_PATIENCE_S, namespace=place
+        )
         job = found.job
         if job.status != "completed":
             raise Conflict(

@@ -27,6 +27,7 @@ __all__ = [
     "find_execution",
     "find_executions",
     "find_version",
+    "forget",
     "list_executions",
     "read_carried",
     "read_graph",
@@ -316,4 +317,37 @@ async def read_workflow_id(conn: Connection, id: str) -> str:
         conn,
         "SELECT workflow_id::text FROM workflow_executions WHERE id = %(id)s",
         {"id": id},
+    )
+
+
+async def forget(conn: Connection, *, keep_days: float, limit: int) -> int:
+    """Delete executions that ended longer ago, were pruned, and are part of none that stays."""
+    return await execute(
+        conn,
+        """
+        WITH old AS (
+            SELECT e.id
+            FROM workflow_executions e
+            WHERE e.version IS NOT NULL
+              AND e.pruned_at IS NOT NULL
+              AND e.completed_at < now() - make_interval(secs => %(keep_days)s * 86400.0)
+              AND e.status IN ('completed', 'failed')
+              AND NOT EXISTS (
+                  SELECT
+                  FROM workflow_executions p
+                  WHERE p.id = e.parent_id
+                    AND (
+                        p.completed_at IS NULL
+                        OR p.completed_at >= now() - make_interval(secs => %(keep_days)s * 86400.0)
+                    )
+              )
+            ORDER BY e.completed_at
+            LIMIT %(limit)s
+            FOR UPDATE OF e SKIP LOCKED
+        )
+        DELETE FROM workflow_executions e
+        USING old o
+        WHERE e.id = o.id
+        """,
+        {"keep_days": keep_days, "limit": limit},
     )

@@ -54,7 +54,8 @@ async def list_steps(
         FROM workflow_steps
         WHERE execution_id = %(id)s
           AND seq > %(after)s
-        ORDER BY seq
+        -- A person's act may have the number of a step that was being written.
+        ORDER BY seq, node COLLATE "C", branch
         LIMIT %(limit)s
         """,
         {"id": id, "after": after, "limit": limit},

@@ -185,7 +185,8 @@ async def write(conn: Connection, writes: Sequence[Write]) -> list[Written]:
                 END,
                 error = g.error,
                 output = g.output,
-                steps = g.steps,
+                -- A person's act may have been numbered meanwhile.
+                steps = GREATEST(e.steps, g.steps),
                 takeovers = 0,
                 lease_owner = CASE
                     WHEN NOT g.release AND g.status = 'running' THEN e.lease_owner
