@@ -30,6 +30,7 @@ SUITE: Final = "forky"
 MAJOR: Final = "18"
 PACKAGES: Final = (
     "postgresql-18",
+    "postgresql-18-age",
     "postgresql-18-hypopg",
     "postgresql-18-pgaudit",
     "postgresql-18-pgvector",
