@@ -16,6 +16,7 @@ from psycopg.conninfo import make_conninfo
 
 from aegis.db.account import account_for, run_as
 from aegis.db.cluster import own_folder
+from aegis.db.postmaster import wait_until
 from aegis.db.scram import make_verifier
 from aegis.errors import InvalidInput
 from aegis.security.roles.description import ROLES, names
@@ -167,6 +168,47 @@ def test_the_socket_asks_for_a_password_and_the_administrator_for_himself(native
         psycopg.connect(native.url("aegis_owner", str(native.folder), password="wrong"))
     with pytest.raises(psycopg.OperationalError, match="rejects connection"):
         psycopg.connect(native.url("stranger", str(native.folder)))
+
+
+def test_a_single_login_gets_in_as_the_specification_has_it_and_no_other(native: Native) -> None:
+    """As `local all agent peer` and `host all agent 127.0.0.1/32 md5`, less md5 and all others."""
+    file = native.folder / "data" / "pg_hba.conf"
+    before = file.read_text()
+    admin = make_conninfo("", host=str(native.folder), port=native.port, user="postgres")
+    with psycopg.connect(make_conninfo(admin, dbname="postgres"), autocommit=True) as conn:
+        conn.execute("CREATE ROLE agent LOGIN CREATEDB")
+        conn.execute(
+            sql.SQL("ALTER ROLE agent PASSWORD {}").format(sql.Literal(make_verifier(PASSWORD)))
+        )
+        file.write_text(hba_file(database="aegis", prefix="aegis", single="agent"))
+        conn.execute("SELECT pg_reload_conf()")
+        try:
+            # The old rules hold for connections until the server has read the new ones.
+            assert wait_until(lambda: _refuses(native.url("aegis_app", sslmode="require")), 10)
+            for database in ("aegis", "postgres"):
+                with psycopg.connect(native.url("agent", dbname=database)) as own:
+                    assert own.execute("SELECT current_user").fetchone() == ("agent",)
+            with pytest.raises(psycopg.OperationalError, match="password authentication"):
+                psycopg.connect(native.url("agent", password="wrong"))
+            # By the socket it is who the system says, whatever password it has.
+            with pytest.raises(psycopg.OperationalError, match=r"[Pp]eer authentication"):
+                psycopg.connect(native.url("agent", str(native.folder)))
+            for other in ("aegis_owner", "stranger", "postgres"):
+                assert _refuses(native.url(other))
+        finally:
+            file.write_text(before)
+            conn.execute("SELECT pg_reload_conf()")
+            conn.execute("DROP ROLE agent")
+    with pytest.raises(InvalidInput):
+        hba_file(database="aegis", prefix="aegis", single="a\nhost all all all trust")
+
+
+def _refuses(url: str) -> bool:
+    try:
+        psycopg.connect(url).close()
+    except psycopg.OperationalError as error:
+        return "rejects connection" in str(error)
+    return False
 
 
 @pytest.mark.parametrize("network", ["10.0.0.1/8", "all", "0.0.0.0/0 trust\n", "", "10.0.0.0/33"])

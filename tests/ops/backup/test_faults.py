@@ -25,11 +25,13 @@ from aegis.ops.restore.models import Wanted
 from tests.db.rows import execute, value
 from tests.ops.backup.conftest import varied
 from tests.ops.backup.places import disk, s3_client
+from tests.ops.health.looking import look
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from aegis.db import Database
     from aegis.ops.backup.models import Entry
     from aegis.ops.backup.service import Backups
 
@@ -113,7 +115,9 @@ def _rot(entry: Entry) -> None:
 
 
 @pytest.mark.usefixtures("dropped")
-async def test_when_all_newer_backups_rot_unseen_the_last_good_one_stays(backups: Backups) -> None:
+async def test_when_all_newer_backups_rot_unseen_the_last_good_one_stays(
+    backups: Backups, db: Database
+) -> None:
     """Their verdicts still say verified: nobody has looked since."""
     own = varied(backups, backup_keep_at_least=1)
     oldest, *newer = await _aged(own, [100, 80, 60, 40, 20])
@@ -125,8 +129,8 @@ async def test_when_all_newer_backups_rot_unseen_the_last_good_one_stays(backups
     left = {e.name: e.verdict for e in await own.list()}
     assert left[oldest.name] == "verified"
     assert set(left.values()) <= {"verified", "failed"}
-    states = {c.id: c.state for c in await own.conditions()}
-    assert (states["backup.verdict"], states["backup.age"]) == ("critical", "critical")
+    for check in ("backup-verdict", "backup-age"):
+        assert (await look(db, own.settings, check)).state == "critical"
     back = await own.restore(oldest.name, Wanted(into="from_the_oldest"))
     assert back.verdict == "verified"
     # A good one again, and the rest may go.
@@ -158,7 +162,7 @@ async def test_a_newest_backup_that_cannot_be_read_lets_nothing_go(
 
 
 async def test_a_sandbox_that_cannot_start_is_no_verdict_and_an_alarm(
-    backups: Backups, place: Path
+    backups: Backups, db: Database
 ) -> None:
     entry = await backups.create()
     sandboxes = backups.settings.data_dir / "sandboxes"
@@ -170,14 +174,13 @@ async def test_a_sandbox_that_cannot_start_is_no_verdict_and_an_alarm(
         assert found.verdict == "not_verified"
         assert found.state.full is not None
         assert found.state.full.checks[-1].name == "server"
-        (verdict,) = [c for c in await backups.conditions() if c.id == "backup.verdict"]
-        assert (verdict.state, "not_verified" in verdict.observed) == ("warning", True)
+        alarm = await look(db, backups.settings, "backup-verdict")
+        assert (alarm.state, "not verified" in alarm.observed) == ("warning", True)
         assert list(sandboxes.glob("sandbox-*")) == []
     finally:
         subprocess.run(["umount", "-l", sandboxes], check=True)
     assert (await backups.verify(entry.name, full=True)).verdict == "verified"
-    (verdict,) = [c for c in await backups.conditions() if c.id == "backup.verdict"]
-    assert verdict.state == "ok"
+    assert (await look(db, backups.settings, "backup-verdict")).state == "ok"
 
 
 async def test_a_drill_finds_out_that_the_key_is_gone(backups: Backups) -> None:
@@ -188,11 +191,8 @@ async def test_a_drill_finds_out_that_the_key_is_gone(backups: Backups) -> None:
     (drill,) = await without.drills()
     assert (drill.backup, drill.verdict) == (entry.name, "not_verified")
     assert "AEGIS_BACKUP_KEYS" in drill.detail
-    (condition,) = [c for c in await without.conditions() if c.id == "backup.drill"]
-    assert condition.state == "warning"
     assert "recovered in" in await monthly_drill(backups)
-    (condition,) = [c for c in await backups.conditions() if c.id == "backup.drill"]
-    assert condition.state == "ok"
+    assert [drill.verdict for drill in await backups.drills()] == ["not_verified", "verified"]
 
 
 @dataclass

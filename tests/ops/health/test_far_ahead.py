@@ -14,7 +14,6 @@ from aegis.db import Database, migrate
 from aegis.ops.maintenance import Maintenance
 from tests.cluster import Handle, handled_cluster, reachable_folder, wheel_bin_dir
 from tests.ops.health.looking import look, objects
-from tests.serving import free_port
 
 if TYPE_CHECKING:
     from aegis.config import Settings
@@ -178,34 +177,3 @@ async def _fill_archive(settings: Settings, archive: Any) -> None:
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
         assert len(numbers) > 520
         assert {p.stat().st_size for p in archive.iterdir() if len(p.name) == 24} == {1 << 20}
-
-
-async def test_clients_from_elsewhere_in_clear_are_named(settings: Settings) -> None:
-    address, port = "192.0.2.77", free_port()
-    subprocess.run(["ip", "address", "add", f"{address}/32", "dev", "lo"], check=True)
-    try:
-        conf = {"listen_addresses": address, "port": str(port)}
-        with handled_cluster(wheel_bin_dir(), settings=conf) as handle:
-            local = make_conninfo(handle.dsn, port=port)
-            hba = handle.data / "pg_hba.conf"
-            hba.write_text(hba.read_text() + f"host all all {address}/32 trust\n")
-            with psycopg.connect(local, autocommit=True) as admin:
-                admin.execute("SELECT pg_reload_conf()")
-                admin.execute("CREATE DATABASE far TEMPLATE template0")
-            url = make_conninfo(local, dbname="far")
-            migrate.upgrade(url)
-            async with await Database.open(url, settings, min_size=1) as db:
-                assert (await look(db, settings, "unencrypted-clients")).state == "ok"
-                stranger = await psycopg.AsyncConnection.connect(
-                    make_conninfo(url, host=address, port=port)
-                )
-                found = await look(db, settings, "unencrypted-clients")
-                assert (found.state, objects(found)) == ("warning", [f"aegis@{address}"])
-                # And the line that let it in is one, too.
-                assert (await look(db, settings, "hba-trust")).state == "critical"
-                await stranger.close()
-                async with asyncio.timeout(30):
-                    while (await look(db, settings, "unencrypted-clients")).state != "ok":
-                        await asyncio.sleep(0.05)
-    finally:
-        subprocess.run(["ip", "address", "del", f"{address}/32", "dev", "lo"], check=True)
