@@ -69,6 +69,8 @@ if os.geteuid() == 0:
             async with await Database.open(endpoint.dsn, own, min_size=1) as db:
                 async with db.transaction() as conn:
                     await conn.execute("CREATE TABLE kept (n int PRIMARY KEY, body text)")
+                    # As large as it looks.
+                    await conn.execute("ALTER TABLE kept ALTER body SET STORAGE EXTERNAL")
                 # The limits are the built-in ones.
                 assert (await look(db, own, "disk-space")).state == "ok"
                 fill(own.data_dir, 85)

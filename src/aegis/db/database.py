@@ -36,6 +36,9 @@ _PROBE_S = 2
 #: try afresh. The library doubles its pauses without a limit: after five minutes of trying it would
 #: sleep for two more beside a server that is back.
 _RECONNECT_S = 4.0
+#: How long one of our transactions may lie idle. None does, unless its process stands still; then
+#: its locks keep everybody else waiting.
+_IDLE_IN_TRANSACTION = "15min"
 
 Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
 
@@ -273,6 +276,7 @@ def connection_arguments(settings: Settings, dsn: str = "") -> dict[str, Any]:
     options = (
         f"-c statement_timeout={settings.statement_timeout_ms} "
         f"-c lock_timeout={settings.lock_timeout_ms} "
+        f"-c idle_in_transaction_session_timeout={_IDLE_IN_TRANSACTION} "
         f"-c jit=off -c TimeZone=UTC {given}"
     )
     return {

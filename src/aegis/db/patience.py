@@ -10,6 +10,7 @@ cut, and the statement ends as with any connection that was lost.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 from contextlib import suppress
@@ -66,8 +67,9 @@ def asker(
             probe = await psycopg.AsyncConnection.connect(address(), **arguments)
         except psycopg.errors.ConnectionTimeout:
             return False
-        except psycopg.Error:
-            return True
+        except psycopg.Error as error:
+            # Nobody takes in whoever queues at its socket.
+            return os.strerror(errno.EAGAIN) not in str(error)
         await probe.close()
         return True
 

