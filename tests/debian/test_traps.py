@@ -7,6 +7,7 @@ import random
 import shutil
 import subprocess
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -98,3 +99,27 @@ async def test_bits_that_zstd_and_lz4_do_not_miss(prod: str, data: Path, compres
     assert missed > 8
     file.write_bytes(sound)
     assert (await backups.verify(made.name)).verdict == "verified"
+
+
+async def test_a_server_whose_clock_is_a_month_off_lets_no_backup_go(
+    root: Root, data: Path
+) -> None:
+    """Before, while and after it is: what was made stays, and so does the order."""
+    made: list[str] = []
+    for clock in ("", "+30d", "", "-30d", ""):
+        with root.postgres(clock=clock) as dsn:
+            execute(dsn, "CREATE TABLE kept AS SELECT now() AS at")
+            backups = Backups(
+                load_settings(
+                    {}, data_dir=data, database_url=dsn, embedder="none", backup_keep_at_least=1
+                )
+            )
+            entry = await backups.create()
+            made.append(entry.name)
+            assert (entry.verdict, entry.manifest is not None) == ("verified", True)
+            assert entry.manifest is not None
+            off = (entry.manifest.snapshot_at - datetime.now(UTC)).total_seconds() / 86_400
+            # The fault: that is what the server takes the time for.
+            assert abs(off - float(clock.rstrip("d") or 0)) < 0.1
+            assert [item for item in await backups.prune() if item.done] == []
+            assert [e.name for e in await backups.list()] == made[::-1]

@@ -14,7 +14,7 @@ import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import psycopg
 from psycopg import sql
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Revision",
+    "between_readers",
     "check",
     "current",
     "destination",
@@ -57,6 +58,8 @@ __all__ = [
     "status",
     "upgrade",
 ]
+
+T = TypeVar("T")
 
 FIRST: Final = "0001"
 
@@ -159,7 +162,7 @@ def upgrade(dsn: str, target: str = "head") -> str | None:
             require_current(before)
         goal = destination(before.revision, target)
         if goal is not None:
-            _between_readers(conn, lambda: run_upgrade(conn, goal))
+            between_readers(conn, lambda: run_upgrade(conn, goal))
         return before.revision
 
 
@@ -181,7 +184,7 @@ def downgrade(dsn: str, target: str) -> str | None:
         if before.state not in ("behind", "current"):
             require_current(before)
         goal = destination(before.revision, target) or "base"
-        _between_readers(conn, lambda: _run("downgrade", conn, goal))
+        between_readers(conn, lambda: _run("downgrade", conn, goal))
         return before.revision
 
 
@@ -274,15 +277,15 @@ def revision_module(id: str) -> Any:
     return script.module
 
 
-def _between_readers(conn: psycopg.Connection, step: Callable[[], None]) -> None:
-    """Do a step again where somebody kept a table locked; in between, others have their turn.
+def between_readers(conn: psycopg.Connection, step: Callable[[], T]) -> T:
+    """Do a step, again where somebody kept a table locked; in between, others have their turn.
 
     Raises:
         Unavailable: `db_lock_timeout`, naming who holds locks.
     """
     for pause in (*PAUSES_S, None):
         try:
-            step()
+            return step()
         except (psycopg.errors.LockNotAvailable, Unavailable) as error:
             meant = error if isinstance(error, AegisError) else translate(error)
             if meant.code != "db_lock_timeout":
@@ -297,9 +300,8 @@ def _between_readers(conn: psycopg.Connection, step: Callable[[], None]) -> None
                     "upgrade at a quieter time; the schema is at a valid revision.",
                     code="db_lock_timeout",
                 ) from error
-        else:
-            return
         time.sleep(pause)
+    raise AssertionError
 
 
 def _run(direction: str, conn: psycopg.Connection, target: str, *, first: bool = False) -> None:
