@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,7 +28,9 @@ CHANGES = (
 async def test_prepared_statements_outlive_an_upgrade_beneath_them(
     dsn: str, settings: Settings
 ) -> None:
-    async with await Database.open(dsn, settings, min_size=1) as db:
+    # One connection, so that it is the one that has planned.
+    single = replace(settings, pool_min_size=1, pool_max_size=1)
+    async with await Database.open(dsn, single) as db:
         client = Aegis(db, None, settings)
 
         async def work() -> None:
@@ -52,7 +55,8 @@ async def test_a_statement_whose_type_changed_fails_once_and_is_planned_anew(
 ) -> None:
     """Whoever tries again succeeds, on whichever connection of the pool."""
     execute(dsn, "CREATE TABLE typed AS SELECT 7 AS n")
-    async with await Database.open(dsn, settings, min_size=1) as db:
+    single = replace(settings, pool_min_size=1, pool_max_size=1)
+    async with await Database.open(dsn, single) as db:
 
         async def ask() -> object:
             async with db.transaction() as conn:

@@ -167,13 +167,13 @@ def test_who_serves_survives_that_no_more_files_may_be_opened(tmp_path: Path, ds
         pid = served.process.pid
         assert http.get("/readyz").status_code == 200
         open_ones = _open_files(pid)
-        subprocess.run(["prlimit", f"--pid={pid}", f"--nofile={open_ones + 4}"], check=True)
+        subprocess.run(["prlimit", f"--pid={pid}", f"--nofile={open_ones + 4}:"], check=True)
         host, _, port = served.url.removeprefix("http://").rpartition(":")
         crowd = [socket.create_connection((host, int(port)), 5) for _ in range(30)]
         assert wait_until(lambda: _open_files(pid) >= open_ones + 3, 20)
         for one in crowd:
             one.close()
         assert served.process.poll() is None
-        subprocess.run(["prlimit", f"--pid={pid}", "--nofile=1024"], check=True)
+        subprocess.run(["prlimit", f"--pid={pid}", "--nofile=1024:"], check=True)
         with served.http() as fresh:
             assert wait_until(lambda: fresh.get("/readyz").status_code == 200, 60)

@@ -172,6 +172,9 @@ async def _fill_archive(settings: Settings, archive: Any) -> None:
             await run(url, *switch)
             await reach("archive-backlog", "ok")
             await reach("archiving", "warning")
+            async with asyncio.timeout(120):
+                while list((handle.data / "pg_wal").glob("archive_status/*.ready")):
+                    await asyncio.sleep(0.05)
             names = sorted(p.name for p in archive.iterdir() if len(p.name) == 24)
         numbers = [int(name[8:16], 16) * 4096 + int(name[16:], 16) for name in names]
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
