@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aegis.config import Settings
 
 pytestmark = pytest.mark.servers("18", "16")
-DAY = timedelta(days=1)
+MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ async def test_old_days_wait_for_the_reader_and_nothing_waits_for_old_days(
         await Metrics(db, now=lambda: later - 2 * DAY).keep()
         with psycopg.connect(dsn) as reader:
             reader.execute("SELECT count(*) FROM container_metrics")
-            await metrics.record([replace(sample(), timestamp=later)])
+            await metrics.record([replace(sample(), timestamp=later - 5 * MINUTE)])
             kept = await metrics.keep()
             # The fault took effect: what is old could not go, the newest day could not be made.
             assert [name for name in kept.dropped if "_1m_" not in name] == []
@@ -49,7 +49,7 @@ async def test_old_days_wait_for_the_reader_and_nothing_waits_for_old_days(
                 known = await partitions.list_partitions(conn, "container_metrics")
             assert old in known
             assert newest not in known
-            await metrics.record([replace(sample(), timestamp=later + timedelta(seconds=15))])
+            await metrics.record([replace(sample(), timestamp=later - 4 * MINUTE)])
             reader.rollback()
         kept = await metrics.keep()
         assert old in kept.dropped
@@ -57,4 +57,4 @@ async def test_old_days_wait_for_the_reader_and_nothing_waits_for_old_days(
             known = await partitions.list_partitions(conn, "container_metrics")
             assert newest in known
             rows = "SELECT count(*) FROM container_metrics WHERE timestamp >= %(at)s"
-            assert await fetch_value(conn, rows, {"at": later}) == 2
+            assert await fetch_value(conn, rows, {"at": later - DAY}) == 2

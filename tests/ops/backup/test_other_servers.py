@@ -78,7 +78,8 @@ async def test_vectors_and_their_indexes_come_back_and_find_the_same(
     )
     indexes = (
         "SELECT array_agg(pg_get_indexdef(indexrelid) ORDER BY 1) FROM pg_index "
-        "WHERE indrelid >= 16384 AND indisvalid"
+        "WHERE indisvalid AND indrelid IN "
+        "(SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace)"
     )
     nearest = (
         "SELECT array_agg(id) FROM (SELECT id FROM points "
