@@ -36,7 +36,7 @@ async def test_old_days_wait_for_the_reader_and_nothing_waits_for_old_days(
         later = NOW + 33 * DAY
         metrics = Metrics(db, now=lambda: later)
         newest = partitions.name_of("container_metrics", (later + 3 * DAY).date())
-        old = partitions.name_of("container_metrics", NOW.date())
+        old = partitions.name_of("container_metrics", (NOW + 2 * DAY).date())
         await Metrics(db, now=lambda: later - 2 * DAY).keep()
         with psycopg.connect(dsn) as reader:
             reader.execute("SELECT count(*) FROM container_metrics")
