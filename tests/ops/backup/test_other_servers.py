@@ -77,7 +77,7 @@ async def test_vectors_and_their_indexes_come_back_and_find_the_same(
         "CREATE INDEX points_ivf ON points USING ivfflat (wide vector_l2_ops) WITH (lists = 2)",
     )
     indexes = (
-        "SELECT array_agg(pg_get_indexdef(indexrelid) ORDER BY pg_get_indexdef(indexrelid)) FROM pg_index "
+        "SELECT array_agg(d ORDER BY d) FROM pg_index, pg_get_indexdef(indexrelid) AS d "
         "WHERE indisvalid AND indrelid IN "
         "(SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace)"
     )
