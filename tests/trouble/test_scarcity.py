@@ -123,10 +123,10 @@ if os.geteuid() == 0:
 
 
 def command(
-    data_dir: Path, *arguments: str, files: int | None = None, **settings: str
+    data_dir: Path, *arguments: str, files: str = "", **settings: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a command that may have so many files open."""
-    limit = [] if files is None else ["prlimit", f"--nofile={files}:{files}"]
+    limit = [] if not files else ["prlimit", f"--nofile={files}:{files}"]
     return subprocess.run(
         [*limit, *CALL, *arguments],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=120,
@@ -138,7 +138,7 @@ def test_a_backup_that_may_open_too_few_files_leaves_nothing(tmp_path: Path, dsn
     settings = {"database_url": dsn, "embedder": "none", "backup_dir": str(tmp_path / "backups")}
     failed = 0
     for files in range(6, 30, 3):
-        done = command(tmp_path, "backup", "create", files=files, **settings)
+        done = command(tmp_path, "backup", "create", files=str(files), **settings)
         if done.returncode == 0:
             break
         failed += 1
