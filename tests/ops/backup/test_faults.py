@@ -211,7 +211,7 @@ class Throttle:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
-            def log_message(self, *_: Any) -> None:
+            def log_message(self, format: str, *args: Any) -> None:
                 pass
 
             def _pass(self) -> None:
@@ -247,6 +247,10 @@ class Throttle:
             do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _pass
 
         return Handler
+
+
+def _at_once(*_: object) -> None:
+    """Wait for nothing."""
 
 
 @pytest.fixture
@@ -297,8 +301,8 @@ async def test_a_store_that_throttles_for_good_has_no_copy_and_no_parts_once_it_
     entry, *_, newer = await _aged(plain, [100, 70, 40, 1])
     throttle.what, throttle.times = "partNumber=2", 1_000
     with pytest.MonkeyPatch.context() as quick, pytest.raises(Unavailable) as down:
-        quick.setattr("time.sleep", lambda _: None)
-        quick.setattr("aegis.ops.backup.copying._Meter.pause", lambda *_: None)
+        quick.setattr("time.sleep", _at_once)
+        quick.setattr("aegis.ops.backup.copying._Meter.pause", _at_once)
         await own.push(entry.name)
     assert down.value.code == "backup_destination_down"
     assert len(throttle.refused) >= 3
