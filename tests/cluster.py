@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,9 +110,54 @@ def restartable_cluster(bin_dir: Path) -> Generator[tuple[str, Callable[[], None
             yield f"host={place} user=aegis dbname=postgres", restart
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handle:
+    """A server that a test stops, mends or breaks with the tools of its programs, and starts."""
+
+    dsn: str
+    place: Path
+    programs: Binaries
+    user: RunAs
+
+    @property
+    def data(self) -> Path:
+        return self.place / "data"
+
+    def call(self, program: str, *arguments: str | Path) -> None:
+        """Run a program on the data, as the server's account."""
+        command = [self.programs.program(program), "-D", self.data, *arguments]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=self.place, **self.user)
+
+    def stop(self) -> None:
+        self.call("pg_ctl", "-w", "-m", "fast", "stop")
+
+    def start(self) -> None:
+        self.call("pg_ctl", "-w", "-l", self.place / "log", "-o", f"-k {self.place}", "start")
+
+
+@contextmanager
+def handled_cluster(
+    bin_dir: Path, *, settings: dict[str, str] | None = None, made_with: tuple[str, ...] = ()
+) -> Generator[Handle]:
+    """Yield a new cluster in the hands of the test; `made_with` are arguments of initdb."""
+    with reachable_folder(_quick_place()) as run:
+        account = account_for(run)
+        programs = reachable(binaries_at(bin_dir), account, run / "programs")
+        place = run / "server"
+        own_folder(place, account)
+        user = run_as(account)
+        with _server(programs, place, user, {**_FAST, **(settings or {})}, made_with):
+            dsn = f"host={place} user=aegis dbname=postgres"
+            yield Handle(dsn=dsn, place=place, programs=programs, user=user)
+
+
 @contextmanager
 def _server(
-    programs: Binaries, run: Path, user: RunAs, settings: dict[str, str]
+    programs: Binaries,
+    run: Path,
+    user: RunAs,
+    settings: dict[str, str],
+    made_with: tuple[str, ...] = (),
 ) -> Generator[None]:
     data = run / "data"
 
@@ -119,7 +165,9 @@ def _server(
         command = [programs.program(program), "-D", data, *arguments]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=run, **user)
 
-    call("initdb", "-U", "aegis", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
+    call(
+        "initdb", "-U", "aegis", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync", *made_with
+    )
     with (data / "postgresql.conf").open("a") as conf:
         for name, value in settings.items():
             conf.write(f"{name} = '{value}'\n")

@@ -27,6 +27,7 @@ async def test_connections_carry_name_timeouts_and_utc(dsn: str, settings: Setti
             "application_name": "agent-7",
             "statement_timeout": "1234ms",
             "lock_timeout": "5s",
+            "idle_in_transaction_session_timeout": "15min",
             "TimeZone": "UTC",
         }.items():
             assert await fetch_value(conn, "SELECT current_setting(%(n)s)", {"n": name}) == value
@@ -186,6 +187,25 @@ async def test_server_that_was_away_for_long_is_found_by_the_next_caller(
 async def _use(db: Database) -> None:
     async with db.transaction() as conn:
         assert await fetch_value(conn, "SELECT 1") == 1
+
+
+async def test_a_transaction_that_lies_idle_is_ended_and_its_locks_are_free(
+    dsn: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of a process that was stopped: others do not wait for it for ever."""
+    monkeypatch.setattr(database, "_IDLE_IN_TRANSACTION", "100ms")
+    async with (
+        await Database.open(dsn, settings, min_size=1) as db,
+        await psycopg.AsyncConnection.connect(dsn, autocommit=True) as other,
+    ):
+        with pytest.raises(Unavailable) as ended:
+            async with db.transaction() as conn:
+                await execute(conn, "LOCK TABLE competitors")
+                # Waits for the lock, which nobody gives back.
+                await other.execute("SELECT count(*) FROM competitors")
+                await execute(conn, "SELECT 1")
+        assert ended.value.code == "db_idle_in_transaction"
+        await _use(db)
 
 
 async def test_many_callers_share_few_connections(dsn: str, settings: Settings) -> None:

@@ -29,7 +29,9 @@ __all__ = ["Root", "build"]
 SUITE: Final = "forky"
 MAJOR: Final = "18"
 PACKAGES: Final = (
+    "faketime",
     "postgresql-18",
+    "postgresql-18-age",
     "postgresql-18-hypopg",
     "postgresql-18-pgaudit",
     "postgresql-18-pgvector",
@@ -119,8 +121,11 @@ class Root:
         return folder
 
     @contextmanager
-    def postgres(self, **settings: str) -> Generator[str]:
-        """Yield the DSN of a new server's `postgres` database, superuser, on loopback."""
+    def postgres(self, *, clock: str = "", **settings: str) -> Generator[str]:
+        """Yield the DSN of a new server's `postgres` database, superuser, on loopback.
+
+        `clock` says how far its clock is off, such as `+30d`.
+        """
         programs = f"/usr/lib/postgresql/{MAJOR}/bin"
         port = _free_port()
         home = Path(tempfile.mkdtemp(dir=self.share))
@@ -138,7 +143,8 @@ class Root:
         }
         with (data / "postgresql.conf").open("a") as file:
             file.writelines(f"{name} = '{value}'\n" for name, value in conf.items())
-        run = self.inside(*as_postgres, f"exec {programs}/postgres -D {data}")
+        begin = f"FAKETIME_DONT_FAKE_MONOTONIC=1 exec faketime -f {clock}" if clock else "exec"
+        run = self.inside(*as_postgres, f"{begin} {programs}/postgres -D {data}")
         dsn = f"host=127.0.0.1 port={port} user=aegis dbname=postgres"
         with _running(run, home / "log", lambda: _takes_logins(dsn)):
             yield dsn

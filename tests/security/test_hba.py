@@ -16,6 +16,7 @@ from psycopg.conninfo import make_conninfo
 
 from aegis.db.account import account_for, run_as
 from aegis.db.cluster import own_folder
+from aegis.db.postmaster import wait_until
 from aegis.db.scram import make_verifier
 from aegis.errors import InvalidInput
 from aegis.security.roles.description import ROLES, names
@@ -37,6 +38,8 @@ class Native:
     port: int
     folder: Path
     certificate: Path
+    #: The administrator, connected before the files were written.
+    admin: psycopg.Connection
 
     def url(self, user: str, host: str = "127.0.0.1", **more: str) -> str:
         values = {"password": PASSWORD, "dbname": "aegis", "connect_timeout": "5", **more}
@@ -62,12 +65,12 @@ def native() -> Iterator[Native]:
             (server / name).chmod(0o600)
             if account is not None:
                 shutil.chown(server / name, account.uid, account.gid)
-        with _running(server, user) as port:
-            yield Native(port=port, folder=server, certificate=pem)
+        with _running(server, user) as (port, admin):
+            yield Native(port=port, folder=server, certificate=pem, admin=admin)
 
 
 @contextmanager
-def _running(server: Path, user: object) -> Generator[int]:
+def _running(server: Path, user: object) -> Generator[tuple[int, psycopg.Connection]]:
     programs, data, port = programs_with_tls(), server / "data", free_port()
 
     def call(program: str, *arguments: str | Path) -> None:
@@ -118,7 +121,7 @@ def _running(server: Path, user: object) -> Generator[int]:
                 " WHERE auth_method NOT IN ('scram-sha-256', 'reject', 'peer')"
             ).fetchone()
             assert weak == (0,)
-        yield port
+            yield port, conn
     finally:
         call("pg_ctl", "-m", "immediate", "stop")
 
@@ -167,6 +170,46 @@ def test_the_socket_asks_for_a_password_and_the_administrator_for_himself(native
         psycopg.connect(native.url("aegis_owner", str(native.folder), password="wrong"))
     with pytest.raises(psycopg.OperationalError, match="rejects connection"):
         psycopg.connect(native.url("stranger", str(native.folder)))
+
+
+def test_a_single_login_gets_in_as_the_specification_has_it_and_no_other(native: Native) -> None:
+    """As `local all agent peer` and `host all agent 127.0.0.1/32 md5`, less md5 and all others."""
+    file = native.folder / "data" / "pg_hba.conf"
+    before = file.read_text()
+    conn = native.admin
+    conn.execute("CREATE ROLE agent LOGIN CREATEDB")
+    conn.execute(
+        sql.SQL("ALTER ROLE agent PASSWORD {}").format(sql.Literal(make_verifier(PASSWORD)))
+    )
+    file.write_text(hba_file(database="aegis", prefix="aegis", single="agent"))
+    conn.execute("SELECT pg_reload_conf()")
+    try:
+        # The old rules hold for connections until the server has read the new ones.
+        assert wait_until(lambda: _refuses(native.url("aegis_app", sslmode="require")), 10)
+        for database in ("aegis", "postgres"):
+            with psycopg.connect(native.url("agent", dbname=database)) as own:
+                assert own.execute("SELECT current_user").fetchone() == ("agent",)
+        with pytest.raises(psycopg.OperationalError, match="password authentication"):
+            psycopg.connect(native.url("agent", password="wrong"))
+        # By the socket it is who the system says, whatever password it has.
+        with pytest.raises(psycopg.OperationalError, match=r"[Pp]eer authentication"):
+            psycopg.connect(native.url("agent", str(native.folder)))
+        for other in ("aegis_owner", "stranger", "postgres"):
+            assert _refuses(native.url(other))
+    finally:
+        file.write_text(before)
+        conn.execute("SELECT pg_reload_conf()")
+        conn.execute("DROP ROLE agent")
+    with pytest.raises(InvalidInput):
+        hba_file(database="aegis", prefix="aegis", single="a\nhost all all all trust")
+
+
+def _refuses(url: str) -> bool:
+    try:
+        psycopg.connect(url).close()
+    except psycopg.OperationalError as error:
+        return "rejects connection" in str(error)
+    return False
 
 
 @pytest.mark.parametrize("network", ["10.0.0.1/8", "all", "0.0.0.0/0 trust\n", "", "10.0.0.0/33"])

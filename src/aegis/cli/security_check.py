@@ -65,6 +65,9 @@ def hba(
     administrator: Annotated[
         str, Option(help="The superuser, who comes by the socket alone.")
     ] = "postgres",
+    single: Annotated[
+        str | None, Option(help="One login that does everything, instead of the roles.")
+    ] = None,
 ) -> None:
     """Print a pg_hba.conf for a server of your own: what it does not name is refused."""
     from aegis.cli.render import line
@@ -78,6 +81,7 @@ def hba(
         prefix=settings.role_prefix,
         networks=network or (),
         administrator=administrator,
+        single=single,
     )
     line(text.rstrip())
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "admin_connection",
     "exclusive_connection",
+    "holders_of_locks",
     "read_status",
     "require_owner",
     "require_server",
@@ -33,8 +34,9 @@ LOCK_KEY: Final = 0x6165676973
 #: How long to wait for another process, which may be building large indexes.
 LOCK_WAIT_S: Final = 120
 
-#: DDL that waits for a lock makes every later query of the table wait behind it: give up soon.
-DDL_LOCK_TIMEOUT_S: Final = 10
+#: DDL that waits for a lock makes every later query of the table wait behind it: give up soon, and
+#: try again.
+DDL_LOCK_TIMEOUT_S: Final = 3.0
 
 OLDEST_SERVER: Final = 16_00_00
 
@@ -109,6 +111,32 @@ def _act_as_owner(conn: psycopg.Connection) -> None:
         conn.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(found[0])))
 
 
+def holders_of_locks(conn: psycopg.Connection) -> list[str]:
+    """Return who has been holding locks on tables for longest, such as `pid 7 (psql, 40 s)`."""
+    rows: Any = conn.execute(
+        """
+        SELECT
+            a.pid,
+            coalesce(nullif(a.application_name, ''), a.usename, '?'),
+            extract(epoch FROM clock_timestamp() - a.xact_start)::int
+        FROM pg_stat_activity a
+        WHERE a.datname = current_database()
+          AND a.pid <> pg_backend_pid()
+          AND a.xact_start IS NOT NULL
+          AND EXISTS (
+              SELECT
+              FROM pg_locks l
+              JOIN pg_class c ON c.oid = l.relation AND c.relnamespace = 'public'::regnamespace
+              WHERE l.pid = a.pid
+                AND l.granted
+          )
+        ORDER BY a.xact_start
+        LIMIT 3
+        """
+    ).fetchall()
+    return [f"pid {pid} ({name}, {seconds} s)" for pid, name, seconds in rows]
+
+
 def require_owner(dsn: str, status: SchemaStatus) -> None:
     """Refuse in one line where the user may not change the schema.
 
@@ -149,8 +177,8 @@ def _require_version(conn: psycopg.Connection) -> None:
         )
 
 
-def _set_lock_timeout(conn: psycopg.Connection, seconds: int) -> None:
-    conn.execute("SELECT set_config('lock_timeout', %s, false)", (f"{seconds}s",))
+def _set_lock_timeout(conn: psycopg.Connection, seconds: float) -> None:
+    conn.execute("SELECT set_config('lock_timeout', %s, false)", (f"{seconds:g}s",))
 
 
 def read_status(conn: psycopg.Connection) -> SchemaStatus:

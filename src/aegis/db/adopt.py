@@ -68,11 +68,16 @@ def adopt(dsn: str, *, set_aside: bool = False) -> AdoptionReport:
         conn.rollback()
         if status.state == "ahead":
             require_current(status)
-        with conn.transaction():
-            report = _inspect(conn)
-            if status.state in ("unversioned", "foreign", "empty"):
-                _take_over(conn, report, set_aside=set_aside)
-        migrate.run_upgrade(conn, "head")
+
+        def take() -> AdoptionReport:
+            with conn.transaction():
+                report = _inspect(conn)
+                if status.state in ("unversioned", "foreign", "empty"):
+                    _take_over(conn, report, set_aside=set_aside)
+            return report
+
+        report = migrate.between_readers(conn, take)
+        migrate.between_readers(conn, lambda: migrate.run_upgrade(conn, "head"))
         return report
 
 

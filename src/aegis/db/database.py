@@ -1,7 +1,8 @@
 """One pool to one PostgreSQL.
 
-Connections carry `application_name`, a statement and a lock time-out, and read UTC. Driver errors
-leave here as the kinds of `aegis.errors`, translated in one place (`errors.py` beside this file).
+Connections carry `application_name`, a statement and a lock time-out, and read UTC; one whose
+server stands still is cut (`patience.py`). Driver errors leave here as the kinds of
+`aegis.errors`, translated in one place (`translate.py` beside this file).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
+from aegis.db.patience import PatientConnection, asker
 from aegis.db.revision import require_current, schema_state
 from aegis.db.translate import translate, translated
 from aegis.errors import AegisError, Unavailable
@@ -34,6 +36,9 @@ _PROBE_S = 2
 #: try afresh. The library doubles its pauses without a limit: after five minutes of trying it would
 #: sleep for two more beside a server that is back.
 _RECONNECT_S = 4.0
+#: How long one of our transactions may lie idle. None does, unless its process stands still; then
+#: its locks keep everybody else waiting.
+_IDLE_IN_TRANSACTION = "15min"
 
 Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
 
@@ -94,9 +99,17 @@ class Database:
         def address() -> str:
             return (find_dsn and find_dsn()) or dsn
 
+        answers = asker(address, kwargs)
+
+        async def watch(conn: Connection) -> None:
+            assert isinstance(conn, PatientConnection)
+            conn.answers = answers
+
         pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             address,
+            connection_class=PatientConnection,
             kwargs=kwargs,
+            configure=watch,
             min_size=settings.pool_min_size if min_size is None else min_size,
             max_size=settings.pool_max_size,
             max_idle=settings.pool_max_idle_s,
@@ -197,6 +210,16 @@ class Database:
             except (pg.UndefinedTable, pg.UndefinedColumn, pg.UndefinedFunction):
                 await self._require_schema()
                 raise
+            except pg.FeatureNotSupported as error:
+                # The server says so in its own language, and where in its code in none.
+                if error.diag.source_function != "RevalidateCachedQuery":
+                    raise
+                # Every connection has planned for the table as it was; each would fail once.
+                await self._pool.drain()
+                raise Unavailable(
+                    "A table was changed beneath a statement that had been planned; try again.",
+                    code="db_plan_changed",
+                ) from error
             except (PoolClosed, TooManyRequests) as error:
                 raise Unavailable(
                     f"The pool takes no requests: {error}", code="pool_closed"
@@ -253,6 +276,7 @@ def connection_arguments(settings: Settings, dsn: str = "") -> dict[str, Any]:
     options = (
         f"-c statement_timeout={settings.statement_timeout_ms} "
         f"-c lock_timeout={settings.lock_timeout_ms} "
+        f"-c idle_in_transaction_session_timeout={_IDLE_IN_TRANSACTION} "
         f"-c jit=off -c TimeZone=UTC {given}"
     )
     return {

@@ -9,11 +9,12 @@ or `key=value`), never taken apart for SQLAlchemy.
 from __future__ import annotations
 
 import re
+import time
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import psycopg
 from psycopg import sql
@@ -21,6 +22,7 @@ from psycopg import sql
 from aegis.db.admin import (
     admin_connection,
     exclusive_connection,
+    holders_of_locks,
     read_status,
     require_server,
 )
@@ -32,10 +34,10 @@ from aegis.db.revision import (
     require_current,
 )
 from aegis.db.translate import translate, translated
-from aegis.errors import InvalidInput, OpsError
+from aegis.errors import AegisError, InvalidInput, OpsError, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator, Sequence
 
     import sqlalchemy as sa
     from alembic.config import Config
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Revision",
+    "between_readers",
     "check",
     "current",
     "destination",
@@ -56,7 +59,13 @@ __all__ = [
     "upgrade",
 ]
 
+T = TypeVar("T")
+
 FIRST: Final = "0001"
+
+#: Seconds between tries to get a table from those who read it: a minute or so in all. A revision
+#: that gave up is at the one before it, and the next try goes on from there.
+PAUSES_S: Sequence[float] = (0.5, 1, 2, 3, 5, 5, 8, 8)
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
@@ -151,7 +160,9 @@ def upgrade(dsn: str, target: str = "head") -> str | None:
         conn.rollback()
         if before.state not in ("empty", "behind", "current"):
             require_current(before)
-        run_upgrade(conn, target)
+        goal = destination(before.revision, target)
+        if goal is not None:
+            between_readers(conn, lambda: run_upgrade(conn, goal))
         return before.revision
 
 
@@ -172,7 +183,8 @@ def downgrade(dsn: str, target: str) -> str | None:
             raise OpsError("The database has no Aegis tables to downgrade.", code="schema_empty")
         if before.state not in ("behind", "current"):
             require_current(before)
-        _run("downgrade", conn, target)
+        goal = destination(before.revision, target) or "base"
+        between_readers(conn, lambda: _run("downgrade", conn, goal))
         return before.revision
 
 
@@ -263,6 +275,33 @@ def revision_module(id: str) -> Any:
     """Return the module of one revision, for the SQL in it."""
     script: Any = _script().get_revision(id)
     return script.module
+
+
+def between_readers(conn: psycopg.Connection, step: Callable[[], T]) -> T:
+    """Do a step, again where somebody kept a table locked; in between, others have their turn.
+
+    Raises:
+        Unavailable: `db_lock_timeout`, naming who holds locks.
+    """
+    for pause in (*PAUSES_S, None):
+        try:
+            return step()
+        except (psycopg.errors.LockNotAvailable, Unavailable) as error:
+            meant = error if isinstance(error, AegisError) else translate(error)
+            if meant.code != "db_lock_timeout":
+                raise
+            conn.rollback()
+            if pause is None:
+                held = ", ".join(holders_of_locks(conn)) or "nobody by now"
+                conn.rollback()
+                raise Unavailable(
+                    "A revision needs a table for itself for a moment, and others kept it locked, "
+                    f"{len(PAUSES_S) + 1} times over. Holding locks longest: {held}. End that, or "
+                    "upgrade at a quieter time; the schema is at a valid revision.",
+                    code="db_lock_timeout",
+                ) from error
+        time.sleep(pause)
+    raise AssertionError
 
 
 def _run(direction: str, conn: psycopg.Connection, target: str, *, first: bool = False) -> None:

@@ -56,6 +56,13 @@ def test_a_clock_that_jumps_deletes_nothing_that_is_valid(jump: int) -> None:
     assert set(_gone([*fortnight, made, after])) <= {"b001", "b002", "b003", "b004"}
 
 
+def test_of_two_backups_a_month_apart_none_goes_for_the_clock_may_have_made_the_month() -> None:
+    two = _nightly(2)
+    jumped = Candidate(name="j", number=3, at=NOW + 30 * DAY, verdict="verified", level="fast")
+    assert _gone([two[0], jumped], at_least=1) == []
+    assert _gone([*two, jumped], at_least=1) == []
+
+
 def test_the_last_verified_one_stays_however_old_it_is() -> None:
     bad = [
         Candidate(name=c.name, number=c.number, at=c.at, verdict="failed", level=None)

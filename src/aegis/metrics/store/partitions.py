@@ -78,7 +78,11 @@ async def attach_day(conn: Connection, table: Parted, day: date) -> str:
 
 
 async def drop(conn: Connection, partition: str) -> None:
-    """Drop a partition with its rows; waits for whoever reads the table, as `lock_timeout` says."""
+    """Drop a partition with its rows, in a transaction of its own.
+
+    It waits a moment for whoever reads the table: whoever writes meanwhile waits behind it.
+    """
+    await execute(conn, "SELECT set_config('lock_timeout', '500ms', true)")
     await conn.execute("SELECT aegis_metrics_drop(%(partition)s)", {"partition": partition})
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Candidate", "Choice", "ages", "choose"]
 
 _LEAST_STEP = timedelta(days=2)
+#: Of fewer steps than this nobody knows which is the usual one: the clock may have made them.
+_STEPS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +81,9 @@ def ages(order: Sequence[Candidate]) -> dict[str, timedelta]:
     """Return the effective age of each backup; `order` is newest first."""
     steps = [newer.at - older.at for newer, older in itertools.pairwise(order)]
     usual = [step.total_seconds() for step in steps if step > timedelta()]
-    longest = max(_LEAST_STEP, timedelta(seconds=2 * median(usual))) if usual else _LEAST_STEP
+    longest = _LEAST_STEP
+    if len(usual) >= _STEPS:
+        longest = max(longest, timedelta(seconds=2 * median(usual)))
     found: dict[str, timedelta] = {}
     age = timedelta()
     for candidate, step in zip(order, [timedelta(), *steps], strict=False):

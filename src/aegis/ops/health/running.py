@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -59,6 +60,8 @@ async def run_checks(
             # A check may have lost its connection; where none is to be had, nobody waits again.
             if len(waiting) == before:
                 results += [could_not(check, mine, error.message) for check, mine in waiting]
+                if error.code == "db_unreachable":
+                    results = [_as_silence(result, error) for result in results]
                 break
     return summarize(results, now=now, elapsed_ms=_since(started))
 
@@ -95,18 +98,19 @@ def nothing_answers(
     now: datetime,
 ) -> Report:
     """Return the report of a database that cannot be reached: critical, all else unknown."""
-    from dataclasses import replace
-
-    results: list[Result] = []
-    for check in checks:
-        mine = limits[check.id]
-        if mine is None:
-            continue
-        result = could_not(check, mine, "the database does not answer")
-        if check.id == "latency":
-            result = replace(result, state="critical", observed=f"{error.message} [{error.code}]")
-        results.append(result)
+    results = [
+        _as_silence(could_not(check, mine, "the database does not answer"), error)
+        for check in checks
+        if (mine := limits[check.id]) is not None
+    ]
     return summarize(results, now=now, elapsed_ms=0.0)
+
+
+def _as_silence(result: Result, error: AegisError) -> Result:
+    """Let what asks whether the database answers at all say that it does not."""
+    if result.id != "latency":
+        return result
+    return replace(result, state="critical", observed=f"{error.message} [{error.code}]")
 
 
 async def _run(conn: Connection, check: Check, ask: Ask, muted: Collection[str]) -> Result:

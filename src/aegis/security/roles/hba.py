@@ -22,12 +22,20 @@ _METHOD: Final = "scram-sha-256"
 
 
 def hba_file(
-    *, database: str, prefix: str, networks: Sequence[str] = (), administrator: str = "postgres"
+    *,
+    database: str,
+    prefix: str,
+    networks: Sequence[str] = (),
+    administrator: str = "postgres",
+    single: str | None = None,
 ) -> str:
     """Return a pg_hba.conf: one line for each role and way in, and the end refuses all else.
 
     The administrator comes by the socket alone, as the system knows him (`peer`). Passwords are
     scram-sha-256. From `networks` only TLS gets in.
+
+    `single` is one login for everything instead of the roles: by the socket as the system knows it,
+    over loopback with its password, to every database, since a restore makes new ones.
 
     Raises:
         InvalidInput: a network, or a name, is not one.
@@ -37,7 +45,12 @@ def hba_file(
     rows: list[tuple[str, ...]] = [
         ("local", "all", _quoted("administrator", administrator), "", "peer")
     ]
-    for kind in ROLES:
+    if single is not None:
+        who = _quoted("single", single)
+        rows.append(("local", "all", who, "", "peer"))
+        rows += [("host", "all", who, address, _METHOD) for address in _LOOPBACK]
+        rows += [("hostssl", "all", who, address, _METHOD) for address in wanted]
+    for kind in ROLES if single is None else ():
         # A plus sign means the members of a group, which are the tenants.
         who = f'+"{roles[kind]}"' if kind == "tenant" else f'"{roles[kind]}"'
         rows.append(("local", place, who, "", _METHOD))

@@ -69,7 +69,8 @@ async def connections(conn: Connection, ask: Ask) -> Sequence[Seen]:
     "load",
     "Number of connections",
     means="Each costs memory and snapshot time, whatever the limit is.",
-    advice="Use a pooler such as PgBouncer in transaction mode.",
+    advice="Put a pooler such as PgBouncer before programs that connect for each request; Aegis "
+    "has a pool of its own (AEGIS_POOL_MAX_SIZE).",
     limits=Limits(warning=500),
 )
 async def connections_total(conn: Connection, ask: Ask) -> Sequence[Seen]:

@@ -1,0 +1,94 @@
+"""Connections that do not wait for ever for a server that stands still.
+
+A statement's time-out is the server's, and a server that is stopped (frozen, swapped out, behind a
+cable that was pulled) keeps none. Keep-alives do not help: the kernel of a stopped process answers
+them. So a statement that takes long is waited for as long as the server answers others: now and
+then it is asked for another connection. When it gives none in time, twice in a row, the line is
+cut, and the statement ends as with any connection that was lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg.rows import TupleRow
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+__all__ = ["PatientConnection", "asker"]
+
+#: Seconds that a statement takes before somebody asks whether the server is still there.
+LOOK_S = 3.0
+#: Seconds between such questions at most; they come ever more rarely.
+LONGEST_S = 60.0
+_SILENT = 2
+
+
+class PatientConnection(psycopg.AsyncConnection[TupleRow]):
+    """A connection that is cut when its server answers nobody."""
+
+    #: Tells whether the server answers at all; without it, nobody asks.
+    answers: Callable[[], Awaitable[bool]] | None = None
+
+    async def wait(self, *arguments: Any, **more: Any) -> Any:
+        """Consume a generator of the driver's, as its base does."""
+        answers = self.answers
+        if answers is None:
+            return await super().wait(*arguments, **more)
+        loop = asyncio.get_running_loop()
+        watching: list[asyncio.Task[None]] = []
+
+        def begin() -> None:
+            watching.append(loop.create_task(_watch(self.pgconn.socket, answers)))
+
+        timer = loop.call_later(LOOK_S, begin)
+        try:
+            return await super().wait(*arguments, **more)
+        finally:
+            timer.cancel()
+            for task in watching:
+                task.cancel()
+
+
+def asker(
+    address: Callable[[], str], arguments: Mapping[str, Any]
+) -> Callable[[], Awaitable[bool]]:
+    """Return what asks a server for a connection and tells whether it answered, be it with no."""
+
+    async def answers() -> bool:
+        try:
+            probe = await psycopg.AsyncConnection.connect(address(), **arguments)
+        except psycopg.errors.ConnectionTimeout:
+            return False
+        except psycopg.Error as error:
+            # Nobody takes in whoever queues at its socket.
+            return os.strerror(errno.EAGAIN) not in str(error)
+        await probe.close()
+        return True
+
+    return answers
+
+
+async def _watch(descriptor: int, answers: Callable[[], Awaitable[bool]]) -> None:
+    pause, silent = LOOK_S, 0
+    while True:
+        silent = 0 if await answers() else silent + 1
+        if silent == _SILENT:
+            _cut(descriptor)
+            return
+        if not silent:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_S)
+
+
+def _cut(descriptor: int) -> None:
+    """End a connection for both sides; whoever reads from it finds its end at once."""
+    with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as line:
+        line.shutdown(socket.SHUT_RDWR)
