@@ -47,7 +47,7 @@ from aegis.api.route import Route
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
-    from fastapi.lookup import APIRoute
+    from fastapi.routing import APIRoute
     from starlette.types import ASGIApp
 
     from aegis.client import Aegis

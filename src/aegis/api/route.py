@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, params
-from fastapi.lookup import APIRoute
+from fastapi.routing import APIRoute
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

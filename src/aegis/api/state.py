@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
-from fastapi.lookup import APIRoute
+from fastapi.routing import APIRoute
 from fastapi.responses import Response
 
 from aegis.billing import Billing
