@@ -17,6 +17,7 @@ from aegis.ops.backup.destinations import open_destination, s3
 from aegis.ops.backup.destinations.folder import Folder
 from aegis.ops.backup.schedule import SCHEDULED, crons
 from aegis.ops.backup.service import Backups
+from aegis.ops.health.of_backups import check_backups
 from tests.db.rows import execute
 from tests.ops.backup.conftest import varied
 from tests.ops.backup.places import SshServer, disk, s3_client
@@ -322,8 +323,9 @@ async def test_a_night_makes_verifies_copies_and_prunes(backups: Backups, tmp_pa
     assert drill.source == own.settings.backup_destination
     assert drill.rto_s > 0
     assert drill.rpo_s > 0
-    assert {c.id: c.state for c in await own.conditions()} == dict.fromkeys(
-        [f"backup.{n}" for n in ("age", "verdict", "count", "proof", "copies", "drill")], "ok"
+    names = ("age", "verdict", "count", "proof", "copies", "drill", "recovery")
+    assert {c.id: c.state for c in await check_backups(own)} == dict.fromkeys(
+        [f"backup-{name}" for name in names], "ok"
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from aegis.db import Database, migrate
@@ -113,8 +114,6 @@ async def test_a_replica_that_does_not_replay_is_told_by_itself_and_by_its_sourc
             await conn.execute("SELECT pg_reload_conf()")
         await reach(second, settings, "warning")
         async with second.connection() as conn:
-            await conn.execute(
-                psycopg.sql.SQL("ALTER SYSTEM SET primary_conninfo = {}").format(connected)
-            )
+            await conn.execute(sql.SQL("ALTER SYSTEM SET primary_conninfo = {}").format(connected))
             await conn.execute("SELECT pg_reload_conf()")
         await reach(second, settings, "ok")
