@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from aegis.db import Database
 
 OTHER_TOOLS = {
+    "worker_list",
+    "provider_rate_list",
+    "provider_rate_set",
     "key_list",
     "key_customers",
     "security_check",

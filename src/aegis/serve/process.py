@@ -199,6 +199,8 @@ class _Process:
         try:
             await server.serve(sockets=[self._sock])
         finally:
+            # Statements are cut off now, which is meant, and no news to whoever stops it.
+            logging.getLogger("psycopg").setLevel(logging.ERROR)
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)

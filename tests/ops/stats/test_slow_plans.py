@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from aegis.config import Settings
+    from aegis.ops.stats.models import SlowPlan
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +45,16 @@ def ask(url: str, statement: str, params: Any = None) -> None:
         conn.execute(statement.encode(), params)
 
 
+async def _logged(stats: Stats, times: int) -> dict[str, SlowPlan]:
+    """Return the plans by statement as soon as so many are logged: another process does that."""
+    async with asyncio.timeout(30):
+        while True:
+            found = await stats.recorded_plans()
+            if sum(one.times for one in found) >= times:
+                return {one.query: one for one in found}
+            await asyncio.sleep(0.02)
+
+
 async def test_plans_of_slow_statements_are_logged_read_and_ended(
     logging_server: str, settings: Settings
 ) -> None:
@@ -55,7 +67,7 @@ async def test_plans_of_slow_statements_are_logged_read_and_ended(
         ask(url, "SELECT pg_sleep(0.03)")
         ask(url, "SELECT pg_sleep(0.04)")
         ask(url, "SELECT 1 AS quick")
-        found = {one.query: one for one in await stats.recorded_plans()}
+        found = await _logged(stats, 4)
         assert found["SELECT pg_sleep(0.04)"].times == 2
         counted = found["SELECT count(*) FROM pg_class, pg_sleep($1)"]
         assert counted.milliseconds >= 50

@@ -352,7 +352,7 @@ UNLOGGED = {
     "billing/credits.py": set[str](),
     "billing/invoices.py": {"get", "list"},
     "billing/run.py": set[str](),
-    "billing/stripe/service.py": {"_send", "counts", "queue", "rows", "sync"},
+    "billing/stripe/service.py": {"_read_reports", "_send", "counts", "queue", "rows", "sync"},
     "alerts/service.py": {
         "acknowledge", "get", "history", "keep", "list", "observe", "rules", "silences", "tick",
     },
@@ -380,7 +380,7 @@ UNLOGGED = {
     "research/service.py": {"budget", "cancel", "get", "list", "prices", "providers", "status"},
     # What is watched is a choice that changes from day to day; deletions are logged.
     "intel/service.py": {
-        "_chosen", "_held", "_learning", "acknowledge", "add", "change", "changes", "choose",
+        "_chosen", "_learning", "_left", "acknowledge", "add", "change", "changes", "choose",
         "competitor", "configure", "configure_page", "list", "page", "pages", "watch",
     },
 }  # fmt: skip
