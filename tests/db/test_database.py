@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import struct
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,6 +19,8 @@ from aegis.errors import AegisError, ConfigError, OpsError, Unavailable
 from tests.cluster import embedded_folder, throwaway_cluster, wheel_bin_dir
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from aegis.config import Settings
     from tests.conftest import Cluster
 
@@ -221,3 +226,42 @@ async def test_many_callers_share_few_connections(dsn: str, settings: Settings) 
                 group.start_soon(ask, number)
         assert sorted(done) == list(range(50))
         assert db.figures().size <= 3
+
+
+@asynccontextmanager
+async def refusing(line: str, code: str, asked: list[str]) -> AsyncGenerator[str]:
+    """Yield the address of a server that answers each connection with an error."""
+    fields = b"".join(
+        kind + text.encode() + b"\0"
+        for kind, text in ((b"S", "FATAL"), (b"V", "FATAL"), (b"C", code), (b"M", line))
+    )
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        length, _ = struct.unpack("!ii", await reader.readexactly(8))
+        await reader.readexactly(length - 8)
+        asked.append(line)
+        writer.write(b"E" + struct.pack("!i", len(fields) + 5) + fields + b"\0")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        yield f"postgresql://aegis@127.0.0.1:{port}/aegis?sslmode=disable&gssencmode=disable"
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "again"),
+    [
+        ("the database system is not yet accepting connections", "57P03", True),
+        ("the database system is in recovery mode", "57P03", True),
+        ("sorry, too many clients already", "53300", False),
+    ],
+)
+async def test_a_server_that_starts_is_asked_again_and_no_other(
+    settings: Settings, line: str, code: str, again: bool
+) -> None:
+    asked: list[str] = []
+    async with refusing(line, code, asked) as address:
+        with pytest.raises(Unavailable, match=line):
+            await Database.open(address, replace(settings, connect_timeout_s=1.0))
+    assert (len(asked) > 1) == again

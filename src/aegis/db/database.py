@@ -7,7 +7,9 @@ server stands still is cut (`patience.py`). Driver errors leave here as the kind
 
 from __future__ import annotations
 
+import asyncio
 import select
+import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
@@ -36,6 +38,10 @@ _PROBE_S = 2
 #: try afresh. The library doubles its pauses without a limit: after five minutes of trying it would
 #: sleep for two more beside a server that is back.
 _RECONNECT_S = 4.0
+#: What a server says that starts, recovers or stops; libpq passes no SQLSTATE of a connection on.
+_NOT_YET = "the database system is"
+#: Seconds until such a one is asked again.
+_AGAIN_S = 0.1
 #: How long one of our transactions may lie idle. None does, unless its process stands still; then
 #: its locks keep everybody else waiting.
 _IDLE_IN_TRANSACTION = "15min"
@@ -93,8 +99,7 @@ class Database:
         # The pool reports a failed first connection only by time-out; ask once, to say why.
         with translated(dsn=dsn):
             kwargs = connection_arguments(settings, dsn)
-            first = await psycopg.AsyncConnection.connect(dsn, **kwargs)
-            await first.close()
+            await _greet(dsn, kwargs, within_s=settings.connect_timeout_s)
 
         def address() -> str:
             return (find_dsn and find_dsn()) or dsn
@@ -264,6 +269,21 @@ async def _try_again(pool: AsyncConnectionPool[Connection]) -> None:
     """Go on trying to connect as long as somebody waits for it."""
     if pool.get_stats().get("requests_waiting", 0):
         await pool.check()
+
+
+async def _greet(dsn: str, arguments: dict[str, Any], *, within_s: float) -> None:
+    """Connect once; one that starts or recovers has as long as one that does not answer at all."""
+    until = time.monotonic() + within_s
+    while True:
+        try:
+            conn = await psycopg.AsyncConnection.connect(dsn, **arguments)
+        except psycopg.OperationalError as error:
+            if _NOT_YET not in str(error) or time.monotonic() > until:
+                raise
+            await asyncio.sleep(_AGAIN_S)
+        else:
+            await conn.close()
+            return
 
 
 def connection_arguments(settings: Settings, dsn: str = "") -> dict[str, Any]:
