@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
+from aegis.db.clients import is_left
 from aegis.db.cluster import (
     DATABASE,
     USER,
@@ -27,7 +26,6 @@ from aegis.db.cluster import (
     Record,
     find_cluster,
     not_writable,
-    server_environment,
 )
 from aegis.db.cluster_lock import cluster_lock, use_lock
 from aegis.db.postmaster import (
@@ -62,8 +60,6 @@ __all__ = [
 
 #: How long a server may run without a `postmaster.pid` that names it.
 _UNNAMED_TIMEOUT_S = 3.0
-#: How long a client that has closed its connection may still be listed.
-_LEAVING_S: Final = 1.0
 
 StopMode = Literal["smart", "fast", "immediate"]
 
@@ -175,7 +171,7 @@ def release(settings: Settings, *, timeout_s: float = 60.0) -> bool:
             return False
     with _folder_errors(settings), cluster_lock(cluster.lock_file, timeout_s=timeout_s):
         found = _running(cluster)
-        if found is None or not _is_left(endpoint):
+        if found is None or not is_left(endpoint.bin_dir, endpoint.dsn):
             return False
         _end(found[1], found[0], "fast", timeout_s)
     return True
@@ -362,29 +358,6 @@ def _end(postmaster: Postmaster, data: Path, mode: StopMode, timeout_s: float) -
             "Stop it with the mode `immediate`, or wait for its clients.",
             code="server_stop_timeout",
         )
-
-
-def _is_left(endpoint: Endpoint) -> bool:
-    """Tell whether no client is connected any more; one that has just gone is listed a moment."""
-    until = time.monotonic() + _LEAVING_S
-    while (clients := _count_clients(endpoint)) and time.monotonic() < until:
-        time.sleep(0.05)
-    return clients == 0
-
-
-def _count_clients(endpoint: Endpoint) -> int | None:
-    query = (
-        "SELECT count(*) FROM pg_stat_activity "
-        "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
-    )
-    done = subprocess.run(
-        [endpoint.bin_dir / "psql", "--no-psqlrc", "-Atqc", query, endpoint.dsn],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=server_environment(),
-    )
-    return int(done.stdout) if done.returncode == 0 else None
 
 
 def _endpoint(
