@@ -258,10 +258,11 @@ async def refusing(line: str, code: str, asked: list[str]) -> AsyncGenerator[str
     ],
 )
 async def test_a_server_that_starts_is_asked_again_and_no_other(
-    settings: Settings, line: str, code: str, again: bool
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, line: str, code: str, again: bool
 ) -> None:
+    monkeypatch.setattr(database, "_RECOVERS_S", 1.0)
     asked: list[str] = []
     async with refusing(line, code, asked) as address:
         with pytest.raises(Unavailable, match=line):
-            await Database.open(address, replace(settings, connect_timeout_s=1.0))
+            await Database.open(address, settings)
     assert (len(asked) > 1) == again

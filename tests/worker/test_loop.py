@@ -139,6 +139,29 @@ async def test_never_more_at_once_than_it_may_and_no_kind_starves(db: Database) 
     assert greedy.most_in_all <= 4
 
 
+async def test_room_that_a_claim_gives_back_is_had_at_once(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "_LONGEST_S", 3_600.0)
+    slow, quick = Made("slow", []), Made("quick", [None] * 2)
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def claim(*_: object, **__: object) -> list[Claim]:
+        asked.set()
+        await answered.wait()
+        return []
+
+    monkeypatch.setattr(slow, "claim", claim)
+    worker = Worker(db, [slow, quick], concurrency=3)
+    task = asyncio.create_task(worker.run())
+    # The slow one asks for two places; there is none left for the second of the other.
+    await until(lambda: asked.is_set() and quick.running.total() == 1)
+    answered.set()
+    await until(lambda: quick.running.total() == 2)
+    worker.stop()
+    await asyncio.wait_for(task, 30)
+
+
 async def test_limits_of_a_kind_and_of_its_keys_hold(db: Database) -> None:
     kind = Made("k", ["a", "a", "a", "b", "b", None, None])
     worker = Worker(db, [kind], concurrency=10, per_kind={"k": 4}, per_key={"k": 2})

@@ -40,8 +40,9 @@ _PROBE_S = 2
 _RECONNECT_S = 4.0
 #: What a server says that starts, recovers or stops; libpq passes no SQLSTATE of a connection on.
 _NOT_YET = "the database system is"
-#: Seconds until such a one is asked again.
-_AGAIN_S = 0.1
+#: Seconds until such a one is asked again, and in all: after a crash the server gives its own
+#: processes five seconds to end before it kills them and recovers.
+_AGAIN_S, _RECOVERS_S = 0.1, 15.0
 #: How long one of our transactions may lie idle. None does, unless its process stands still; then
 #: its locks keep everybody else waiting.
 _IDLE_IN_TRANSACTION = "15min"
@@ -99,7 +100,7 @@ class Database:
         # The pool reports a failed first connection only by time-out; ask once, to say why.
         with translated(dsn=dsn):
             kwargs = connection_arguments(settings, dsn)
-            await _greet(dsn, kwargs, within_s=settings.connect_timeout_s)
+            await _greet(dsn, kwargs)
 
         def address() -> str:
             return (find_dsn and find_dsn()) or dsn
@@ -271,9 +272,9 @@ async def _try_again(pool: AsyncConnectionPool[Connection]) -> None:
         await pool.check()
 
 
-async def _greet(dsn: str, arguments: dict[str, Any], *, within_s: float) -> None:
-    """Connect once; one that starts or recovers has as long as one that does not answer at all."""
-    until = time.monotonic() + within_s
+async def _greet(dsn: str, arguments: dict[str, Any]) -> None:
+    """Connect once; a server that starts or recovers is waited for."""
+    until = time.monotonic() + _RECOVERS_S
     while True:
         try:
             conn = await psycopg.AsyncConnection.connect(dsn, **arguments)

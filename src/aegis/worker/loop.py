@@ -89,6 +89,8 @@ class Worker:
         self._stopping = asyncio.Event()
         #: Kinds of which there is more than could be taken.
         self._hungry: set[str] = set()
+        #: Of these, kinds that got no room at all: some may be given back without anything ending.
+        self._starved: set[str] = set()
         self._listening = False
         self._done = 0
 
@@ -228,6 +230,7 @@ class Worker:
         """Claim and start what there is room for; return the room and how many were taken."""
         room = self._held.take_room(kind.name)
         if not room:
+            self._starved.add(kind.name)
             return 0, 0
         before = time.monotonic()
         try:
@@ -238,7 +241,7 @@ class Worker:
                 without_keys=self._held.full_keys(kind.name),
             )
         finally:
-            self._held.give_room(kind.name, room)
+            self._give_room(kind.name, room)
         too_many: list[Claim] = []
         for claim in claims:
             before_it = self._held.other_attempts(claim)
@@ -251,6 +254,12 @@ class Worker:
                 too_many.append(claim)
         await self._hand_back(kind, too_many)
         return room, len(claims)
+
+    def _give_room(self, kind: str, room: int) -> None:
+        self._held.give_room(kind, room)
+        for name in self._starved:
+            self._wake[name].set()
+        self._starved.clear()
 
     def _start(self, kind: Kind, claim: Claim, before: float) -> None:
         task = asyncio.create_task(self._run(kind, claim))
