@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from aegis.db import Database, database, embedded, execute, fetch_value
+from aegis.db import Database, database, embedded, execute, fetch_value, migrate, patience
 from aegis.db.server import finder
 from aegis.errors import AegisError, ConfigError, OpsError, Unavailable
 from tests.cluster import embedded_folder, throwaway_cluster, wheel_bin_dir
@@ -260,9 +260,13 @@ async def refusing(line: str, code: str, asked: list[str]) -> AsyncGenerator[str
 async def test_a_server_that_starts_is_asked_again_and_no_other(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, line: str, code: str, again: bool
 ) -> None:
-    monkeypatch.setattr(database, "_RECOVERS_S", 1.0)
+    monkeypatch.setattr(patience, "RECOVERS_S", 1.0)
     asked: list[str] = []
     async with refusing(line, code, asked) as address:
         with pytest.raises(Unavailable, match=line):
             await Database.open(address, settings)
-    assert (len(asked) > 1) == again
+        assert (len(asked) > 1) == again
+        asked.clear()
+        with pytest.raises(Unavailable, match=line):
+            await asyncio.to_thread(migrate.current, address)
+        assert (len(asked) > 1) == again

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -82,11 +81,7 @@ def test_server_killed_in_the_middle_of_a_recall(own: Settings, victim: str) -> 
     assert err.startswith("aegis: ")
     assert err.endswith("[db_unreachable]\n")
     assert err.count("\n") == 1
-    # The server may still be at its recovery, which is told as such.
-    until = time.monotonic() + 60
-    while (again := run(own.data_dir, "memory", "recall", "hull", "--json")).returncode == 7:
-        assert "the database system is" in again.stderr
-        assert time.monotonic() < until, again.stderr
+    again = run(own.data_dir, "memory", "recall", "hull", "--json")
     assert again.returncode == 0, again.stderr
     assert [hit["episode"]["summary"] for hit in json.loads(again.stdout)["results"]] == [
         "the hull is red"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 from psycopg import sql
 
+from aegis.db.patience import connect_blocking
 from aegis.db.revision import HEAD, STATUS_SQL, TABLES, VERSIONS_SQL, SchemaStatus, classify
 from aegis.db.translate import translate, translated
 from aegis.errors import OpsError
@@ -52,7 +53,7 @@ def admin_connection(
         OpsError: `server_too_old`.
     """
     with translated(dsn=dsn):
-        conn = psycopg.connect(dsn, application_name=application_name, connect_timeout=10)
+        conn = connect_blocking(dsn, application_name=application_name, connect_timeout=10)
     try:
         _require_version(conn)
         with translated():

@@ -7,9 +7,7 @@ server stands still is cut (`patience.py`). Driver errors leave here as the kind
 
 from __future__ import annotations
 
-import asyncio
 import select
-import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
@@ -20,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
-from aegis.db.patience import PatientConnection, asker
+from aegis.db.patience import PatientConnection, asker, connect
 from aegis.db.revision import require_current, schema_state
 from aegis.db.translate import translate, translated
 from aegis.errors import AegisError, Unavailable
@@ -38,11 +36,6 @@ _PROBE_S = 2
 #: try afresh. The library doubles its pauses without a limit: after five minutes of trying it would
 #: sleep for two more beside a server that is back.
 _RECONNECT_S = 4.0
-#: What a server says that starts, recovers or stops; libpq passes no SQLSTATE of a connection on.
-_NOT_YET = "the database system is"
-#: Seconds until such a one is asked again, and in all: after a crash the server gives its own
-#: processes five seconds to end before it kills them and recovers.
-_AGAIN_S, _RECOVERS_S = 0.1, 15.0
 #: How long one of our transactions may lie idle. None does, unless its process stands still; then
 #: its locks keep everybody else waiting.
 _IDLE_IN_TRANSACTION = "15min"
@@ -100,7 +93,8 @@ class Database:
         # The pool reports a failed first connection only by time-out; ask once, to say why.
         with translated(dsn=dsn):
             kwargs = connection_arguments(settings, dsn)
-            await _greet(dsn, kwargs)
+            first = await connect(dsn, **kwargs)
+            await first.close()
 
         def address() -> str:
             return (find_dsn and find_dsn()) or dsn
@@ -270,21 +264,6 @@ async def _try_again(pool: AsyncConnectionPool[Connection]) -> None:
     """Go on trying to connect as long as somebody waits for it."""
     if pool.get_stats().get("requests_waiting", 0):
         await pool.check()
-
-
-async def _greet(dsn: str, arguments: dict[str, Any]) -> None:
-    """Connect once; a server that starts or recovers is waited for."""
-    until = time.monotonic() + _RECOVERS_S
-    while True:
-        try:
-            conn = await psycopg.AsyncConnection.connect(dsn, **arguments)
-        except psycopg.OperationalError as error:
-            if _NOT_YET not in str(error) or time.monotonic() > until:
-                raise
-            await asyncio.sleep(_AGAIN_S)
-        else:
-            await conn.close()
-            return
 
 
 def connection_arguments(settings: Settings, dsn: str = "") -> dict[str, Any]:

@@ -5,6 +5,8 @@ cable that was pulled) keeps none. Keep-alives do not help: the kernel of a stop
 them. So a statement that takes long is waited for as long as the server answers others: now and
 then it is asked for another connection. When it gives none in time, twice in a row, the line is
 cut, and the statement ends as with any connection that was lost.
+
+One that starts or recovers says so, and is asked again for a while.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import asyncio
 import errno
 import os
 import socket
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -22,13 +25,19 @@ from psycopg.rows import TupleRow
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-__all__ = ["PatientConnection", "asker"]
+__all__ = ["PatientConnection", "asker", "connect", "connect_blocking"]
 
 #: Seconds that a statement takes before somebody asks whether the server is still there.
 LOOK_S = 3.0
 #: Seconds between such questions at most; they come ever more rarely.
 LONGEST_S = 60.0
 _SILENT = 2
+#: Seconds until a server that recovers is asked again, and in all: after a crash it gives its own
+#: processes five seconds to end before it kills them, and replays what they wrote.
+AGAIN_S = 0.1
+RECOVERS_S = 15.0
+#: What it says; libpq passes no SQLSTATE of a connection on.
+_NOT_YET = "the database system is"
 
 
 class PatientConnection(psycopg.AsyncConnection[TupleRow]):
@@ -55,6 +64,34 @@ class PatientConnection(psycopg.AsyncConnection[TupleRow]):
             timer.cancel()
             for task in watching:
                 task.cancel()
+
+
+async def connect(dsn: str, **arguments: Any) -> psycopg.AsyncConnection[TupleRow]:
+    """Connect as psycopg does; a server that starts or recovers is waited for."""
+    since = time.monotonic()
+    while True:
+        try:
+            return await psycopg.AsyncConnection.connect(dsn, **arguments)
+        except psycopg.OperationalError as error:
+            if not _recovers(error, since):
+                raise
+            await asyncio.sleep(AGAIN_S)
+
+
+def connect_blocking(dsn: str, **arguments: Any) -> psycopg.Connection[TupleRow]:
+    """Do what `connect` does, in the calling thread."""
+    since = time.monotonic()
+    while True:
+        try:
+            return psycopg.connect(dsn, **arguments)
+        except psycopg.OperationalError as error:
+            if not _recovers(error, since):
+                raise
+            time.sleep(AGAIN_S)
+
+
+def _recovers(error: psycopg.OperationalError, since: float) -> bool:
+    return _NOT_YET in str(error) and time.monotonic() - since < RECOVERS_S
 
 
 def asker(

@@ -15,6 +15,7 @@ import psycopg
 from psycopg import errors as pg
 
 from aegis.db.database import connection_arguments
+from aegis.db.patience import connect
 from aegis.db.query import fetch_one, fetch_value
 from aegis.db.translate import translated
 from aegis.errors import OpsError, Unavailable
@@ -105,9 +106,7 @@ async def ready(settings: Settings) -> str:
 
     dsn = await anyio.to_thread.run_sync(endpoint, settings)
     with translated(dsn=dsn):
-        async with await psycopg.AsyncConnection.connect(
-            dsn, **connection_arguments(settings, dsn)
-        ) as conn:
+        async with await connect(dsn, **connection_arguments(settings, dsn)) as conn:
             await check_server(conn)
             status = await schema_state(conn)
     if status.state == "behind" and settings.database_url is None:
