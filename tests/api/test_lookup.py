@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fastapi import APIRouter, FastAPI, routing
+from fastapi import APIRouter, FastAPI
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -93,7 +93,6 @@ async def test_every_described_route_is_in_the_table(looked_up: FastAPI) -> None
     assert missed == []
 
 
-# The first request builds the table.
 @settings(deadline=None)
 @given(
     method=st.sampled_from(METHODS),
@@ -122,9 +121,7 @@ async def test_the_first_of_two_that_fit_answers_however_they_are_written() -> N
         for number, path in enumerate(
             ["/v1/a/{x}", "/v1/a/word", "/v1/b/word", "/v1/b/{x}", "/v1/b/word", "/v1/b/{y}"]
         ):
-            router = APIRouter()
-            router.add_api_route(path, _answering(path), name=str(number))
-            app.include_router(router)
+            app.add_api_route(path, _answering(path), name=str(number))
         return app
 
     for path in ("/v1/a/word", "/v1/a/other", "/v1/b/word", "/v1/b/other"):
@@ -143,9 +140,7 @@ async def test_what_cannot_be_looked_up_keeps_its_place(odd: str) -> None:
     def build() -> FastAPI:
         app = FastAPI(redirect_slashes=False)
         for path in ("/v1/first", odd, "/v1/things", "/v1/b/x", "/v1/axb"):
-            router = APIRouter()
-            router.add_api_route(path, _answering(path))
-            app.include_router(router)
+            app.add_api_route(path, _answering(path))
         return app
 
     for path in ("/v1/first", "/v1/things", "/v1/b/x", "/v1/axb", "/v1/none/at/all"):
@@ -161,11 +156,15 @@ async def test_a_route_that_was_added_later_is_found_by_the_router(looked_up: Fa
     assert (await _routed(app, "GET", "/v1/late"))[2] == "/v1/late"
 
 
-def test_an_older_framework_keeps_its_router(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(routing, "iter_route_contexts")
-    app = FastAPI()
+async def test_what_a_router_brings_is_found_by_the_router(looked_up: FastAPI) -> None:
+    app = FastAPI(redirect_slashes=False)
+    router = APIRouter(prefix="/v1")
+    router.add_api_route("/brought", _answering("brought"))
+    app.include_router(router)
     look_up_routes(app)
-    assert not isinstance(app.router.middleware_stack, Routes)
+    app.add_api_route("/v1/brought", _answering("late"))
+    found = await _routed(app, "GET", "/v1/brought")
+    assert found[0].__closure__[0].cell_contents == "brought"
 
 
 async def test_what_is_not_there_is_answered_as_ever(http: httpx2.AsyncClient) -> None:

@@ -8,7 +8,6 @@ import socket
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from aegis.alerts.models import Condition
 from aegis.errors import InvalidInput, NotFound, Unavailable
 from aegis.metrics.collect import Collector, open_source
 from aegis.metrics.models import ANOMALY_STATUSES
@@ -16,6 +15,7 @@ from aegis.metrics.store import anomalies as anomaly_store
 from aegis.metrics.store import starts as start_store
 from aegis.metrics.store import watching as store
 from aegis.metrics.watching.finding import SOURCE
+from aegis.metrics.watching.overview import over
 from aegis.metrics.watching.rules import check_rule, prefix_of
 from aegis.metrics.watching.watcher import Watcher
 from aegis.security.audit.recording import audited
@@ -165,19 +165,13 @@ class Telemetry:
 
     async def _end_alerts(self, conn: Connection, name: str) -> None:
         begin = prefix_of(name)
-        over = [
-            Condition(
-                id=alert.condition_id,
-                source=SOURCE,
-                state="ok",
-                title=alert.title,
-                labels=alert.labels,
-            )
+        ended = [
+            over(alert)
             for alert in await self._alerts.open_in(conn, SOURCE)
             if alert.condition_id.startswith(begin)
         ]
-        if over:
-            await self._alerts.observe_in(conn, SOURCE, over, lasting=True)
+        if ended:
+            await self._alerts.observe_in(conn, SOURCE, ended, lasting=True)
 
 
 async def marked(conn: Connection, alert: Alert) -> None:

@@ -18,6 +18,7 @@ from aegis.ops.health.of_backups import check_backups
 from aegis.ops.scheduled import check_health
 from tests.cluster import reachable_folder
 from tests.ops.health.looking import look, objects
+from tests.ops.statements import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,12 +46,6 @@ def own(folder: Path, dsn: str) -> Backups:
     )
     (folder / "elsewhere").mkdir()
     return Backups(settings, smoke=ask_aegis)
-
-
-async def run(db: Database, *statements: str) -> None:
-    async with db.connection() as conn:
-        for statement in statements:
-            await conn.execute(statement.encode())
 
 
 async def states(db: Database, backups: Backups) -> dict[str, str]:

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -19,6 +19,7 @@ from aegis.ops.maintenance import Maintenance
 from aegis.ops.maintenance.planning import Rules
 from tests.cluster import throwaway_cluster, wheel_bin_dir
 from tests.ops.health.looking import look, objects
+from tests.ops.statements import run
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -28,16 +29,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.servers("18", "16")
 
 _GB = 1 << 30
-
-
-async def run(db: Database, *statements: str) -> list[Any]:
-    rows: list[Any] = []
-    async with db.connection() as conn:
-        for statement in statements:
-            cursor = await conn.execute(statement.encode())
-            if cursor.description is not None:
-                rows = await cursor.fetchall()
-    return rows
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from aegis.errors import Conflict
 from aegis.metrics.service import Metrics
 from aegis.ops.health import Health
 from tests.ops.health.looking import look, objects
+from tests.ops.statements import run
 
 if TYPE_CHECKING:
     from aegis.config import Settings
@@ -21,12 +22,6 @@ if TYPE_CHECKING:
     from aegis.ops.health import Result
 
 pytestmark = pytest.mark.servers("18", "16")
-
-
-async def run(db: Database, *statements: str) -> None:
-    async with db.connection() as conn:
-        for statement in statements:
-            await conn.execute(statement.encode())
 
 
 async def cured(db: Database, settings: Settings, found: Result, **more: Any) -> bool:

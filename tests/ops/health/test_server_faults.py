@@ -16,6 +16,7 @@ from aegis.db import Database, migrate
 from tests.cluster import throwaway_cluster, wheel_bin_dir
 from tests.conftest import WHEELS
 from tests.ops.health.looking import look, objects
+from tests.ops.statements import run
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -55,16 +56,6 @@ async def sick(own: str, settings: Settings) -> AsyncIterator[Database]:
 
 def data_of(dsn: str) -> Path:
     return Path(str(conninfo_to_dict(dsn)["host"])) / "data"
-
-
-async def run(db: Database, *statements: str) -> list[Any]:
-    rows: list[Any] = []
-    async with db.connection() as conn:
-        for statement in statements:
-            cursor = await conn.execute(statement.encode())
-            if cursor.description is not None:
-                rows = await cursor.fetchall()
-    return rows
 
 
 async def reach(db: Database, settings: Settings, check: str, state: str) -> Any:

@@ -15,6 +15,7 @@ from aegis.errors import AegisError, Conflict, NotFound
 from aegis.ops.maintenance import Maintenance
 from aegis.ops.maintenance.planning import Rules
 from aegis.ops.scheduled import run_maintenance
+from tests.ops.statements import run
 
 if TYPE_CHECKING:
     from aegis.config import Settings
@@ -27,16 +28,6 @@ RULES = Rules(least_index_bytes=0, dead_rows=10, changed_rows=10)
 
 def maintenance(db: Database, settings: Settings) -> Maintenance:
     return Maintenance(db, settings, rules=RULES)
-
-
-async def run(db: Database, *statements: str) -> list[Any]:
-    rows: list[Any] = []
-    async with db.connection() as conn:
-        for statement in statements:
-            cursor = await conn.execute(statement.encode())
-            if cursor.description is not None:
-                rows = await cursor.fetchall()
-    return rows
 
 
 async def invalid(db: Database) -> list[str]:

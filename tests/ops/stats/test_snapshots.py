@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -15,6 +15,7 @@ from aegis.ops.stats import Stats
 from aegis.ops.stats.views import VIEWS
 from tests.cluster import throwaway_cluster, wheel_bin_dir
 from tests.ops.health.looking import look, objects
+from tests.ops.statements import run
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -45,16 +46,6 @@ async def counted(watched: str, settings: Settings) -> AsyncIterator[Database]:
             "SELECT pg_stat_statements_reset()",
         )
         yield db
-
-
-async def run(db: Database, *statements: str) -> list[Any]:
-    rows: list[Any] = []
-    async with db.connection() as conn:
-        for statement in statements:
-            cursor = await conn.execute(statement.encode())
-            if cursor.description is not None:
-                rows = await cursor.fetchall()
-    return rows
 
 
 async def age(db: Database, hours: float) -> None:

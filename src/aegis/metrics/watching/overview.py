@@ -23,6 +23,7 @@ __all__ = [
     "is_measured",
     "newest_at",
     "nothing_measured",
+    "over",
     "stale",
     "was_false",
 ]
@@ -82,6 +83,17 @@ def was_false(finding: Finding, false: Sequence[FalseAlarm]) -> bool:
     )
 
 
+def over(alert: Alert) -> Condition:
+    """Return the condition of an open alert as one that is good again."""
+    return Condition(
+        id=alert.condition_id,
+        source=SOURCE,
+        state="ok",
+        title=alert.title,
+        labels=alert.labels,
+    )
+
+
 def stale(
     alerts: Sequence[Alert], known: Collection[str], rules: Sequence[MetricRule]
 ) -> list[Condition]:
@@ -91,13 +103,7 @@ def stale(
     """
     missed = {rule.name for rule in rules if rule.enabled and rule.kind == "absence"}
     return [
-        Condition(
-            id=alert.condition_id,
-            source=SOURCE,
-            state="ok",
-            title=alert.title,
-            labels=alert.labels,
-        )
+        over(alert)
         for alert in alerts
         if alert.condition_id not in known
         and alert.condition_id != NOTHING_MEASURED
