@@ -93,7 +93,7 @@ def candidates_sql(
     echoes: bool,
     near_limit: int,
 ) -> bytes:
-    """Return the statement of `find_candidates`; `exactly` counts words over the namespace.
+    """Return the statement of `find_candidates`; `exactly` counts words over the namespace, all.
 
     `echoes` lets those through; where there are none, not asking after them is quicker.
     """
@@ -105,6 +105,8 @@ def candidates_sql(
             eligible=conditions,
             # Counting words is for the namespace; looking for memories is for the filter.
             inside=conditions if filters and not exactly else place,
+            # A limit lets the planner hope to be done early by reading the whole table.
+            most=sql.SQL("OFFSET 0" if exactly else "LIMIT w.cap"),
             near=_nearest(
                 # One plan for every namespace: the graph, whatever else an index could do.
                 place if approximate and not filters else conditions,
@@ -183,7 +185,7 @@ matches AS MATERIALIZED (
         FROM episodic_memory e
         WHERE e.search @@ w.seek
           AND {inside}
-        LIMIT w.cap
+        {most}
     ) AS m
 ),
 counted AS (
