@@ -14,9 +14,9 @@ from aegis.db import fetch_all
 from aegis.memory.candidates import Candidates
 from aegis.memory.models import Episode
 from aegis.memory.store.episodes import COLUMNS, filter_params
+from aegis.memory.store.search_conditions import asked_for
 from aegis.memory.store.search_sql import (
     Space,
-    asked_for,
     candidates_sql,
     descriptions_sql,
     nearest_sql,
@@ -34,6 +34,7 @@ __all__ = [
     "Found",
     "QuestionFacts",
     "Space",
+    "asked_for",
     "describe",
     "find_candidates",
     "find_nearest",
@@ -214,8 +215,9 @@ async def find_candidates(
     approximate: bool,
     worded_limit: int,
     near_limit: int,
+    sketched: bool = False,
 ) -> Found:
-    """Return the best by words and the nearest by vector.
+    """Return the best by words and the nearest by vector, by the graph, by sketches, or by all.
 
     A word with cap 0 finds nothing. `idf` None: counted here, exactly, over the namespace.
     """
@@ -224,6 +226,7 @@ async def find_candidates(
         filters,
         space,
         approximate=approximate,
+        sketched=sketched,
         exactly=any(weight is None for weight in idf),
         echoes=not facts.echoes,
         near_limit=near_limit,
