@@ -99,11 +99,7 @@ TRIGGERS = (
     """
     CREATE TRIGGER tr_episodic_memory_sketch
         AFTER UPDATE OF embedding, embedding_model, namespace ON episodic_memory
-        FOR EACH ROW WHEN (
-            (OLD.embedding, OLD.embedding_model, OLD.namespace)
-            IS DISTINCT FROM (NEW.embedding, NEW.embedding_model, NEW.namespace)
-        )
-        EXECUTE FUNCTION aegis_sketch_row()
+        FOR EACH ROW EXECUTE FUNCTION aegis_sketch_row()
     """,
 )
 
