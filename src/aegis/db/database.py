@@ -19,6 +19,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from aegis.db.patience import PatientConnection, asker, connect
+from aegis.db.pool import WarmPool
 from aegis.db.revision import require_current, schema_state
 from aegis.db.translate import translate, translated
 from aegis.errors import AegisError, Unavailable
@@ -105,10 +106,12 @@ class Database:
             assert isinstance(conn, PatientConnection)
             conn.answers = answers
 
-        pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+        pool: WarmPool[Connection] = WarmPool(
             address,
             connection_class=PatientConnection,
-            kwargs=kwargs,
+            # A transaction says so itself; switching to and fro for each loan costs a twentieth of
+            # a call with a key.
+            kwargs={**kwargs, "autocommit": True},
             configure=watch,
             min_size=settings.pool_min_size if min_size is None else min_size,
             max_size=settings.pool_max_size,
@@ -127,12 +130,7 @@ class Database:
     async def connection(self) -> AsyncGenerator[Connection, None]:
         """Lend a connection in autocommit mode, for what cannot run in a transaction."""
         async with self._lend() as conn:
-            await conn.set_autocommit(True)
-            try:
-                yield conn
-            finally:
-                if not conn.closed:
-                    await conn.set_autocommit(False)
+            yield conn
 
     @asynccontextmanager
     async def owner(self) -> AsyncGenerator[Connection, None]:
