@@ -26,6 +26,7 @@ from langgraph.store.base import (
 
 from aegis.client import connect, unwrap
 from aegis.errors import AegisError, InvalidInput
+from aegis.langgraph.gathering import Gathering
 from aegis.langgraph.indexing import read_index
 from aegis.memory.items import GetItem, ListPaths, PathMatch, PutItem, SearchItems
 
@@ -60,6 +61,7 @@ class AegisStore(BaseStore):
 
     __slots__ = (
         "_bridge",
+        "_gathering",
         "_indexing",
         "_items",
         "_namespace",
@@ -91,6 +93,10 @@ class AegisStore(BaseStore):
         opened = unwrap(client)
         self._bridge = opened.bridge
         self._items = opened.memory.items
+        # Half of the connections: others ask the database, too.
+        self._gathering: Gathering[Op, Result] = Gathering(
+            self._do, lanes=max(1, opened.memory.database.settings.pool_max_size // 2)
+        )
         self._namespace = opened.memory.namespace if namespace is None else namespace
         self._indexing = (
             None if index is False else read_index(index, self._items.encoder, embedding_model)
@@ -159,6 +165,12 @@ class AegisStore(BaseStore):
         return bool(concurrent.futures.wait([sweeper], timeout).done)
 
     async def _batch(self, ops: list[Op]) -> list[Result]:
+        # Its own faults are a call's own: what others ask at the same time goes on.
+        for op in ops:
+            validate_op_namespace(op)
+        return await self._gathering.do(ops)
+
+    async def _do(self, ops: list[Op]) -> list[Result]:
         done = await self._items.batch(
             [self._operation(op) for op in ops],
             encoder=None if self._indexing is None else self._indexing.encoder,
@@ -170,7 +182,6 @@ class AegisStore(BaseStore):
         return [_result(op, value) for op, value in zip(ops, done, strict=True)]
 
     def _operation(self, op: Op) -> GetItem | PutItem | SearchItems | ListPaths:
-        validate_op_namespace(op)
         if isinstance(op, GetOp):
             return GetItem(path=tuple(op.namespace), key=op.key, refresh=op.refresh_ttl)
         if isinstance(op, SearchOp):
