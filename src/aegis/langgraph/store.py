@@ -61,12 +61,13 @@ class AegisStore(BaseStore):
 
     __slots__ = (
         "_bridge",
-        "_gathering",
         "_indexing",
         "_items",
         "_namespace",
+        "_reading",
         "_remember",
         "_sweeper",
+        "_writing",
         "index_config",
         "ttl_config",
     )
@@ -94,9 +95,10 @@ class AegisStore(BaseStore):
         self._bridge = opened.bridge
         self._items = opened.memory.items
         # Half of the connections: others ask the database, too.
-        self._gathering: Gathering[Op, Result] = Gathering(
-            self._do, lanes=max(1, opened.memory.database.settings.pool_max_size // 2)
-        )
+        lanes = max(1, opened.memory.database.settings.pool_max_size // 2)
+        self._reading: Gathering[Op, Result] = Gathering(self._do, lanes=lanes)
+        # One: what waits goes together, and would only wait for the locks of one another.
+        self._writing: Gathering[Op, Result] = Gathering(self._do, lanes=1)
         self._namespace = opened.memory.namespace if namespace is None else namespace
         self._indexing = (
             None if index is False else read_index(index, self._items.encoder, embedding_model)
@@ -168,7 +170,8 @@ class AegisStore(BaseStore):
         # Its own faults are a call's own: what others ask at the same time goes on.
         for op in ops:
             validate_op_namespace(op)
-        return await self._gathering.do(ops)
+        writes = any(isinstance(op, PutOp) for op in ops)
+        return await (self._writing if writes else self._reading).do(ops)
 
     async def _do(self, ops: list[Op]) -> list[Result]:
         done = await self._items.batch(

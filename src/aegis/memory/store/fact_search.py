@@ -19,25 +19,36 @@ if TYPE_CHECKING:
 
     from aegis.db import Connection
 
-__all__ = ["SMALL", "FactSizes", "read_sizes", "search_large"]
+__all__ = [
+    "COMMON",
+    "COUNTED",
+    "EF_SEARCH",
+    "NEAR",
+    "SMALL",
+    "WORDED",
+    "FactSizes",
+    "list_words",
+    "read_sizes",
+    "search_large",
+]
 
 #: Up to here every fact of a namespace is read.
 SMALL = 1_000
 #: How far facts are counted, by an index alone.
-_COUNTED = 10_000
+COUNTED = 10_000
 #: A word of more facts than that finds nothing by itself.
-_COMMON = 300
+COMMON = 300
 #: Facts that words find in all, the rarest first; and those that are nearest by vector.
-_WORDED, _NEAR = 600, 200
+WORDED, NEAR = 600, 200
 #: How wide HNSW is searched: at least what is asked of it.
-_EF_SEARCH = 200
+EF_SEARCH = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FactSizes:
     """What decides how a namespace is searched."""
 
-    #: Facts of the namespace: counted up to `_COUNTED`, more than that as the planner believes.
+    #: Facts of the namespace: counted up to `COUNTED`, more than that as the planner believes.
     facts: int
     #: Facts of all namespaces, as the planner believes.
     table_rows: float
@@ -79,11 +90,11 @@ async def read_sizes(conn: Connection, *, namespace: str, model: str | None) -> 
                ),
                EXISTS (SELECT FROM semantic_vectors v WHERE v.model = %(model)s::text)
         """,
-        {"namespace": namespace, "model": model, "bound": _COUNTED + 1},
+        {"namespace": namespace, "model": model, "bound": COUNTED + 1},
     )
     row: Any = await cursor.fetchone()
     table_rows = max(row[1], 0.0)
-    facts = row[0] if row[0] <= _COUNTED else max(row[0], round(table_rows * (row[2] or 0.0)))
+    facts = row[0] if row[0] <= COUNTED else max(row[0], round(table_rows * (row[2] or 0.0)))
     return FactSizes(facts=facts, table_rows=table_rows, iterative=bool(row[3]), mixed=row[4])
 
 
@@ -177,8 +188,8 @@ async def search_large(
 
     None where too little was found for that: then they have to be read after all.
     """
-    words = await _words(conn, query)
-    near = max(_NEAR, limit)
+    words = await list_words(conn, query)
+    near = max(NEAR, limit)
     approximate = (
         vector is not None
         and sizes.iterative
@@ -190,15 +201,15 @@ async def search_large(
         await conn.execute(
             "SELECT set_config('hnsw.ef_search', %(ef)s, true), "
             "set_config('hnsw.iterative_scan', 'relaxed_order', true)",
-            {"ef": str(min(1_000, max(_EF_SEARCH, limit)))},
+            {"ef": str(min(1_000, max(EF_SEARCH, limit)))},
         )
     params: dict[str, Any] = {
         "seeks": [f"{lexeme_query(chr(1) + namespace)} & {lexeme_query(w)}" for w in words],
         "query": " | ".join(map(lexeme_query, words)),
         "namespace": namespace,
         "valid_at": valid_at,
-        "common": _COMMON,
-        "worded": _WORDED,
+        "common": COMMON,
+        "worded": WORDED,
         "near": near,
         "vector": vector,
         "model": embedding_model,
@@ -240,7 +251,8 @@ def _statement(vector: str | None, model: str | None, *, approximate: bool) -> s
     return sql.SQL(_LARGE).format(valid=valid, near=near, distance=distance)
 
 
-async def _words(conn: Connection, query: str) -> list[str]:
+async def list_words(conn: Connection, query: str) -> list[str]:
+    """Return the words of a question as the index has them, some dozens at most."""
     cursor = await conn.execute(
         "SELECT lexeme FROM unnest(to_tsvector('english', %(query)s)) LIMIT 24", {"query": query}
     )
