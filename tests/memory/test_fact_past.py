@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.servers("18", "16")
 
 MODEL = "all-MiniLM-L6-v2-onnx-int8"
-ROWS = 6_000
+ROWS = 12_000
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
 # The slow way: every fact of the namespace, each before the first later step of its history.
@@ -311,27 +311,28 @@ async def test_words_that_a_fact_had_and_facts_that_are_gone_are_found_as_of_the
 ) -> None:
     memory = Memory(past_db, None, namespace="default")
     before = START + timedelta(days=400)
-    # Number 3_503 was recorded on day 350, and reworded 40 days later; 3_807 deleted on day 440.
-    assert [h.fact.id for h in await memory.facts.recall("old3803", k=1, as_of=before)] == [3_803]
-    (hit,) = await memory.facts.recall("rare3807", k=1, as_of=before)
-    assert (hit.fact.id, hit.fact.content) == (3_807, "known since word87 rare3807")
+    # Number 7_603 was recorded on day 380, and reworded 40 days later; 7_607 deleted on day 440.
+    assert [h.fact.id for h in await memory.facts.recall("old7603", k=1, as_of=before)] == [7_603]
+    (hit,) = await memory.facts.recall("rare7607", k=1, as_of=before)
+    assert (hit.fact.id, hit.fact.content) == (7_607, "known since word47 rare7607")
     gone = START + timedelta(days=690)
-    assert 3_807 not in [h.fact.id for h in await memory.facts.recall("rare3807", as_of=gone)]
-    assert 3_803 not in [h.fact.id for h in await memory.facts.recall("old3803", as_of=gone)]
-    (hit,) = await memory.facts.recall("rare3803", k=1, as_of=gone)
-    assert hit.fact.content.endswith("rare3803")
+    assert 7_607 not in [h.fact.id for h in await memory.facts.recall("rare7607", as_of=gone)]
+    assert 7_603 not in [h.fact.id for h in await memory.facts.recall("old7603", as_of=gone)]
+    (hit,) = await memory.facts.recall("rare7603", k=1, as_of=gone)
+    assert hit.fact.content.endswith("rare7603")
 
 
 async def test_a_question_about_yesterday_reads_a_small_part_of_a_large_namespace(
     past_db: Database,
 ) -> None:
     async with past_db.transaction() as conn:
-        said, vector = await some_fact(conn, 77)
+        said, _ = await some_fact(conn, 77)
     as_of = START + timedelta(days=659)
     asked: dict[str, Any] = {
         "namespace": "default",
         "query": said,
-        "vector": vector,
+        # The graph of vectors is passed over by the planner where there are so few.
+        "vector": None,
         "limit": 10,
         "as_of": as_of,
         "valid_at": as_of,
@@ -344,18 +345,21 @@ async def test_a_question_about_yesterday_reads_a_small_part_of_a_large_namespac
         )
         # One connection: each tells what it read itself.
         async with past_db.connection() as conn:
+            # A table of so few pages is read whole rather than looked up in.
+            await conn.execute("SET enable_seqscan = off")
             await conn.execute("SELECT pg_stat_force_next_flush()")
             ((before,),) = await slowly(conn, counted)
             await work(conn)
             await conn.execute("SELECT pg_stat_force_next_flush()")
             ((after,),) = await slowly(conn, counted)
+            await conn.execute("RESET enable_seqscan")
         return after - before
 
     async def search(conn: Connection) -> None:
-        await fact_reading.search_facts(conn, embedding_model=MODEL, **asked)
+        await fact_reading.search_facts(conn, embedding_model=None, **asked)
 
     async def slow_search(conn: Connection) -> None:
-        await slowly(conn, _SEARCH, model=MODEL, **asked)
+        await slowly(conn, _SEARCH, model=None, **asked)
 
     async def page(conn: Connection) -> None:
         await fact_reading.list_facts(

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, LiteralString
 
 from psycopg import sql
 
-from aegis.db import fetch_all, fetch_value
+from aegis.db import fetch_all
 from aegis.memory.models import Fact
 from aegis.memory.store.fact_search import (
     COMMON,
-    COUNTED,
     EF_SEARCH,
     NEAR,
+    SMALL,
     WORDED,
     list_words,
 )
@@ -146,30 +146,47 @@ _STOOD: LiteralString = """
 """
 
 
-async def count_believed(conn: Connection, *, namespace: str, as_of: datetime) -> int:
-    """Return how many of the facts there are were recorded by then, counted up to a bound."""
-    return await fetch_value(
-        conn,
+async def count_believed(conn: Connection, *, namespace: str, as_of: datetime, facts: int) -> int:
+    """Return how many of a namespace's `facts` were recorded by then.
+
+    Counted up to one more than `SMALL`, which reads each; beyond that as the planner believes.
+    """
+    cursor = await conn.execute(
         """
-        SELECT count(*)
-        FROM (
-            SELECT 1
-            FROM semantic_memory f
-            WHERE f.namespace = %(namespace)s
-              AND
+        SELECT (
+                   SELECT count(*)
+                   FROM (
+                       SELECT 1
+                       FROM semantic_memory f
+                       WHERE f.namespace = %(namespace)s
+                         AND
         """
         + BELIEVED
         + """
-            -- An order that the index has.
-            ORDER BY
+                       -- An order that the index has.
+                       ORDER BY
         """
         + _RECORDED
         + """
-            LIMIT %(bound)s
-        ) AS bounded
+                       LIMIT %(bound)s
+                   ) AS bounded
+               ),
+               (
+                   SELECT width_bucket(
+                              %(as_of)s::timestamptz, s.histogram_bounds::text::timestamptz[]
+                          )::float8 / cardinality(s.histogram_bounds::text::timestamptz[])
+                   FROM pg_stats s
+                   WHERE s.schemaname = current_schema()
+                     AND s.tablename = 'idx_semantic_recorded'
+                     AND s.attname = 'coalesce'
+               )
         """,
-        {"namespace": namespace, "as_of": as_of, "bound": COUNTED + 1},
+        {"namespace": namespace, "as_of": as_of, "bound": SMALL + 1},
     )
+    row: Any = await cursor.fetchone()
+    if row[0] <= SMALL:
+        return row[0]
+    return max(row[0], round(facts * (1.0 if row[1] is None else row[1])))
 
 
 async def get_past(
@@ -405,7 +422,7 @@ async def search_past(
     """
     words = await list_words(conn, query)
     near = max(NEAR, limit)
-    facts = sizes.facts if believed > COUNTED else max(believed, 1)
+    facts = max(believed, 1)
     approximate = (
         vector is not None
         and sizes.iterative

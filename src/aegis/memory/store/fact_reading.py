@@ -124,7 +124,9 @@ async def search_facts(
             sizes=sizes,
         )
     elif as_of is not None and sizes.facts > SMALL:
-        believed = await past.count_believed(conn, namespace=namespace, as_of=as_of)
+        believed = await past.count_believed(
+            conn, namespace=namespace, as_of=as_of, facts=sizes.facts
+        )
         if believed > SMALL:
             found = await past.search_past(
                 conn,

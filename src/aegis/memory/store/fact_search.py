@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COMMON",
-    "COUNTED",
     "EF_SEARCH",
     "NEAR",
     "SMALL",
@@ -35,7 +34,7 @@ __all__ = [
 #: Up to here every fact of a namespace is read.
 SMALL = 1_000
 #: How far facts are counted, by an index alone.
-COUNTED = 10_000
+_COUNTED = 10_000
 #: A word of more facts than that finds nothing by itself.
 COMMON = 300
 #: Facts that words find in all, the rarest first; and those that are nearest by vector.
@@ -48,7 +47,7 @@ EF_SEARCH = 200
 class FactSizes:
     """What decides how a namespace is searched."""
 
-    #: Facts of the namespace: counted up to `COUNTED`, more than that as the planner believes.
+    #: Facts of the namespace: counted up to `_COUNTED`, more than that as the planner believes.
     facts: int
     #: Facts of all namespaces, as the planner believes.
     table_rows: float
@@ -90,11 +89,11 @@ async def read_sizes(conn: Connection, *, namespace: str, model: str | None) -> 
                ),
                EXISTS (SELECT FROM semantic_vectors v WHERE v.model = %(model)s::text)
         """,
-        {"namespace": namespace, "model": model, "bound": COUNTED + 1},
+        {"namespace": namespace, "model": model, "bound": _COUNTED + 1},
     )
     row: Any = await cursor.fetchone()
     table_rows = max(row[1], 0.0)
-    facts = row[0] if row[0] <= COUNTED else max(row[0], round(table_rows * (row[2] or 0.0)))
+    facts = row[0] if row[0] <= _COUNTED else max(row[0], round(table_rows * (row[2] or 0.0)))
     return FactSizes(facts=facts, table_rows=table_rows, iterative=bool(row[3]), mixed=row[4])
 
 
