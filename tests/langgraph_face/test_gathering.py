@@ -65,7 +65,7 @@ async def test_one_lane_takes_what_waits_together_and_forgets_who_went() -> None
         await may_end.wait()
         return [op * 10 for op in ops]
 
-    gathering: Gathering[int, int] = Gathering(work, lanes=1)
+    gathering: Gathering[int, int] = Gathering(work, lanes=1, most=500)
     calls = [asyncio.create_task(gathering.do([n, n + 100])) for n in range(4)]
     await begun.wait()
     calls[2].cancel()
@@ -78,6 +78,26 @@ async def test_one_lane_takes_what_waits_together_and_forgets_who_went() -> None
     assert await gathering.do([7]) == [70]
 
 
+async def test_no_more_go_together_than_may_but_one_call_stays_whole() -> None:
+    begun, may_end = asyncio.Event(), asyncio.Event()
+    seen: list[list[int]] = []
+
+    async def work(ops: list[int]) -> list[int]:
+        seen.append(ops)
+        begun.set()
+        await may_end.wait()
+        return ops
+
+    gathering: Gathering[int, int] = Gathering(work, lanes=1, most=3)
+    sizes = (1, 2, 2, 5, 1, 1, 1, 1)
+    calls = [asyncio.create_task(gathering.do([n] * size)) for n, size in enumerate(sizes)]
+    await begun.wait()
+    may_end.set()
+    done = await asyncio.gather(*calls)
+    assert done == [[n] * size for n, size in enumerate(sizes)]
+    assert seen == [[0], [1, 1], [2, 2], [3] * 5, [4, 5, 6], [7]]
+
+
 async def test_the_lane_goes_on_after_a_failure_and_a_cancelled_call() -> None:
     may_end = asyncio.Event()
 
@@ -87,7 +107,7 @@ async def test_the_lane_goes_on_after_a_failure_and_a_cancelled_call() -> None:
             raise InvalidInput("two")
         return ops
 
-    gathering: Gathering[int, int] = Gathering(work, lanes=1)
+    gathering: Gathering[int, int] = Gathering(work, lanes=1, most=500)
     first = asyncio.create_task(gathering.do([0]))
     await asyncio.sleep(0)
     others = [asyncio.create_task(gathering.do([n])) for n in (1, 2, 3)]

@@ -18,20 +18,25 @@ __all__ = ["Gathering"]
 Op = TypeVar("Op")
 Result = TypeVar("Result")
 
-#: Operations that go together, from several calls; one call's stay together however many.
-MOST = 500
-
 
 class Gathering(Generic[Op, Result]):
     """Does operations of many calls, all of which come in one event loop."""
 
-    __slots__ = ("_busy", "_lanes", "_waiting", "_work")
+    __slots__ = ("_busy", "_lanes", "_most", "_waiting", "_work")
 
     def __init__(
-        self, work: Callable[[list[Op]], Coroutine[None, None, list[Result]]], *, lanes: int
+        self,
+        work: Callable[[list[Op]], Coroutine[None, None, list[Result]]],
+        *,
+        lanes: int,
+        most: int,
     ) -> None:
-        """Have `work` do operations, at most `lanes` times at once."""
+        """Have `work` do operations, at most `lanes` times at once.
+
+        `most` operations of several calls go together; those of one call do however many.
+        """
         self._work = work
+        self._most = most
         self._lanes = lanes
         self._busy = 0
         self._waiting: deque[tuple[list[Op], asyncio.Future[list[Result]]]] = deque()
@@ -52,7 +57,7 @@ class Gathering(Generic[Op, Result]):
         """Give the room that became free to those that wait, or up."""
         calls: list[tuple[list[Op], asyncio.Future[list[Result]]]] = []
         size = 0
-        while self._waiting and (not calls or size + len(self._waiting[0][0]) <= MOST):
+        while self._waiting and (not calls or size + len(self._waiting[0][0]) <= self._most):
             ops, future = self._waiting.popleft()
             # Who was cancelled waits for nothing.
             if not future.done():

@@ -43,6 +43,9 @@ __all__ = ["AegisStore", "ConnectingStore"]
 
 _log = logging.getLogger("aegis.langgraph")
 
+#: Operations of calls that come at once that go together. What is read may begin lives anew, and is
+#: locked until all of them are through: whoever puts there waits so long.
+_READS, _PUTS = 20, 500
 #: Minutes between sweeps where nobody says.
 _SWEEP_MINUTES = 5.0
 
@@ -96,9 +99,9 @@ class AegisStore(BaseStore):
         self._items = opened.memory.items
         # Half of the connections: others ask the database, too.
         lanes = max(1, opened.memory.database.settings.pool_max_size // 2)
-        self._reading: Gathering[Op, Result] = Gathering(self._do, lanes=lanes)
+        self._reading: Gathering[Op, Result] = Gathering(self._do, lanes=lanes, most=_READS)
         # One: what waits goes together, and would only wait for the locks of one another.
-        self._writing: Gathering[Op, Result] = Gathering(self._do, lanes=1)
+        self._writing: Gathering[Op, Result] = Gathering(self._do, lanes=1, most=_PUTS)
         self._namespace = opened.memory.namespace if namespace is None else namespace
         self._indexing = (
             None if index is False else read_index(index, self._items.encoder, embedding_model)
