@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import retrieval
+from benchmarks.retrieval import run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,7 @@ def write_conversations(folder: Path) -> None:
 
 
 def figures(folder: Path) -> dict[str, float]:
-    found: Any = retrieval.run(argparse.Namespace(data=folder, peers=None, cache=None))
+    found: Any = run(argparse.Namespace(data=folder, peers=None, cache=None))
     return {name: value for name, value in found.items() if not name.endswith(("_ms", "_per_s"))}
 
 

@@ -105,7 +105,7 @@ async def _change(
     at = await history.lock_facts(conn, ids)
     broken = await repairs.lock_broken(conn, check, ids, lock=True)
     mended = await _mend(conn, check.kind, broken)
-    await history.add_steps(conn, [m.id for m in mended], "updated", at=at, actor=actor)
+    await repairs.add_steps(conn, [m.id for m in mended], "updated", at=at, actor=actor)
     await repairs.change_facts(conn, mended, kind=check.kind, at=at)
     return broken, mended
 

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "add_step",
-    "add_steps",
     "list_beliefs",
     "list_steps",
     "lock_concept",
@@ -240,23 +239,6 @@ async def add_step(
         },
     )
     return cast("int", step)
-
-
-async def add_steps(
-    conn: Connection, ids: Sequence[int], action: FactAction, *, at: datetime, actor: str | None
-) -> int:
-    """Write one step of each of these facts, which are locked and stay; return how many."""
-    return await execute(
-        conn,
-        """
-        INSERT INTO fact_history (fact_id, namespace, action, before, at, actor)
-        SELECT f.id, f.namespace, %(action)s, to_jsonb(f), %(at)s, %(actor)s
-        FROM semantic_memory f
-        WHERE f.id = ANY(%(ids)s::int[])
-        ORDER BY f.id
-        """,
-        {"ids": list(ids), "action": action, "at": at, "actor": actor},
-    )
 
 
 async def shift_fact(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, LiteralString
 from aegis.db import fetch_all
 from aegis.memory.models import Fact
 from aegis.memory.store import fact_past as past
+from aegis.memory.store.fact_past_search import search_past
 from aegis.memory.store.fact_search import SMALL, read_sizes, search_large
 from aegis.memory.store.facts import COLUMNS
 
@@ -128,7 +129,7 @@ async def search_facts(
             conn, namespace=namespace, as_of=as_of, facts=sizes.facts
         )
         if believed > SMALL:
-            found = await past.search_past(
+            found = await search_past(
                 conn,
                 namespace=namespace,
                 query=query,

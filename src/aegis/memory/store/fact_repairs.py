@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from aegis.db import Connection
+    from aegis.memory.models import FactAction
     from aegis.memory.store.audit_checks import RowCheck
 
 __all__ = [
     "Broken",
     "Mended",
+    "add_steps",
     "change_facts",
     "list_followers",
     "list_sayings",
@@ -200,6 +202,23 @@ async def list_sayings(conn: Connection, namespace: str, content: str) -> list[t
         {"seek": seek, "namespace": namespace, "most": _MOST_SAYINGS},
     )
     return [(row[0], row[1]) for row in await cursor.fetchall()]
+
+
+async def add_steps(
+    conn: Connection, ids: Sequence[int], action: FactAction, *, at: datetime, actor: str | None
+) -> int:
+    """Write one step of each of these facts, which are locked and stay; return how many."""
+    return await execute(
+        conn,
+        """
+        INSERT INTO fact_history (fact_id, namespace, action, before, at, actor)
+        SELECT f.id, f.namespace, %(action)s, to_jsonb(f), %(at)s, %(actor)s
+        FROM semantic_memory f
+        WHERE f.id = ANY(%(ids)s::int[])
+        ORDER BY f.id
+        """,
+        {"ids": list(ids), "action": action, "at": at, "actor": actor},
+    )
 
 
 async def change_facts(
