@@ -56,8 +56,7 @@ async def final(a: Aegis) -> int:
 
 
 async def episode(a: Aegis) -> int:
-    made = await a.memory.record("note", "something that happened")
-    return made.id
+    return (await a.memory.record("note", "something that happened")).id
 
 
 async def schedule(a: Aegis) -> str:
