@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 from aegis.db import lease
-from aegis.errors import AegisError
+from aegis.errors import AegisError, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,9 @@ async def listen(
 ) -> None:
     """Hand each payload to `told`, for ever; `connected` hears whether there is a connection.
 
-    What was notified while there was none is lost: after `connected(True)` everybody looks.
+    What was notified while there was none is lost: after `connected(True)` everybody looks. Where
+    none can be had (a pooler by transactions, and no way past it) that is said once, and all look
+    by the clock.
     """
     pause = _SHORTEST_S
     while True:
@@ -41,6 +43,12 @@ async def listen(
                         pause = _SHORTEST_S
                     else:
                         told(payload)
+        except ConfigError as error:
+            if error.code != "db_needs_session":
+                raise
+            _log.warning("worker.polls", extra={"why": error.message})
+            connected(False)
+            await asyncio.Event().wait()
         except (AegisError, OSError) as error:
             _log.warning("worker.listener_lost", extra={"why": str(error).partition("\n")[0]})
         finally:

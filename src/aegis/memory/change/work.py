@@ -62,7 +62,7 @@ async def holding_lock(db: Database, *, wait_s: float) -> AsyncGenerator[Connect
     Raises:
         Conflict: another worker kept it for all of `wait_s`.
     """
-    async with db.connection() as guard:
+    async with db.session("A change of the embedding model") as guard:
         started = time.monotonic()
         while not await spares.lock_work(guard):
             if time.monotonic() - started >= wait_s:

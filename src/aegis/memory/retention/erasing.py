@@ -352,7 +352,7 @@ async def _rewrite(db: Database, job: Erasure) -> tuple[list[str], list[str]]:
     touched -= {*_ALWAYS_REWRITTEN}
     done: list[str] = []
     left: list[str] = []
-    async with db.owner() as conn:
+    async with db.owner("Writing tables anew") as conn:
         for table in (*sorted(touched), *_ALWAYS_REWRITTEN):
             allowed = await store.rewrite_table(conn, table)
             (done if allowed else left).append(table)
