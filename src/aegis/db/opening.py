@@ -18,11 +18,13 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from aegis.db.patience import connect
-from aegis.db.pooler import PID_SQL, Pooling, refuses_options, tell_pooling
+from aegis.db.pooler import PID_SQL, Pooling, parted_options, refuses_options, tell_pooling
 from aegis.db.translate import redact
-from aegis.errors import Unavailable
+from aegis.errors import ConfigError, Unavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from psycopg.rows import TupleRow
 
     from aegis.config import Settings
@@ -87,20 +89,28 @@ async def find_way(dsn: str, settings: Settings) -> Way:
         pooled = await _is_pooled(conn, dsn)
     if not pooled:
         return Way(pooling="none", arguments=arguments)
-    arguments = _plain_arguments(settings)
+    arguments, given = _pooled_arguments(settings, dsn)
     wait_s = float(arguments["connect_timeout"])
     ask = functools.partial(tell_pooling, dsn, arguments, wait_s=wait_s)
     pooling: Pooling = await anyio.to_thread.run_sync(ask, abandon_on_cancel=True)
+    own = _own_settings(settings)
     if pooling == "session":
-        own = _all(sql.SQL("SET"), settings)
-        return Way(pooling=pooling, arguments=arguments, first=own)
+        return Way(pooling=pooling, arguments=arguments, first=_for_the_session((*own, *given)))
+    if given:
+        names = ", ".join(name for name, _ in given)
+        raise ConfigError(
+            f"The options in the address ({names}) do not get past a pooler that changes the "
+            "server's process with each transaction. Set them for the role (ALTER ROLE … SET …), "
+            "and take them out of the address.",
+            code="db_options_lost",
+        )
     return Way(
         pooling=pooling,
         # What one process has prepared, the next one does not know.
         arguments={**arguments, "prepare_threshold": None},
         # PgBouncer keeps this one for each client, which reads times by it.
         first=sql.SQL("SET TimeZone = {}").format(sql.Literal("UTC")),
-        begin=sql.SQL("BEGIN; ") + _all(sql.SQL("SET LOCAL"), settings),
+        begin=sql.SQL("BEGIN; ") + _for_the_transaction(own),
     )
 
 
@@ -154,7 +164,7 @@ async def _connect(
     except psycopg.OperationalError as error:
         if not refuses_options(error):
             raise
-    arguments = _plain_arguments(settings)
+    arguments, _ = _pooled_arguments(settings, dsn)
     return await connect(dsn, **arguments), arguments
 
 
@@ -174,8 +184,25 @@ async def _is_pooled(conn: psycopg.AsyncConnection[TupleRow], dsn: str) -> bool:
     return pid != conn.info.backend_pid
 
 
-def _all(verb: sql.SQL, settings: Settings) -> sql.Composed:
+def _pooled_arguments(
+    settings: Settings, dsn: str
+) -> tuple[dict[str, Any], tuple[tuple[str, str], ...]]:
+    """Return what is passed on by a pooler, and the settings in the address, which are not."""
+    given, others = parted_options(str(conninfo_to_dict(dsn).get("options") or ""))
+    return {**_plain_arguments(settings), "options": others}, given
+
+
+def _for_the_session(named: Sequence[tuple[str, str]]) -> sql.Composed:
+    # Not by SET, to which a list such as a search_path would be one name.
     return sql.SQL("; ").join(
-        sql.SQL("{} {} = {}").format(verb, sql.Identifier(name), sql.Literal(value))
-        for name, value in _own_settings(settings)
+        sql.SQL("SELECT set_config({}, {}, false)").format(sql.Literal(name), sql.Literal(value))
+        for name, value in named
+    )
+
+
+def _for_the_transaction(named: Sequence[tuple[str, str]]) -> sql.Composed:
+    # Not by set_config, a query, after which the isolation level cannot be set any more.
+    return sql.SQL("; ").join(
+        sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(name), sql.Literal(value))
+        for name, value in named
     )

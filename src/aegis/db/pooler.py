@@ -9,6 +9,7 @@ A client is told a process id when it connects, which is the server's own; a poo
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -24,6 +25,7 @@ __all__ = [
     "PID_SQL",
     "Pooling",
     "needs_session",
+    "parted_options",
     "refuses_options",
     "tell_pooling",
 ]
@@ -42,6 +44,26 @@ _ROUNDS: Final = 4
 def refuses_options(error: psycopg.Error) -> bool:
     """Tell whether a pooler refused the settings that came with the connection."""
     return "unsupported startup parameter" in str(error)
+
+
+def parted_options(text: str) -> tuple[tuple[tuple[str, str], ...], str]:
+    """Return the settings in an address's `options`, and what else is in them for the other side.
+
+    https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-OPTIONS
+    """
+    words = re.findall(r"(?:\\.|\S)+", text)
+    settings: list[tuple[str, str]] = []
+    others: list[str] = []
+    while words:
+        word = words.pop(0)
+        if word == "-c" and words:
+            word += words.pop(0)
+        name, given, value = re.sub(r"^(-c|--)", "", word).partition("=")
+        if word.startswith(("-c", "--")) and given:
+            settings.append((name.replace("-", "_"), re.sub(r"\\(.)", r"\1", value)))
+        else:
+            others.append(word)
+    return tuple(settings), " ".join(others)
 
 
 def needs_session(what: str, *, where: str = "AEGIS_DATABASE_URL") -> ConfigError:
