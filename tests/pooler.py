@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shlex
 import shutil
 import subprocess
 import time
 from configparser import ConfigParser
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from aegis.db.account import account_for, run_as
 from aegis.db.cluster import own_folder
+from aegis.db.opening import server_pid
 from tests.cluster import reachable_folder
 from tests.serving import free_port
 
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 PAGE: Final = Path(__file__).parents[1] / "docs/howto/pgbouncer.md"
 PASSWORD: Final = "let-me-through"
 _STARTS_S: Final = 15.0
+#: What a client of the pooler finds, by `connect_query` of the page's pgbouncer.ini.
+UNTOUCHED: Final = ("30s", "5s", "off", "off", None, "0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +136,55 @@ def pooled(
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+@contextmanager
+def taking_turns(dsn: str, processes: int = 3) -> Generator[Pooler]:
+    """Yield one by transactions, each of which gets the process that was not used for longest."""
+    name = str(conninfo_to_dict(dsn)["dbname"])
+    with psycopg.connect(dsn) as conn:
+        # What a client finds that does not ask for another one.
+        conn.execute(
+            sql.SQL("ALTER DATABASE {} SET TimeZone = 'Asia/Tokyo'").format(sql.Identifier(name))
+        )
+    with pooled(dsn, server_round_robin=1, default_pool_size=processes) as pooler:
+        yield pooler
+
+
+async def warm(pooler: Pooler, processes: int = 3) -> None:
+    """Have the pooler open so many connections, by as many transactions at once."""
+    async with AsyncExitStack() as stack:
+        conns = [
+            await stack.enter_async_context(await psycopg.AsyncConnection.connect(pooler.url))
+            for _ in range(processes)
+        ]
+        await asyncio.gather(*(server_pid(conn) for conn in conns))
+    assert pooler.processes() == processes
+
+
+async def left_in(pooler: Pooler, processes: int = 3) -> set[Any]:
+    """Return what the settings are in each process, as another client meets them."""
+    seen: dict[int, Any] = {}
+    async with await psycopg.AsyncConnection.connect(
+        pooler.url, autocommit=True, prepare_threshold=None
+    ) as conn:
+        for _ in range(20 * processes):
+            row: Any = await (
+                await conn.execute(
+                    """
+                    SELECT pg_backend_pid(),
+                           current_setting('statement_timeout'),
+                           current_setting('lock_timeout'),
+                           current_setting('default_transaction_read_only'),
+                           current_setting('jit'),
+                           nullif(current_setting('hnsw.ef_search', true), '40'),
+                           current_setting('idle_in_transaction_session_timeout')
+                    """
+                )
+            ).fetchone()
+            seen[row[0]] = row[1:]
+    assert len(seen) == processes
+    return set(seen.values())
 
 
 def _await_start(process: subprocess.Popen[bytes], folder: Path, port: int) -> None:

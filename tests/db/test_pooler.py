@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
 from aegis.config import load_settings
 from aegis.db import Database, fetch_value
@@ -21,27 +19,18 @@ from aegis.db.server import direct_endpoint, owner_endpoint
 from aegis.errors import AegisError, ConfigError, Unavailable
 from tests.cluster import handled_cluster, wheel_bin_dir
 from tests.conftest import WHEELS
-from tests.pooler import Pooler, pooled
+from tests.pooler import UNTOUCHED, Pooler, left_in, pooled, taking_turns, warm
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from aegis.config import Settings
 
-#: What a new client of the pooler finds, by `connect_query` of the page's pgbouncer.ini.
-_UNTOUCHED = ("30s", "5s", "off", "off", None, "0")
-
 
 @pytest.fixture
 def turning(dsn: str) -> Iterator[Pooler]:
     """By transactions, each of which gets the process that was not used for longest."""
-    name = str(conninfo_to_dict(dsn)["dbname"])
-    with psycopg.connect(dsn) as conn:
-        # What a client finds that does not ask for another one.
-        conn.execute(
-            sql.SQL("ALTER DATABASE {} SET TimeZone = 'Asia/Tokyo'").format(sql.Identifier(name))
-        )
-    with pooled(dsn, server_round_robin=1, default_pool_size=3) as pooler:
+    with taking_turns(dsn) as pooler:
         yield pooler
 
 
@@ -51,42 +40,6 @@ async def shared(turning: Pooler, settings: Settings) -> AsyncIterator[Database]
     async with await Database.open(turning.url, settings, min_size=1) as db:
         await warm(turning)
         yield db
-
-
-async def warm(pooler: Pooler, processes: int = 3) -> None:
-    """Have the pooler open so many connections, by as many transactions at once."""
-    async with AsyncExitStack() as stack:
-        conns = [
-            await stack.enter_async_context(await psycopg.AsyncConnection.connect(pooler.url))
-            for _ in range(processes)
-        ]
-        await asyncio.gather(*(server_pid(conn) for conn in conns))
-    assert pooler.processes() == processes
-
-
-async def left_in(pooler: Pooler, processes: int = 3) -> set[Any]:
-    """Return what the settings are in each process, as another client meets them."""
-    seen: dict[int, Any] = {}
-    async with await psycopg.AsyncConnection.connect(
-        pooler.url, autocommit=True, prepare_threshold=None
-    ) as conn:
-        for _ in range(20 * processes):
-            row: Any = await (
-                await conn.execute(
-                    """
-                    SELECT pg_backend_pid(),
-                           current_setting('statement_timeout'),
-                           current_setting('lock_timeout'),
-                           current_setting('default_transaction_read_only'),
-                           current_setting('jit'),
-                           nullif(current_setting('hnsw.ef_search', true), '40'),
-                           current_setting('idle_in_transaction_session_timeout')
-                    """
-                )
-            ).fetchone()
-            seen[row[0]] = row[1:]
-    assert len(seen) == processes
-    return set(seen.values())
 
 
 @pytest.mark.parametrize("options", ["refused", "ignored"])
@@ -180,7 +133,7 @@ async def test_transactions_have_our_settings_and_leave_none(
                 assert str(conn.info.timezone) == "UTC"
             async with db.connection() as conn:
                 assert await fetch_value(conn, "SHOW TimeZone") == "UTC"
-    assert await left_in(turning) == {_UNTOUCHED}
+    assert await left_in(turning) == {UNTOUCHED}
 
 
 async def test_transaction_is_undone_by_an_error_and_its_loan_ends(
@@ -305,7 +258,7 @@ async def test_reading_of_the_schema_leaves_nothing(turning: Pooler, shared: Dat
             for _ in range(9):
                 assert conn.execute("SELECT %s::int", (1,)).fetchone() == (1,)
                 conn.commit()
-    assert await left_in(turning) == {_UNTOUCHED}
+    assert await left_in(turning) == {UNTOUCHED}
 
 
 async def test_by_sessions_everything_is_as_without_a_pooler(dsn: str, settings: Settings) -> None:

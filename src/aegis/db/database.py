@@ -223,6 +223,16 @@ class Database:
         async with lent as conn:
             yield conn
 
+    def require_session(self, what: str, *, owner: bool = False) -> None:
+        """Refuse what `session`, or `owner`, would, before anything is done; nothing is asked.
+
+        Raises:
+            ConfigError: `db_needs_session`.
+        """
+        given = self.settings.direct_database_url or (owner and self.settings.owner_url)
+        if self.pooling == "transaction" and not given:
+            raise needs_session(what)
+
     async def dedicated(self) -> Connection:
         """Open a connection beside the pool, in autocommit mode, that its caller closes.
 
@@ -291,9 +301,9 @@ class Database:
         Raises:
             ConfigError: `db_needs_session`, nobody said where it is; `db_direct_elsewhere`.
         """
+        self.require_session(what)
         dsn = self.settings.direct_database_url
-        if dsn is None:
-            raise needs_session(what)
+        assert dsn is not None
         with translated(dsn=dsn):
             way = await find_way(dsn, self.settings)
         if way.pooling == "transaction":

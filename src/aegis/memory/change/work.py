@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PAUSES",
+    "WORK",
     "Pauses",
     "Places",
     "Worked",
@@ -40,6 +41,9 @@ __all__ = [
     "work",
     "work_holding",
 ]
+
+#: As it is called where it cannot be done.
+WORK = "A change of the embedding model"
 
 _log = logging.getLogger("aegis.memory")
 
@@ -62,7 +66,7 @@ async def holding_lock(db: Database, *, wait_s: float) -> AsyncGenerator[Connect
     Raises:
         Conflict: another worker kept it for all of `wait_s`.
     """
-    async with db.session("A change of the embedding model") as guard:
+    async with db.session(WORK) as guard:
         started = time.monotonic()
         while not await spares.lock_work(guard):
             if time.monotonic() - started >= wait_s:
@@ -96,6 +100,8 @@ async def work(
         Unavailable: the embedder does not answer; what was done stays.
     """
     try:
+        if not await _could_work(db):
+            return Worked()
         async with holding_lock(db, wait_s=0.0) as guard:
             step = _Round(db, guard, embedder, places or Places(), limit, pauses, on_progress)
             return await step.run()
@@ -103,6 +109,23 @@ async def work(
         return Worked(busy=True)
     finally:
         await embedder.flush()
+
+
+async def _could_work(db: Database) -> bool:
+    """Tell whether to go on; behind a pooler that no lock gets past, not without a change.
+
+    Raises:
+        ConfigError: `db_needs_session`, there is such a pooler, and a change is under way.
+    """
+    try:
+        db.require_session(WORK)
+    except ConfigError:
+        async with db.transaction() as conn:
+            models = await registry.list_used(conn)
+        if any(model.state != "active" for model in models):
+            raise
+        return False
+    return True
 
 
 async def work_holding(
