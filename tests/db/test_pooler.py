@@ -276,8 +276,9 @@ async def test_by_sessions_everything_is_as_without_a_pooler(dsn: str, settings:
             for _ in range(9):
                 async with db.connection() as conn:
                     await conn.execute("SELECT %(n)s::int", {"n": 1}, prepare=True)
-        with exclusive_connection(pooler.url) as conn:
-            assert conn.execute("SHOW statement_timeout").fetchone() == ("0",)
+        with exclusive_connection(url) as alone:
+            assert alone.execute("SHOW statement_timeout").fetchone() == ("0",)
+            assert alone.execute("SHOW search_path").fetchone() == ("public,pg_catalog",)
 
 
 async def test_options_of_the_address_are_not_lost_silently(
@@ -287,8 +288,15 @@ async def test_options_of_the_address_are_not_lost_silently(
     with pytest.raises(ConfigError, match=r"\(search_path, work_mem\)") as caught:
         await Database.open(url, settings)
     assert caught.value.code == "db_options_lost"
-    with pytest.raises(ConfigError, match="ignore_startup_parameters"), admin_connection(url):
+    with (
+        pytest.raises(ConfigError, match=r"\(search_path, work_mem\)"),
+        admin_connection(url, transactions=True),
+    ):
         pytest.fail("lent all the same")
+    with pooled(turning.direct, ignore_startup_parameters="") as pooler:
+        url = make_conninfo(pooler.url, options="-c work_mem=8MB")
+        with pytest.raises(ConfigError, match="ignore_startup_parameters"), admin_connection(url):
+            pytest.fail("lent all the same")
 
 
 @pytest.mark.parametrize(
@@ -302,4 +310,4 @@ async def test_options_of_the_address_are_not_lost_silently(
     ],
 )
 def test_options_are_parted(text: str, settings: object, others: str) -> None:
-    assert parted_options(text) == (settings, others)
+    assert parted_options(make_conninfo(dbname="d", options=text)) == (settings, others)

@@ -13,13 +13,15 @@ import psycopg
 from psycopg import sql
 
 from aegis.db.patience import connect_blocking
-from aegis.db.pooler import PID_SQL, needs_session, tell_pooling
+from aegis.db.pooler import PID_SQL, needs_session, options_lost, parted_options, tell_pooling
 from aegis.db.revision import HEAD, STATUS_SQL, TABLES, VERSIONS_SQL, SchemaStatus, classify
 from aegis.db.translate import redact, translate, translated
 from aegis.errors import OpsError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+    from aegis.db.pooler import Pooling
 
 __all__ = [
     "admin_connection",
@@ -62,13 +64,19 @@ def admin_connection(
         conn = connect_blocking(dsn, **arguments)
     try:
         _require_version(conn)
-        if _is_shared(conn, dsn, arguments):
+        pooling = _find_pooling(conn, dsn, arguments)
+        given = () if pooling == "none" else parted_options(dsn)[0]
+        if pooling == "transaction":
             if not transactions:
                 raise needs_session("This", where=redact(dsn))
+            if given:
+                raise options_lost(given)
             conn.prepare_threshold = None
             yield conn
             return
         with translated():
+            for setting in given:
+                conn.execute("SELECT set_config(%s, %s, false)", setting)
             conn.execute("SET statement_timeout = 0")
             conn.execute("SET idle_in_transaction_session_timeout = 0")
             conn.execute("SET TimeZone = 'UTC'")
@@ -78,12 +86,12 @@ def admin_connection(
         conn.close()
 
 
-def _is_shared(conn: psycopg.Connection, dsn: str, arguments: dict[str, Any]) -> bool:
-    """Tell whether a pooler gives the server's process to others between transactions."""
+def _find_pooling(conn: psycopg.Connection, dsn: str, arguments: dict[str, Any]) -> Pooling:
+    """Return by what the server's processes are lent, if anything lies between."""
     with translated(dsn=dsn):
         row: Any = conn.execute(PID_SQL).fetchone()
         conn.rollback()
-        return row[0] != conn.info.backend_pid and tell_pooling(dsn, arguments) == "transaction"
+        return "none" if row[0] == conn.info.backend_pid else tell_pooling(dsn, arguments)
 
 
 @contextmanager

@@ -18,9 +18,16 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from aegis.db.patience import connect
-from aegis.db.pooler import PID_SQL, Pooling, parted_options, refuses_options, tell_pooling
+from aegis.db.pooler import (
+    PID_SQL,
+    Pooling,
+    options_lost,
+    parted_options,
+    refuses_options,
+    tell_pooling,
+)
 from aegis.db.translate import redact
-from aegis.errors import ConfigError, Unavailable
+from aegis.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,13 +104,7 @@ async def find_way(dsn: str, settings: Settings) -> Way:
     if pooling == "session":
         return Way(pooling=pooling, arguments=arguments, first=_for_the_session((*own, *given)))
     if given:
-        names = ", ".join(name for name, _ in given)
-        raise ConfigError(
-            f"The options in the address ({names}) do not get past a pooler that changes the "
-            "server's process with each transaction. Set them for the role (ALTER ROLE … SET …), "
-            "and take them out of the address.",
-            code="db_options_lost",
-        )
+        raise options_lost(given)
     return Way(
         pooling=pooling,
         # What one process has prepared, the next one does not know.
@@ -188,7 +189,7 @@ def _pooled_arguments(
     settings: Settings, dsn: str
 ) -> tuple[dict[str, Any], tuple[tuple[str, str], ...]]:
     """Return what is passed on by a pooler, and the settings in the address, which are not."""
-    given, others = parted_options(str(conninfo_to_dict(dsn).get("options") or ""))
+    given, others = parted_options(dsn)
     return {**_plain_arguments(settings), "options": others}, given
 
 

@@ -14,17 +14,19 @@ import threading
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from aegis.db.patience import connect_blocking, cut
 from aegis.errors import ConfigError, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 __all__ = [
     "PID_SQL",
     "Pooling",
     "needs_session",
+    "options_lost",
     "parted_options",
     "refuses_options",
     "tell_pooling",
@@ -46,12 +48,22 @@ def refuses_options(error: psycopg.Error) -> bool:
     return "unsupported startup parameter" in str(error)
 
 
-def parted_options(text: str) -> tuple[tuple[tuple[str, str], ...], str]:
+def options_lost(given: Sequence[tuple[str, str]]) -> ConfigError:
+    """Return the one line for settings in an address that nothing can make good for."""
+    return ConfigError(
+        f"The options in the address ({', '.join(name for name, _ in given)}) do not get past a "
+        "pooler that changes the server's process with each transaction. Set them for the role "
+        "(ALTER ROLE … SET …), and take them out of the address.",
+        code="db_options_lost",
+    )
+
+
+def parted_options(dsn: str) -> tuple[tuple[tuple[str, str], ...], str]:
     """Return the settings in an address's `options`, and what else is in them for the other side.
 
     https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-OPTIONS
     """
-    words = re.findall(r"(?:\\.|\S)+", text)
+    words: list[str] = re.findall(r"(?:\\.|\S)+", str(conninfo_to_dict(dsn).get("options") or ""))
     settings: list[tuple[str, str]] = []
     others: list[str] = []
     while words:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from aegis.errors import Conflict, InvalidInput
 from aegis.memory.active import provider_of
+from aegis.memory.change.alone import WORK, holding_lock
 from aegis.memory.change.checking import check_recall, count_missing
 from aegis.memory.change.indexes import build_index_of_rows, build_indexes, drop_indexes_of
-from aegis.memory.change.work import WORK, copy_beside, holding_lock, work_holding
+from aegis.memory.change.work import copy_beside, work_holding
 from aegis.memory.store import registry, spares
 
 if TYPE_CHECKING:

@@ -44,7 +44,6 @@ COPIES = "graphiti_copies"
 #: Whatever was touched, samples of words and of columns are written anew.
 _ALWAYS_REWRITTEN = ("memory_terms", "memory_namespaces", "pg_catalog.pg_statistic")
 
-#: As it is called where it cannot be done.
 _REWRITING = "Writing tables anew"
 
 
