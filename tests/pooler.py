@@ -18,7 +18,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from aegis.db.account import account_for, run_as
+from aegis.db.account import RunAs, account_for, run_as
 from aegis.db.cluster import own_folder
 from aegis.db.opening import server_pid
 from tests.cluster import reachable_folder
@@ -26,6 +26,8 @@ from tests.serving import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+    from tests.debian.root import Root
 
 PAGE: Final = Path(__file__).parents[1] / "docs/howto/pgbouncer.md"
 PASSWORD: Final = "let-me-through"
@@ -75,16 +77,19 @@ def pooled(
     *,
     users: dict[str, str] | None = None,
     database: dict[str, str] | None = None,
+    inside: Root | None = None,
     **settings: str | int,
 ) -> Generator[Pooler]:
     """Yield a PgBouncer before the server of `dsn`, as the account that servers run as.
+
+    `inside` has the program of another version, which then runs there.
 
     `database` and `settings` go over what the page has, in the line of the database and below
     `[pgbouncer]`.
     """
     program = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
     parts = conninfo_to_dict(dsn)
-    with reachable_folder() as parent:
+    with reachable_folder(Path("/tmp") if inside is None else inside.share) as parent:
         account = account_for(parent)
         folder = parent / "pgbouncer"
         own_folder(folder, account)
@@ -116,12 +121,18 @@ def pooled(
         )
         with (folder / "pgbouncer.ini").open("w") as file:
             ini.write(file)
+        command = [program, "--quiet", str(folder / "pgbouncer.ini")]
+        user = run_as(account)
+        if inside is not None:
+            # Its account of that name may have another number.
+            folder.chmod(0o777)
+            command, user = inside.inside("pgbouncer", "--user=postgres", *command[1:]), RunAs()
         process = subprocess.Popen(
-            [program, "--quiet", folder / "pgbouncer.ini"],
+            command,
             cwd=folder,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            **run_as(account),
+            **user,
         )
         try:
             _await_start(process, folder, port)

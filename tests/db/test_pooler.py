@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 from aegis.config import load_settings
 from aegis.db import Database, fetch_value
 from aegis.db.admin import admin_connection, exclusive_connection
-from aegis.db.opening import connect_once, find_way, server_pid
+from aegis.db.opening import connect_once, connection_arguments, find_way, server_pid
 from aegis.db.pooler import parted_options
 from aegis.db.server import direct_endpoint, owner_endpoint
 from aegis.errors import AegisError, ConfigError, Unavailable
@@ -311,3 +311,12 @@ async def test_options_of_the_address_are_not_lost_silently(
 )
 def test_options_are_parted(text: str, settings: object, others: str) -> None:
     assert parted_options(make_conninfo(dbname="d", options=text)) == (settings, others)
+
+
+def test_our_own_options_are_such_that_a_pooler_can_read_them(settings: Settings) -> None:
+    text = connection_arguments(settings, "options='-c work_mem=8MB'")["options"]
+    given, others = parted_options(make_conninfo(options=text))
+    assert others == ""
+    assert ("work_mem", "8MB") in given
+    # PgBouncer from 1.20 on refuses a blank at the end.
+    assert connection_arguments(settings)["options"] == text.removesuffix(" -c work_mem=8MB")

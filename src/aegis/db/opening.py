@@ -64,7 +64,7 @@ def connection_arguments(settings: Settings, dsn: str = "") -> dict[str, Any]:
     """
     given = conninfo_to_dict(dsn).get("options") or ""
     own = " ".join(f"-c {name}={value}" for name, value in _own_settings(settings))
-    return {**_plain_arguments(settings), "options": f"{own} {given}"}
+    return {**_plain_arguments(settings), "options": f"{own} {given}".strip()}
 
 
 def _plain_arguments(settings: Settings) -> dict[str, Any]:

@@ -37,6 +37,8 @@ Pooling: TypeAlias = Literal["none", "session", "transaction"]
 
 PID_SQL: Final = "SELECT pg_backend_pid()"
 
+#: As PgBouncer says it of `options` as a whole, of a setting in them, and of what it cannot read.
+_UNSUPPORTED: Final = re.compile(r"unsupported (options )?startup parameter")
 #: Each round asks two clients in the order A, B, B, A. By sessions each keeps its own process. By
 #: transactions an idle pooler gives both the one that was used last, and one that takes turns gives
 #: a client another the second time; only one that others use may look like sessions once.
@@ -45,7 +47,7 @@ _ROUNDS: Final = 4
 
 def refuses_options(error: psycopg.Error) -> bool:
     """Tell whether a pooler refused the settings that came with the connection."""
-    return "unsupported startup parameter" in str(error)
+    return _UNSUPPORTED.search(str(error)) is not None
 
 
 def options_lost(given: Sequence[tuple[str, str]]) -> ConfigError:

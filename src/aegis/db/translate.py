@@ -108,7 +108,7 @@ def _unreachable(line: str, where: str) -> AegisError:
             "or try again.",
             code="db_too_many_connections",
         )
-    if "unsupported startup parameter" in text:
+    if "unsupported startup parameter" in text or "unsupported options startup" in text:
         return ConfigError(
             f"What answers{where} is a pooler that takes no options with a connection. Take them "
             "out of the address, or have it ignore them (ignore_startup_parameters = options).",
