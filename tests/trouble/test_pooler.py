@@ -148,6 +148,25 @@ async def test_worker_without_notifications_says_so_once_and_looks_by_the_clock(
     await _work(through)
 
 
+async def test_worker_whose_way_past_leads_elsewhere_goes_on_looking(
+    turning: Pooler, ways: Settings, empty_dsn: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    astray = replace(ways, direct_database_url=empty_dsn)
+    async with aegis.connect(settings=astray) as client:
+        client.functions.add("shout", _shout)
+        heard: list[Any] = []
+        with caplog.at_level(logging.WARNING, logger="aegis.worker"):
+            task = asyncio.create_task(listen(client.db, told=heard.append, connected=heard.append))
+            while not heard:
+                await asyncio.sleep(0.01)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        assert not any(heard)
+        said = [r.__dict__["why"] for r in caplog.records if r.message == "worker.listener_lost"]
+        assert "leads to another database" in said[0]
+        await _work(client)
+
+
 async def test_worker_with_a_way_past_is_notified(past: Aegis) -> None:
     past.functions.add("shout", _shout)
     told: list[str] = []

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 from aegis.db import lease
-from aegis.errors import AegisError, ConfigError
+from aegis.errors import AegisError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,13 +43,11 @@ async def listen(
                         pause = _SHORTEST_S
                     else:
                         told(payload)
-        except ConfigError as error:
-            if error.code != "db_needs_session":
-                raise
-            _log.warning("worker.polls", extra={"why": error.message})
-            connected(False)
-            await asyncio.Event().wait()
         except (AegisError, OSError) as error:
+            if isinstance(error, AegisError) and error.code == "db_needs_session":
+                _log.warning("worker.polls", extra={"why": error.message})
+                connected(False)
+                await asyncio.Event().wait()
             _log.warning("worker.listener_lost", extra={"why": str(error).partition("\n")[0]})
         finally:
             connected(False)
