@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -17,6 +17,7 @@ from aegis.db import Database, fetch_value
 from aegis.errors import AegisError, Conflict
 from aegis.memory.models import NewEpisode
 from aegis.memory.store import search
+from aegis.metrics.models import Sample
 from aegis.ops.backup.service import Backups
 from aegis.ops.health import Health
 from aegis.security.columns.service import Encryption
@@ -104,6 +105,19 @@ async def test_keys_and_usage_of_many_at_once(turning: Pooler, through: Aegis) -
         done = await through.usage.record([event | {"event_id": f"e{n}"}])
         again = await through.usage.record([event | {"event_id": f"e{n}"}])
         assert (done.recorded, again.recorded) == (1, 0)
+    assert await left_in(turning) == {UNTOUCHED}
+
+
+async def test_samples_and_their_charts(turning: Pooler, through: Aegis) -> None:
+    at = datetime.now(UTC).replace(microsecond=0)
+    samples = [
+        Sample(container_name="web", timestamp=at - timedelta(minutes=n), cpu_percent=float(n))
+        for n in range(30)
+    ]
+    assert await through.metrics.record(samples) == 30
+    await through.metrics.keep()
+    chart = await through.metrics.chart("web", "cpu_percent", since=at - timedelta(hours=2))
+    assert max(point.highest or 0 for point in chart.points) == 29
     assert await left_in(turning) == {UNTOUCHED}
 
 
