@@ -47,11 +47,12 @@ async def test_a_failed_block_leaves_nothing_behind(db: Database) -> None:
         assert await fetch_value(conn, "SELECT count(*) FROM competitors") == 0
 
 
-async def test_autocommit_ends_with_the_loan(db: Database) -> None:
+async def test_a_transaction_is_one_after_a_loan_without(db: Database) -> None:
     async with db.connection() as conn:
         await execute(conn, "VACUUM competitors")
     async with db.transaction() as conn:
-        assert not conn.autocommit
+        await execute(conn, "SELECT 1")
+        assert conn.info.transaction_status.name == "INTRANS"
 
 
 async def test_figures_count_what_is_lent(dsn: str, settings: Settings) -> None:

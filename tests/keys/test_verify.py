@@ -341,6 +341,24 @@ async def test_answer_that_nobody_expected_leaves_no_caller_waiting(
     assert 0 < len(refused) <= 256
 
 
+async def test_key_that_somebody_holds_keeps_no_other_key_waiting(keys: Keys, db: Database) -> None:
+    held, free = await keys.issue("acme"), await keys.issue("acme")
+    for issued in (held, free):
+        assert await code(keys, issued.key) == "VALID"
+    async with db.transaction() as conn:
+        await conn.execute(
+            "SELECT FROM api_key_meters WHERE api_key_id = %s FOR UPDATE", [held.record.id]
+        )
+        waiting = asyncio.create_task(keys.verify(held.key))
+        # Those of the same statement wait with it; the next ones do not wait for it.
+        while not keys._verifier._in_flight:
+            await asyncio.sleep(0)
+        for _ in range(20):
+            assert await code(keys, free.key) == "VALID"
+        assert not waiting.done()
+    assert (await waiting).code == "VALID"
+
+
 async def test_caller_who_gives_up_does_not_disturb_the_others(keys: Keys) -> None:
     issued = await keys.issue("acme")
     tasks = [asyncio.create_task(keys.verify(issued.key)) for _ in range(20)]

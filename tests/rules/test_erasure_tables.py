@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 #: Columns of tables without words that are texts all the same: fixed words, models, paths, digests.
 FIXED = {
     "decision_episodes.role",
+    "episodic_sketches.namespace",
+    "episodic_sketches.model",
     "episodic_vectors.model",
     "semantic_vectors.model",
     "graph_queue.stage",

@@ -16,10 +16,11 @@ import logging
 import time
 from contextvars import Context
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 from aegis.errors import AegisError, ConfigError, Unavailable
 from aegis.keys.answering import NOT_FOUND, Question, aged, answers, request
+from aegis.keys.deadline import Deadline
 from aegis.keys.models import Verification
 from aegis.keys.secret import hashes_of, is_well_formed, old_form_hashes_of
 from aegis.keys.store import secrets as secret_store
@@ -36,8 +37,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Verifier"]
 
-#: Statements under way at once: while one commits, the next one is worked on.
+#: Statements under way at once. The second one begins when the first takes longer than `_LONG_S`:
+#: somebody else holds a key of it. Begun at once, each would carry half, at nearly the same cost.
 _STATEMENTS: Final = 2
+_LONG_S: Final = 0.02
 _BATCH: Final = 256
 #: Statements on one connection before others may have it.
 _STATEMENTS_A_LOAN: Final = 20
@@ -75,9 +78,10 @@ class Verifier:
         self._vault = vault
         self._waiting: list[_Call] = []
         self._running: set[asyncio.Task[None]] = set()
-        #: Statements under way, and the keys that they are about.
-        self._busy = 0
+        #: The keys that statements under way are about; how many statements have ended.
         self._in_flight: set[str] = set()
+        self._ended_statements = 0
+        self._waking: asyncio.TimerHandle | None = None
         self._refused: dict[Any, tuple[float, float, Verification]] = {}
         self._needs: secret_store.SecretNeeds | None = None
         self._looked_at = 0.0
@@ -124,6 +128,8 @@ class Verifier:
 
     async def close(self) -> None:
         """Write what is still to be written of the keys' last use; a failure loses nothing else."""
+        if self._waking is not None:
+            self._waking.cancel()
         if self._writing is not None:
             await asyncio.wait([self._writing])
         await self._write_last_use()
@@ -220,11 +226,32 @@ class Verifier:
         return await call.answer
 
     def _start(self) -> None:
-        if self._waiting and len(self._running) < _STATEMENTS:
-            # Of no call alone: it decides those of many.
-            task = asyncio.create_task(self._work(), context=Context())
-            self._running.add(task)
-            task.add_done_callback(self._ended)
+        if not self._waiting or len(self._running) == _STATEMENTS:
+            return
+        if self._running:
+            self._start_later()
+            return
+        self._begin()
+
+    def _begin(self) -> None:
+        # Of no call alone: it decides those of many.
+        task = asyncio.create_task(self._work(), context=Context())
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+
+    def _start_later(self) -> None:
+        if self._waking is None:
+            loop = asyncio.get_running_loop()
+            self._waking = loop.call_later(_LONG_S, self._wake, self._ended_statements)
+
+    def _wake(self, ended: int) -> None:
+        self._waking = None
+        if not any(call.question.hashes[0] not in self._in_flight for call in self._waiting):
+            return
+        if self._ended_statements == ended and len(self._running) < _STATEMENTS:
+            self._begin()
+        else:
+            self._start()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
@@ -238,29 +265,24 @@ class Verifier:
             self._start()
 
     def _take(self) -> list[_Call]:
-        """Return this statement's share of what waits: each key's calls are in one of them."""
-        share = -(-len(self._waiting) // max(_STATEMENTS - self._busy, 1))
+        """Return what waits, up to a batch; no key is in two statements at once."""
         batch: list[_Call] = []
         left: list[_Call] = []
         mine: set[str] = set()
         for call in self._waiting:
             key = call.question.hashes[0]
-            if len(batch) < _BATCH and (
-                key in mine or (len(batch) < share and key not in self._in_flight)
-            ):
+            if len(batch) < _BATCH and key not in self._in_flight:
                 mine.add(key)
                 batch.append(call)
             else:
                 left.append(call)
         self._waiting = left
-        if batch:
-            self._busy += 1
-            self._in_flight |= mine
+        self._in_flight |= mine
         return batch
 
     def _done(self, batch: Sequence[_Call]) -> None:
         if batch:
-            self._busy -= 1
+            self._ended_statements += 1
             self._in_flight.difference_update(call.question.hashes[0] for call in batch)
 
     async def _work(self) -> None:
@@ -356,34 +378,8 @@ class Verifier:
                 )
                 return
 
-    def _deadline(self) -> _Deadline:
-        return _Deadline(self._settings.keys_timeout_s)
-
-
-class _Deadline:
-    """Seconds until the database counts as down; each `renew` begins them again."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._timeout = asyncio.timeout(seconds)
-
-    def renew(self) -> None:
-        """Begin again."""
-        self._timeout.reschedule(asyncio.get_running_loop().time() + self._seconds)
-
-    async def __aenter__(self) -> Self:
-        await self._timeout.__aenter__()
-        return self
-
-    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
-        try:
-            await self._timeout.__aexit__(kind, error, trace)
-        except TimeoutError:
-            raise Unavailable(
-                f"The database did not verify a key within {self._seconds:g} s; try again. "
-                "AEGIS_KEYS_TIMEOUT_S allows longer.",
-                code="keys_timeout",
-            ) from None
+    def _deadline(self) -> Deadline:
+        return Deadline(self._settings.keys_timeout_s)
 
 
 def _fail(batch: Sequence[_Call], error: AegisError) -> None:

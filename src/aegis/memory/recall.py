@@ -67,6 +67,8 @@ _POSTINGS = 300
 #: Share of a word that the sample of a large namespace did not list.
 _RARE_SHARE = 0.0004
 _SAMPLE_AGAIN_DAYS = 1.0
+#: Signs of fewer dimensions than these say too little about a vector.
+_SKETCHED_DIMENSIONS = 128
 #: How wide HNSW is searched: a fused answer does not hang on the last neighbour, a pure one does.
 _EF_FUSED, _EF_VECTOR = 64, 150
 
@@ -233,6 +235,7 @@ async def gather(
     worded, near, depth = _SMALL_ARMS if small else _LARGE_ARMS
     worded, near = max(worded, asked.k + SPARE), max(near, asked.k)
     approximate = _approximate(facts, asked)
+    sketched = not approximate and _sketched(facts, asked)
     while True:
         found = await search.find_candidates(
             conn,
@@ -244,13 +247,14 @@ async def gather(
             vector=asked.vector,
             space=asked.space,
             approximate=approximate,
+            sketched=sketched,
             worded_limit=worded,
             near_limit=near,
         )
-        if not approximate or asked.space is None or found.near >= near:
+        if not (approximate or sketched) or asked.space is None or found.near >= near:
             break
         # The index gave up on a filter that lets little through; then there is little to scan.
-        approximate = False
+        approximate = sketched = False
     if small:
         idf = idf_of_counts(found.word_counts, facts.episodes)
     ids = found.ids
@@ -310,6 +314,20 @@ def _approximate(facts: QuestionFacts, asked: Asked) -> bool:
     # The index walks the whole table's graph: a row of the namespace in `visits` steps.
     visits = max(_LARGE_ARMS[1], asked.k) * max(facts.table_rows, facts.episodes) / facts.episodes
     return 3 * visits < facts.episodes
+
+
+def _sketched(facts: QuestionFacts, asked: Asked) -> bool:
+    """Return whether sketches tell which vectors of the namespace are worth reading."""
+    space = asked.space
+    return (
+        facts.episodes > search.SMALL_NAMESPACE
+        and space is not None
+        and space.model is not None
+        and not space.mixed
+        and space.dimensions >= _SKETCHED_DIMENSIONS
+        # What has expired is little; other filters may let none of the best through.
+        and not {*search.asked_for(asked.where)} - {"alive"}
+    )
 
 
 async def _nearest(conn: Connection, asked: Asked, facts: QuestionFacts) -> list[Ranked]:

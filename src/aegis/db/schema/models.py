@@ -15,10 +15,11 @@ from sqlalchemy import (
     Text,
     text,
 )
+from sqlalchemy.dialects.postgresql import BIT
 
 from aegis.db.schema.types import TIMESTAMPTZ, Vector, metadata, timestamp_now
 
-__all__ = ["embedding_models", "episodic_vectors", "semantic_vectors"]
+__all__ = ["embedding_models", "episodic_sketches", "episodic_vectors", "semantic_vectors"]
 
 _ZERO = text("0")
 _FALSE = text("false")
@@ -81,5 +82,25 @@ def _vectors(name: str, owner: str) -> Table:
     )
 
 
+episodic_sketches = Table(
+    "episodic_sketches",
+    metadata,
+    Column(
+        "id",
+        Integer,
+        ForeignKey("episodic_memory.id", name="episodic_sketches_id_fkey", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("namespace", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("signs", BIT(varying=True), nullable=False),
+    Index(
+        "idx_episodic_sketches_place",
+        "namespace",
+        "model",
+        postgresql_include=["id", "signs"],
+    ),
+)
 episodic_vectors = _vectors("episodic_vectors", "episodic_memory")
 semantic_vectors = _vectors("semantic_vectors", "semantic_memory")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 from aegis.db import fetch_all, fetch_value
-from aegis.memory.store.search_sql import comparable
+from aegis.memory.store.space import comparable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -56,6 +56,7 @@ CLEARED: dict[str, str] = {
 WORDLESS: dict[str, str] = {
     "decision_episodes": "Ids and a role; goes with the decision or the episode.",
     "episodic_vectors": "Vectors of a second model; go with the episode, by a foreign key.",
+    "episodic_sketches": "Signs of its vector; go with the episode, by a foreign key.",
     "semantic_vectors": "Vectors of a second model; go with the fact, by a foreign key.",
     "graph_queue": "Ids of what is to be read; deleted with the episode or fact.",
     "memory_usage": "How often an episode was recalled; goes with it.",

@@ -16,9 +16,9 @@ from aegis.db import fetch_all
 from aegis.memory.candidates import Candidates
 from aegis.memory.models import Episode
 from aegis.memory.store.episodes import COLUMNS, filter_params
+from aegis.memory.store.search_conditions import asked_for
 from aegis.memory.store.search_sql import (
     Space,
-    asked_for,
     candidates_sql,
     descriptions_sql,
     nearest_sql,
@@ -36,6 +36,7 @@ __all__ = [
     "Found",
     "QuestionFacts",
     "Space",
+    "asked_for",
     "describe",
     "find_candidates",
     "find_nearest",
@@ -52,6 +53,8 @@ SMALL_NAMESPACE = 2_000
 #: reciprocal makes that 1, and n occurrences the sum of 1/i² (calc_rank_or in tsrank.c).
 _TS_RANK_UNIT = 16.449340668482262
 
+#: Statements that describe are made for so many words, or twice, three times as many.
+_WORDS_A_STEP = 4
 
 #: From this share of the table on, a namespace is no help in finding a word.
 _MOST = 0.3
@@ -216,8 +219,9 @@ async def find_candidates(
     approximate: bool,
     worded_limit: int,
     near_limit: int,
+    sketched: bool = False,
 ) -> Found:
-    """Return the best by words and the nearest by vector.
+    """Return the best by words and the nearest by vector, by the graph, by sketches, or by all.
 
     A word with cap 0 finds nothing. `idf` None: counted here, exactly, over the namespace.
     """
@@ -226,13 +230,15 @@ async def find_candidates(
         filters,
         space,
         approximate=approximate,
+        sketched=sketched,
         exactly=any(weight is None for weight in idf),
         echoes=not facts.echoes,
         near_limit=near_limit,
     )
     lexemes = [lexeme_query(word) for word in words]
-    # Where most of the table is this namespace, asking the index for it only costs.
-    crowd = facts.episodes < _MOST * facts.table_rows
+    # Where most of the table is this namespace, asking the index for it only costs. A table that
+    # nobody has analysed yet may hold anything.
+    crowd = not facts.table_rows or facts.episodes < _MOST * facts.table_rows
     place = lexeme_query(f"\x01{where.namespace}") + " & " if crowd else ""
     params = filter_params(where) | {
         "seeks": [place + lexeme for lexeme in lexemes],
@@ -270,22 +276,26 @@ async def describe(
 
     Neighbours are up to `depth` (1 or 2) episodes before and after each in its session.
     """
+    # A question of eleven words is asked as one of twelve: few statements to plan, for all.
+    spare = -len(words) % _WORDS_A_STEP
     params = filter_params(where) | {
         "ids": list(ids),
-        "words": [lexeme_query(word) for word in words],
+        "words": [*(lexeme_query(word) for word in words), *[None] * spare],
         "unit": _TS_RANK_UNIT,
         "depth": depth,
         "vector": vector,
     }
     async with conn.cursor(binary=True) as cursor:
         statement = descriptions_sql(
-            asked_for(where), len(words), space, echoes=echoes, characters=characters
+            asked_for(where), len(words) + spare, space, echoes=echoes, characters=characters
         )
-        # There is one for each number of words: not long enough to be slow at first.
+        # None of them is asked often enough to be slow at first.
         await cursor.execute(statement, params, prepare=True)
         row: Any = await cursor.fetchone()
     # array_agg of arrays has no empty result, and a question without words has no counts.
     counts: list[list[float]] = (row[1] or []) if words else [[] for _ in row[0]]
+    if spare and words:
+        counts = [of_one[: len(words)] for of_one in counts]
     return Candidates(
         ids=row[0],
         counts=counts,

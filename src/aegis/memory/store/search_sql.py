@@ -12,75 +12,28 @@ from typing import TYPE_CHECKING, LiteralString
 
 from psycopg import sql
 
+from aegis.memory.store.search_conditions import conditions_of, formatted, inside, one_line
 from aegis.memory.store.space import (
     Space,
     comparable,
     mixed_exact,
     mixed_nearest,
     similarity_of,
+    sketched_nearest,
     vector_of,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from aegis.memory.models import EpisodeFilter, Metric
+    from aegis.memory.models import Metric
 
 __all__ = [
     "Space",
-    "asked_for",
     "candidates_sql",
-    "comparable",
-    "conditions_of",
     "descriptions_sql",
-    "formatted",
     "nearest_sql",
     "newest_sql",
     "undated_sql",
 ]
-
-
-#: Each filter as a condition on `e`; a statement has those asked for: each costs planning time.
-_CONDITIONS: dict[str, LiteralString] = {
-    "session_id": "e.session_id = %(session_id)s",
-    "since": "e.timestamp >= %(since)s",
-    "until": "e.timestamp < %(until)s",
-    "event_types": "e.event_type = ANY(%(event_types)s::text[])",
-    "tags": "e.tags @> %(tags)s::text[]",
-    "alive": "(e.expires_at IS NULL OR e.expires_at > now())",
-    "min_importance": (
-        "coalesce(e.importance, 'medium') = ANY(%(importances)s::text[]::memory_importance[])"
-    ),
-}
-
-
-#: Lets an echo through that says more than its originals do, or whose originals the filter keeps
-#: out. Anybody may write `echo_of`, so only what can be an id is taken from it.
-_NO_ECHO: LiteralString = """
-    (
-        (e.metadata ? 'echo_of') IS NOT TRUE
-        OR e.metadata ? 'echo_adds'
-        OR NOT EXISTS (
-            SELECT 1
-            FROM jsonb_path_query(
-                e.metadata,
-                '$.echo_of[*] ? (@.type() == "number" && @ >= 1 && @ < 2147483647)'
-            ) AS n (id)
-            JOIN episodic_memory o ON o.id = n.id::int
-            WHERE o.id <> e.id
-              AND {original}
-        )
-    )
-"""
-
-#: Says what `e.namespace = …` says, but no index takes it, and the planner expects half of the rows
-#: whatever the value, so that one plan serves all namespaces. The words have their own index.
-_IN_NAMESPACE: LiteralString = "CASE WHEN e.namespace = %(namespace)s THEN true END"
-
-
-def asked_for(where: EpisodeFilter) -> tuple[str, ...]:
-    """Return the names of the filters that are set, beside the namespace."""
-    return tuple(name for name in _CONDITIONS if getattr(where, name) not in (None, (), []))
 
 
 @lru_cache(maxsize=256)
@@ -89,29 +42,37 @@ def candidates_sql(
     space: Space | None,
     *,
     approximate: bool,
+    sketched: bool,
     exactly: bool,
     echoes: bool,
     near_limit: int,
 ) -> bytes:
-    """Return the statement of `find_candidates`; `exactly` counts words over the namespace.
+    """Return the statement of `find_candidates`; `exactly` counts words over the namespace, all.
 
-    `echoes` lets those through; where there are none, not asking after them is quicker.
+    `sketched` reads the vectors that sketches tell. `echoes` lets those through; where there are
+    none, not asking after them is quicker.
     """
     conditions = conditions_of(filters, echoes=echoes)
-    place = _inside(echoes=echoes)
+    place = inside(echoes=echoes)
+    if sketched and space is not None:
+        near = sketched_nearest(conditions, space, limit=near_limit)
+    else:
+        near = _nearest(
+            # One plan for every namespace: the graph, whatever else an index could do.
+            place if approximate and not filters else conditions,
+            space,
+            approximate=approximate,
+            limit=near_limit,
+        )
     return (
-        sql.SQL(_one_line(_CANDIDATES))
+        sql.SQL(one_line(_CANDIDATES))
         .format(
             eligible=conditions,
             # Counting words is for the namespace; looking for memories is for the filter.
             inside=conditions if filters and not exactly else place,
-            near=_nearest(
-                # One plan for every namespace: the graph, whatever else an index could do.
-                place if approximate and not filters else conditions,
-                space,
-                approximate=approximate,
-                limit=near_limit,
-            ),
+            # A limit lets the planner hope to be done early by reading the whole table.
+            most=sql.SQL("OFFSET 0" if exactly else "LIMIT w.cap"),
+            near=near,
         )
         .as_bytes(None)
     )
@@ -183,7 +144,7 @@ matches AS MATERIALIZED (
         FROM episodic_memory e
         WHERE e.search @@ w.seek
           AND {inside}
-        LIMIT w.cap
+        {most}
     ) AS m
 ),
 counted AS (
@@ -321,39 +282,6 @@ _OPERATORS: dict[Metric, sql.SQL] = {
     "l2": sql.SQL("<->"),
     "inner_product": sql.SQL("<#>"),
 }
-
-
-def formatted(text: LiteralString, /, **parts: sql.Composable) -> bytes:
-    """Return a statement on one line: shorter, and remembered by psycopg."""
-    return sql.SQL(_one_line(text)).format(**parts).as_bytes(None)
-
-
-def _one_line(text: LiteralString) -> LiteralString:
-    return " ".join(text.split())
-
-
-def conditions_of(filters: tuple[str, ...], *, echoes: bool = False) -> sql.Composable:
-    """Return the conditions of the namespace and these filters; `echoes` lets those through."""
-    parts: list[LiteralString] = [
-        "e.namespace = %(namespace)s",
-        *(_CONDITIONS[name] for name in filters),
-    ]
-    conditions: list[sql.Composable] = [*map(sql.SQL, parts)]
-    if not echoes:
-        conditions.append(_no_echo(parts))
-    return sql.SQL(" AND ").join(conditions)
-
-
-def _inside(*, echoes: bool) -> sql.Composable:
-    place = sql.SQL(_IN_NAMESPACE)
-    return place if echoes else sql.SQL(" AND ").join([place, _no_echo([_IN_NAMESPACE])])
-
-
-def _no_echo(parts: Sequence[LiteralString]) -> sql.Composable:
-    original: list[LiteralString] = [part.replace("e.", "o.") for part in parts]
-    return sql.SQL(_one_line(_NO_ECHO)).format(
-        original=sql.SQL(" AND ").join(map(sql.SQL, original))
-    )
 
 
 def _nearest(

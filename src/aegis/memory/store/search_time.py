@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, LiteralString
 from psycopg import sql
 
 from aegis.memory.store.episodes import filter_params
-from aegis.memory.store.search_sql import asked_for, comparable, conditions_of, formatted
-from aegis.memory.store.space import vector_of
+from aegis.memory.store.search_conditions import asked_for, conditions_of, formatted
+from aegis.memory.store.space import comparable, vector_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

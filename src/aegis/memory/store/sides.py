@@ -26,6 +26,9 @@ __all__ = ["drop_retired_vectors", "put_rows", "put_side", "read_side"]
 #: What the history of a fact holds is the fact's, though no foreign key says so.
 _OWNED: dict[str, tuple[tuple[str, str], ...]] = {"semantic_memory": (("fact_history", "fact_id"),)}
 
+#: Made from the row by a trigger, wherever it comes from.
+_DERIVED: frozenset[str] = frozenset({"episodic_sketches"})
+
 #: Put last, with what they lead to, by `graph_sides.put_relations`.
 _RELATIONS = "graph_relations"
 
@@ -176,7 +179,7 @@ async def _dependents(conn: Connection, table: str) -> list[tuple[str, str]]:
         """,
         {"table": table},
     )
-    found = [(row[0], row[1]) for row in await cursor.fetchall()]
+    found = [(row[0], row[1]) for row in await cursor.fetchall() if row[0] not in _DERIVED]
     return [*found, *_OWNED.get(table, ())]
 
 

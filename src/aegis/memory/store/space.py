@@ -19,8 +19,13 @@ __all__ = [
     "mixed_exact",
     "mixed_nearest",
     "similarity_of",
+    "sketched_nearest",
     "vector_of",
 ]
+
+
+#: Of one sought, how many vectors are read whose sketches are nearest, and how many at least.
+_SKETCHES, _LEAST_SKETCHES = 6, 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +71,38 @@ def similarity_of(space: Space | None) -> sql.Composable:
         return sql.SQL("1 - (({vector}) <=> a.vector)").format(vector=vector_of(space))
     return sql.SQL("CASE WHEN {comparable} THEN 1 - (e.embedding <=> a.vector) END").format(
         comparable=comparable(space)
+    )
+
+
+def sketched_nearest(conditions: sql.Composable, space: Space, *, limit: int) -> sql.Composable:
+    """Return the statement of the nearest ids by their sketches, and then by their vectors.
+
+    An index holds the sketches of a namespace side by side; the best of them are worth reading.
+    """
+    return sql.SQL(
+        """
+        SELECT e.id
+        FROM (
+            SELECT s.id
+            FROM episodic_sketches s
+            WHERE s.namespace = %(namespace)s
+              AND s.model = {model}
+            ORDER BY bit_count(s.signs # aegis_signs(%(vector)s::text::vector))
+            LIMIT {sketches}
+        ) AS s
+        JOIN episodic_memory e ON e.id = s.id
+        WHERE {conditions}
+          AND {comparable}
+        ORDER BY e.embedding::vector <=> %(vector)s::text::vector,
+                 e.timestamp DESC NULLS LAST, e.id DESC
+        LIMIT {limit}
+        """
+    ).format(
+        conditions=conditions,
+        comparable=comparable(space),
+        model=sql.Literal(space.model),
+        sketches=sql.Literal(max(_LEAST_SKETCHES, _SKETCHES * limit)),
+        limit=sql.Literal(limit),
     )
 
 

@@ -19,6 +19,8 @@ __all__ = ["list_shares", "sample_namespace"]
 
 #: Episodes that a sample holds, about, and how many of them must hold a word to be listed.
 _SAMPLE, _LEAST = 3_000, 3
+#: Larger namespaces are found by the graph, unless they are next to nothing in their table.
+_SKETCHED = 100_000
 
 
 async def list_shares(conn: Connection, namespace: str, terms: Sequence[str]) -> dict[str, float]:
@@ -56,8 +58,30 @@ async def sample_namespace(conn: Connection, namespace: str, *, small: int) -> b
         await execute(conn, "DELETE FROM memory_namespaces WHERE namespace = %(namespace)s", params)
         return True
     await _insert(conn, params | {"episodes": episodes})
+    if episodes <= _SKETCHED:
+        await _sketch(conn, params)
     await _analyze_if_new(conn, episodes)
     return True
+
+
+async def _sketch(conn: Connection, params: dict[str, Any]) -> None:
+    """Make the sketches that are missing: triggers do not fire for whoever puts tables back."""
+    await execute(
+        conn,
+        """
+        INSERT INTO episodic_sketches (id, namespace, model, signs)
+        SELECT e.id, e.namespace, e.embedding_model, aegis_signs(e.embedding)
+        FROM episodic_memory e
+        WHERE e.namespace = %(namespace)s
+          AND e.embedding IS NOT NULL
+          AND e.embedding_model IS NOT NULL
+          AND NOT EXISTS (SELECT FROM episodic_sketches s WHERE s.id = e.id)
+        -- A row that goes meanwhile takes its sketch along.
+        FOR KEY SHARE OF e
+        ON CONFLICT (id) DO NOTHING
+        """,
+        params,
+    )
 
 
 async def _analyze_if_new(conn: Connection, episodes: int) -> None:

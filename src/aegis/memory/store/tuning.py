@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from aegis.db import fetch_value
-from aegis.memory.store.search_sql import comparable
+from aegis.memory.store.space import comparable
 
 if TYPE_CHECKING:
     from aegis.db import Connection

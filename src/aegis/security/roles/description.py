@@ -122,7 +122,8 @@ TABLES: Final[dict[str, str]] = {
             competitor_hosts competitor_pages competitor_snapshots competitors container_metrics
             container_metrics_15m container_metrics_1h container_metrics_1m container_metrics_5m
             container_starts decision_episodes decision_outcomes deep_briefing_jobs
-            embedding_models encrypted_columns episodic_memory episodic_vectors fact_history
+            embedding_models encrypted_columns episodic_memory episodic_sketches
+            episodic_vectors fact_history
             fact_sources graph_entities graph_merges graph_queue graph_relations graphiti_failures
             health_queries health_relations health_snapshots health_statements infra_anomaly_alerts
             jobs maintenance_runs memory_archives memory_consolidation memory_erasures memory_holds
@@ -181,6 +182,7 @@ FUNCTIONS: Final[dict[str, str]] = {
     "aegis_metrics_partition": "app",
     "aegis_metrics_drop": "app",
     "aegis_move_relations": "app",
+    "aegis_signs": "app",
     "aegis_usage_bucket": "read",
     "aegis_usage_histogram": "read",
     "aegis_add_histograms": "read",

@@ -79,7 +79,8 @@ CLOSED: Final[dict[str, str]] = {
             usage_archives workers
         """,
         _INNER: """
-            embedding_models encrypted_columns episodic_vectors graph_queue graphiti_failures
+            embedding_models encrypted_columns episodic_sketches episodic_vectors graph_queue
+            graphiti_failures
             metric_collectors metric_late_hours
             metric_rollups metric_watch metric_watch_states provider_rates research_calls
             semantic_vectors memory_terms memory_namespaces memory_consolidation api_key_limits

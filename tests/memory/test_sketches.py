@@ -1,0 +1,191 @@
+"""Sketches: kept with every vector, whoever writes it, and what recall finds by them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aegis.memory import Memory, recall
+from aegis.memory.models import EpisodeFilter
+from aegis.memory.store import search, space, statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aegis.db import Database
+    from aegis.memory.embedding import Embedder
+    from aegis.memory.store.space import Space
+
+pytestmark = pytest.mark.servers("18", "16")
+
+MODEL = "all-MiniLM-L6-v2-onnx-int8"
+
+INSERT = """
+INSERT INTO episodic_memory (event_type, summary, namespace, embedding, embedding_model)
+SELECT 'note', 'row ' || n, 'one',
+       (SELECT array_agg(sin(n * d))::vector FROM generate_series(1, 384) AS d), 'a-model'
+FROM generate_series(1, 20) AS n
+"""
+
+#: Rows whose sketch is not what their vector says, or that have none, or that are gone.
+WRONG = """
+SELECT count(*)
+FROM (
+    SELECT id, namespace, embedding_model AS model, aegis_signs(embedding) AS signs
+    FROM episodic_memory
+    WHERE embedding IS NOT NULL
+      AND embedding_model IS NOT NULL
+) AS e
+FULL JOIN episodic_sketches s USING (id)
+WHERE (e.namespace, e.model, e.signs) IS DISTINCT FROM (s.namespace, s.model, s.signs)
+"""
+
+CHANGES = {
+    "another vector": """
+        UPDATE episodic_memory
+        SET embedding = (SELECT array_agg(cos(id * d))::vector FROM generate_series(1, 384) AS d)
+        WHERE id % 2 = 0
+    """,
+    "no vector": "UPDATE episodic_memory SET embedding = NULL WHERE id % 3 = 0",
+    "another model": "UPDATE episodic_memory SET embedding_model = 'b-model' WHERE id % 5 = 0",
+    "no model": "UPDATE episodic_memory SET embedding_model = NULL WHERE id % 5 = 0",
+    "another namespace": "UPDATE episodic_memory SET namespace = 'two' WHERE id % 2 = 1",
+    "another text": "UPDATE episodic_memory SET summary = summary || '!'",
+    "gone": "DELETE FROM episodic_memory WHERE id % 2 = 0",
+    "more": INSERT,
+}
+
+
+async def one(db: Database, statement: Any) -> Any:
+    async with db.transaction() as conn:
+        cursor = await conn.execute(statement)
+        row: Any = await cursor.fetchone() if cursor.description else [cursor.rowcount]
+    return row[0]
+
+
+@pytest.mark.parametrize("name", CHANGES)
+async def test_a_sketch_follows_its_vector(db: Database, name: str) -> None:
+    await one(db, INSERT)
+    before = await one(db, "SELECT string_agg(s::text, ' ' ORDER BY id) FROM episodic_sketches s")
+    assert await one(db, WRONG) == 0
+    assert await one(db, CHANGES[name]) > 0
+    after = await one(db, "SELECT string_agg(s::text, ' ' ORDER BY id) FROM episodic_sketches s")
+    assert await one(db, WRONG) == 0
+    assert (before == after) == (name == "another text")
+
+
+async def test_a_sketch_has_the_sign_of_each_dimension(db: Database) -> None:
+    signs = await one(db, "SELECT aegis_signs('[0.1, -2, 0, 3e-5, -0.0, 7]'::vector)::text")
+    assert signs == "100101"
+
+
+async def test_rows_that_triggers_did_not_see_are_sketched_with_the_next_sample(
+    db: Database,
+) -> None:
+    async with db.transaction() as conn:
+        await conn.execute("ALTER TABLE episodic_memory DISABLE TRIGGER USER")
+        await conn.execute(INSERT)
+        await conn.execute("ALTER TABLE episodic_memory ENABLE TRIGGER USER")
+    assert await one(db, WRONG) == 20
+    async with db.transaction() as conn:
+        assert await statistics.sample_namespace(conn, "one", small=5)
+    assert await one(db, WRONG) == 0
+
+
+def _never(*_: object) -> bool:
+    return False
+
+
+@pytest.fixture
+def asked_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """How each question's vectors were searched; never by the graph, as in a table of millions."""
+    ways: list[str] = []
+    find = search.find_candidates
+
+    async def noting(*args: Any, **kwargs: Any) -> Any:
+        ways.append("sketches" if kwargs["sketched"] else "all")
+        return await find(*args, **kwargs)
+
+    monkeypatch.setattr(recall, "_approximate", _never)
+    monkeypatch.setattr(search, "find_candidates", noting)
+    return lambda: ways
+
+
+@pytest.fixture
+def large_memory(large_db: Database, embedder: Embedder) -> Memory:
+    return Memory(large_db, embedder, namespace="default")
+
+
+async def _found(db: Database, asked: Space, vector: str, *, sketched: bool) -> set[int]:
+    where = EpisodeFilter(namespace="default")
+    async with db.connection() as conn:
+        facts = await search.read_question(conn, query="", namespace="default", ef_search=40)
+        found = await search.find_candidates(
+            conn,
+            where=where,
+            words=[],
+            idf=[],
+            caps=[],
+            facts=facts,
+            vector=vector,
+            space=asked,
+            approximate=False,
+            sketched=sketched,
+            worded_limit=1,
+            near_limit=30,
+        )
+    assert found.near == 30
+    return set(found.ids)
+
+
+async def test_sketches_find_what_comparing_all_vectors_finds(large_db: Database) -> None:
+    asked = space.Space(model=MODEL, dimensions=384)
+    shares: list[float] = []
+    for row in range(100, 6_000, 500):
+        vector = await one(
+            large_db,
+            f"SELECT embedding::text FROM episodic_memory WHERE summary LIKE '% rare{row}'",
+        )
+        exact = await _found(large_db, asked, vector, sketched=False)
+        near = await _found(large_db, asked, vector, sketched=True)
+        shares.append(len(exact & near) / len(exact))
+    assert sum(shares) / len(shares) > 0.95
+
+
+async def test_a_large_namespace_is_asked_by_its_sketches(
+    large_memory: Memory, asked_by: Callable[[], list[str]]
+) -> None:
+    hits = await large_memory.recall("common word3 rare1234", k=5)
+    assert hits[0].episode.summary.endswith(" rare1234")
+    assert asked_by()[-1] == "sketches"
+
+
+async def test_a_new_row_is_found_by_its_sketch_at_once(
+    large_memory: Memory, asked_by: Callable[[], list[str]]
+) -> None:
+    made = await large_memory.record("note", "a zebra crossed the frozen lake")
+    hits = await large_memory.recall("striped animal walking over ice", k=10)
+    assert made.id in [hit.episode.id for hit in hits]
+    assert asked_by()[-1] == "sketches"
+
+
+@pytest.mark.parametrize(
+    "where", [{"tags": ["marked"]}, {"event_types": ["milestone"]}, {"min_importance": "critical"}]
+)
+async def test_a_filter_that_lets_little_through_looks_at_every_vector(
+    large_memory: Memory, asked_by: Callable[[], list[str]], where: dict[str, Any]
+) -> None:
+    hits = await large_memory.recall("common word3", k=10, **where)
+    assert len(hits) == 10
+    assert set(asked_by()) == {"all"}
+
+
+async def test_sketches_that_are_too_few_do_not_hide_anything(
+    large_db: Database, large_memory: Memory, asked_by: Callable[[], list[str]]
+) -> None:
+    await large_memory.recall("common word3", k=5)
+    await one(large_db, "DELETE FROM episodic_sketches WHERE namespace = 'default'")
+    hits = await large_memory.recall("common word3 rare1234", k=5)
+    assert len(hits) == 5
+    assert asked_by()[-2:] == ["sketches", "all"]
