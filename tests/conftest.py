@@ -20,7 +20,7 @@ from psycopg.conninfo import make_conninfo
 
 from aegis.config import Settings, load_settings
 from aegis.db import Connection, Database, migrate
-from aegis.db.database import connection_arguments
+from aegis.db.opening import connection_arguments
 from tests.cluster import throwaway_cluster, wheel_bin_dir
 
 if TYPE_CHECKING:

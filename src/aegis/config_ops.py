@@ -19,15 +19,20 @@ CollectFrom = Literal["off", "auto", "docker", "cgroup", "prometheus", "process"
 class OpsSettings(WorkSettings):
     """How the database is looked after, and whom alerts are sent to."""
 
+    direct_database_url: str | None = setting(
+        "The database of `database_url` past a pooler (docs/howto/pgbouncer.md), for what needs a "
+        "session: upgrades, backups, maintenance, notifications; `database_url` if left out.",
+        secret=True,
+        default=None,
+    )
     owner_url: str | None = setting(
         "PostgreSQL as the owner of the tables, for what the application may not: upgrades, "
-        "indexes, maintenance; `database_url` if left out.",
+        "indexes, maintenance; `direct_database_url` or `database_url` if left out.",
         secret=True,
         default=None,
     )
     backup_url: str | None = setting(
-        "PostgreSQL as the role that backups are made as; `owner_url` or `database_url` if left "
-        "out.",
+        "PostgreSQL as the role that backups are made as; what `owner_url` is, if left out.",
         secret=True,
         default=None,
     )

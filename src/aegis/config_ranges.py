@@ -34,6 +34,11 @@ def check_ranges(settings: Any) -> None:
     for name in ("statement_timeout_ms", "lock_timeout_ms"):
         if getattr(settings, name) < 0:
             raise ConfigError(f"{ENV_PREFIX}{name.upper()} must be 0 or more.")
+    if settings.direct_database_url is not None and settings.database_url is None:
+        raise ConfigError(
+            "AEGIS_DIRECT_DATABASE_URL is set and AEGIS_DATABASE_URL is not: it is the way past a "
+            "pooler to the same database. Set both, or neither."
+        )
     _check_numbers(settings)
     _check_research(settings)
 

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from aegis.db import Database, database, embedded, execute, fetch_value, migrate, patience
+from aegis.db import Database, database, embedded, execute, fetch_value, migrate, opening, patience
 from aegis.db.server import finder
 from aegis.errors import AegisError, ConfigError, OpsError, Unavailable
 from tests.cluster import embedded_folder, throwaway_cluster, wheel_bin_dir
@@ -199,7 +199,7 @@ async def test_a_transaction_that_lies_idle_is_ended_and_its_locks_are_free(
     dsn: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As one of a process that was stopped: others do not wait for it for ever."""
-    monkeypatch.setattr(database, "_IDLE_IN_TRANSACTION", "100ms")
+    monkeypatch.setattr(opening, "_IDLE_IN_TRANSACTION", "100ms")
     async with (
         await Database.open(dsn, settings, min_size=1) as db,
         await psycopg.AsyncConnection.connect(dsn, autocommit=True) as other,

@@ -30,6 +30,7 @@ SUITE: Final = "forky"
 MAJOR: Final = "18"
 PACKAGES: Final = (
     "faketime",
+    "pgbouncer",
     "postgresql-18",
     "postgresql-18-age",
     "postgresql-18-hypopg",

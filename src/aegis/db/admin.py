@@ -13,12 +13,15 @@ import psycopg
 from psycopg import sql
 
 from aegis.db.patience import connect_blocking
+from aegis.db.pooler import PID_SQL, needs_session, options_lost, parted_options, tell_pooling
 from aegis.db.revision import HEAD, STATUS_SQL, TABLES, VERSIONS_SQL, SchemaStatus, classify
-from aegis.db.translate import translate, translated
+from aegis.db.translate import redact, translate, translated
 from aegis.errors import OpsError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+    from aegis.db.pooler import Pooling
 
 __all__ = [
     "admin_connection",
@@ -44,19 +47,36 @@ OLDEST_SERVER: Final = 16_00_00
 
 @contextmanager
 def admin_connection(
-    dsn: str, *, application_name: str = "aegis-migrate"
+    dsn: str, *, application_name: str = "aegis-migrate", transactions: bool = False
 ) -> Generator[psycopg.Connection]:
     """Lend a connection without a statement time-out, closed at the end.
 
+    `transactions` says that nothing outlasts one: such a connection may lead through a pooler that
+    changes the server's process with each, and then has the server's own time-outs.
+
     Raises:
-        ConfigError, Unavailable: the address is wrong, or nobody answers there.
+        ConfigError, Unavailable: the address is wrong, or nobody answers there; `db_needs_session`,
+            a pooler by transactions answers.
         OpsError: `server_too_old`.
     """
+    arguments: dict[str, Any] = {"application_name": application_name, "connect_timeout": 10}
     with translated(dsn=dsn):
-        conn = connect_blocking(dsn, application_name=application_name, connect_timeout=10)
+        conn = connect_blocking(dsn, **arguments)
     try:
         _require_version(conn)
+        pooling = _find_pooling(conn, dsn, arguments)
+        given = () if pooling == "none" else parted_options(dsn)[0]
+        if pooling == "transaction":
+            if not transactions:
+                raise needs_session("This", where=redact(dsn))
+            if given:
+                raise options_lost(given)
+            conn.prepare_threshold = None
+            yield conn
+            return
         with translated():
+            for setting in given:
+                conn.execute("SELECT set_config(%s, %s, false)", setting)
             conn.execute("SET statement_timeout = 0")
             conn.execute("SET idle_in_transaction_session_timeout = 0")
             conn.execute("SET TimeZone = 'UTC'")
@@ -64,6 +84,14 @@ def admin_connection(
         yield conn
     finally:
         conn.close()
+
+
+def _find_pooling(conn: psycopg.Connection, dsn: str, arguments: dict[str, Any]) -> Pooling:
+    """Return by what the server's processes are lent, if anything lies between."""
+    with translated(dsn=dsn):
+        row: Any = conn.execute(PID_SQL).fetchone()
+        conn.rollback()
+        return "none" if row[0] == conn.info.backend_pid else tell_pooling(dsn, arguments)
 
 
 @contextmanager
@@ -144,7 +172,7 @@ def require_owner(dsn: str, status: SchemaStatus) -> None:
     Raises:
         OpsError: `schema_needs_owner`.
     """
-    with admin_connection(dsn) as conn, translated():
+    with admin_connection(dsn, transactions=True) as conn, translated():
         found: Any = conn.execute(
             """
             SELECT

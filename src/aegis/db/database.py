@@ -1,8 +1,8 @@
 """One pool to one PostgreSQL.
 
-Connections carry `application_name`, a statement and a lock time-out, and read UTC; one whose
-server stands still is cut (`patience.py`). Driver errors leave here as the kinds of
-`aegis.errors`, translated in one place (`translate.py` beside this file).
+Connections carry `application_name`, a statement and a lock time-out, and read UTC, whatever lies
+between (`opening.py`); one whose server stands still is cut (`patience.py`). Driver errors leave
+here as the kinds of `aegis.errors`, translated in one place (`translate.py` beside this file).
 """
 
 from __future__ import annotations
@@ -15,20 +15,23 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import psycopg
 from psycopg import errors as pg
-from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
-from aegis.db.patience import PatientConnection, asker, connect
+from aegis.db.opening import find_way, identity
+from aegis.db.patience import PatientConnection, asker
 from aegis.db.pool import WarmPool
+from aegis.db.pooler import needs_session
 from aegis.db.revision import require_current, schema_state
 from aegis.db.translate import translate, translated
-from aegis.errors import AegisError, Unavailable
+from aegis.errors import AegisError, ConfigError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from aegis.config import Settings
+    from aegis.db.opening import Way
+    from aegis.db.pooler import Pooling
 
 __all__ = ["Connection", "Database", "PoolFigures"]
 
@@ -38,9 +41,12 @@ _PROBE_S = 2
 #: try afresh. The library doubles its pauses without a limit: after five minutes of trying it would
 #: sleep for two more beside a server that is back.
 _RECONNECT_S = 4.0
-#: How long one of our transactions may lie idle. None does, unless its process stands still; then
-#: its locks keep everybody else waiting.
-_IDLE_IN_TRANSACTION = "15min"
+#: Has whoever keeps a connection for long notice in a minute that the other side is gone.
+_KEPT: dict[str, Any] = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+}
 
 Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
 
@@ -68,12 +74,22 @@ class Database:
     """A pool of connections; open it with `Database.open`, close it with `close`."""
 
     def __init__(
-        self, pool: AsyncConnectionPool[Connection], address: Callable[[], str], settings: Settings
+        self,
+        pool: AsyncConnectionPool[Connection],
+        address: Callable[[], str],
+        way: Way,
+        settings: Settings,
     ) -> None:
         self._pool = pool
         self._address = address
+        self._way = way
         self._probing: asyncio.Task[psycopg.Error | None] | None = None
         self.settings = settings
+
+    @property
+    def pooling(self) -> Pooling:
+        """Whether a pooler lies between, and by what it lends the server's processes."""
+        return self._way.pooling
 
     @classmethod
     async def open(
@@ -95,26 +111,26 @@ class Database:
         """
         # The pool reports a failed first connection only by time-out; ask once, to say why.
         with translated(dsn=dsn):
-            kwargs = connection_arguments(settings, dsn)
-            first = await connect(dsn, **kwargs)
-            await first.close()
+            way = await find_way(dsn, settings)
 
         def address() -> str:
             return (find_dsn and find_dsn()) or dsn
 
-        answers = asker(address, kwargs)
+        answers = asker(address, way.arguments)
 
-        async def watch(conn: Connection) -> None:
+        async def begin(conn: Connection) -> None:
             assert isinstance(conn, PatientConnection)
             conn.answers = answers
+            if way.first is not None:
+                await conn.execute(way.first)
 
         pool: WarmPool[Connection] = WarmPool(
             address,
             connection_class=PatientConnection,
             # A transaction says so itself; switching to and fro for each loan costs a twentieth of
             # a call with a key.
-            kwargs={**kwargs, "autocommit": True},
-            configure=watch,
+            kwargs={**way.arguments, "autocommit": True},
+            configure=begin,
             min_size=settings.pool_min_size if min_size is None else min_size,
             max_size=settings.pool_max_size,
             max_idle=settings.pool_max_idle_s,
@@ -126,40 +142,94 @@ class Database:
             open=False,
         )
         await pool.open()
-        return cls(pool, address, settings)
+        return cls(pool, address, way, settings)
 
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[Connection, None]:
-        """Lend a connection in autocommit mode, for what cannot run in a transaction."""
+        """Lend a connection in autocommit mode, for statements that are transactions by themselves.
+
+        What a session keeps from one to the next (settings, locks) takes `session`.
+        """
         async with self._lend() as conn:
             yield conn
 
     @asynccontextmanager
-    async def owner(self) -> AsyncGenerator[Connection, None]:
-        """Lend a connection of the tables' owner, in autocommit mode, for what only he may.
+    async def session(self, what: str = "This") -> AsyncGenerator[Connection, None]:
+        """Lend a connection in autocommit mode whose session is its borrower's alone.
 
-        That is AEGIS_OWNER_URL where it is set, opened for this and closed; else one of the pool.
+        For locks, settings and commands that outlast a statement. Through a pooler by transactions
+        it is AEGIS_DIRECT_DATABASE_URL's, opened for this and closed.
+
+        Raises:
+            ConfigError: `db_needs_session`, there is such a pooler, and no way past it for `what`.
         """
-        dsn = self.settings.owner_url
-        if dsn is None:
+        if self.pooling != "transaction":
             async with self.connection() as conn:
                 yield conn
             return
-        with translated(dsn=dsn):
-            conn = await psycopg.AsyncConnection.connect(
-                dsn, autocommit=True, **connection_arguments(self.settings, dsn)
-            )
-        try:
-            with translated():
+        async with _closing(await self._past_pooler(what)) as conn:
+            yield conn
+
+    @asynccontextmanager
+    async def owner(self, what: str = "This") -> AsyncGenerator[Connection, None]:
+        """Lend a connection of the tables' owner, in autocommit mode, for what only he may.
+
+        That is AEGIS_OWNER_URL where it is set, opened for this and closed; else a `session`.
+
+        Raises:
+            ConfigError: `db_needs_session`, as `session`.
+        """
+        dsn = self.settings.owner_url
+        if dsn is None:
+            async with self.session(what) as conn:
                 yield conn
-        finally:
-            await conn.close()
+            return
+        with translated(dsn=dsn):
+            way = await find_way(dsn, self.settings)
+        if way.pooling == "transaction":
+            raise needs_session(what, where="AEGIS_OWNER_URL")
+        async with _closing(await self._open(dsn, way)) as conn:
+            yield conn
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Connection, None]:
         """Lend a connection in a transaction: committed at the end, rolled back on an error."""
-        async with self._lend() as conn, conn.transaction():
+        begin = self._way.begin
+        if begin is None:
+            async with self._lend() as conn, conn.transaction():
+                yield conn
+            return
+        async with self.connection() as conn:
+            # Settings of ours are the transaction's, in the same round trip as BEGIN.
+            await conn.execute(begin)
+            try:
+                yield conn
+            except BaseException:
+                if not conn.closed:
+                    await conn.rollback()
+                raise
+            await conn.commit()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncGenerator[Connection, None]:
+        """Lend a connection for statements that one server's process has to run, such as settings.
+
+        In autocommit mode where that is given anyway, which saves two round trips; in a transaction
+        where a pooler would change the process between them.
+        """
+        lent = self.transaction() if self.pooling == "transaction" else self.connection()
+        async with lent as conn:
             yield conn
+
+    def require_session(self, what: str, *, owner: bool = False) -> None:
+        """Refuse what `session`, or `owner`, would, before anything is done; nothing is asked.
+
+        Raises:
+            ConfigError: `db_needs_session`.
+        """
+        given = self.settings.direct_database_url or (owner and self.settings.owner_url)
+        if self.pooling == "transaction" and not given:
+            raise needs_session(what)
 
     async def dedicated(self) -> Connection:
         """Open a connection beside the pool, in autocommit mode, that its caller closes.
@@ -168,13 +238,11 @@ class Database:
 
         Raises:
             Unavailable: the server does not answer.
+            ConfigError: `db_needs_session`, a pooler by transactions, and no way past it.
         """
-        dsn = self._address()
-        kept = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
-        with translated(dsn=dsn):
-            return await psycopg.AsyncConnection.connect(
-                dsn, autocommit=True, **kept, **connection_arguments(self.settings, dsn)
-            )
+        if self.pooling == "transaction":
+            return await self._past_pooler("Listening for notifications")
+        return await self._open(self._address(), self._way)
 
     def figures(self) -> PoolFigures:
         """Return the pool's figures; no query is made."""
@@ -225,6 +293,45 @@ class Database:
                     f"The pool takes no requests: {error}", code="pool_closed"
                 ) from None
 
+    async def _past_pooler(self, what: str) -> Connection:
+        """Open a connection to the server itself.
+
+        Raises:
+            ConfigError: `db_needs_session`, nobody said where it is; `db_direct_elsewhere`.
+        """
+        self.require_session(what)
+        dsn = self.settings.direct_database_url
+        assert dsn is not None
+        with translated(dsn=dsn):
+            way = await find_way(dsn, self.settings)
+        if way.pooling == "transaction":
+            raise needs_session(what, where="AEGIS_DIRECT_DATABASE_URL")
+        conn = await self._open(dsn, way)
+        try:
+            with translated():
+                direct = await identity(conn)
+            async with self.connection() as pooled:
+                if await identity(pooled) != direct:
+                    raise ConfigError(
+                        "AEGIS_DIRECT_DATABASE_URL leads to another database than "
+                        "AEGIS_DATABASE_URL. Let both lead to the same one.",
+                        code="db_direct_elsewhere",
+                    )
+        except BaseException:
+            await conn.close()
+            raise
+        return conn
+
+    async def _open(self, dsn: str, way: Way) -> Connection:
+        """Open a connection of its own, in autocommit mode."""
+        with translated(dsn=dsn):
+            conn = await psycopg.AsyncConnection.connect(
+                dsn, autocommit=True, **{**_KEPT, **way.arguments}
+            )
+            if way.first is not None:
+                await conn.execute(way.first)
+        return conn
+
     async def _why_none(self) -> AegisError:
         """Return why no connection was to be had: the server is gone, or all are busy."""
         # One look for all who ask at once: thousands may, and a connection each is too many.
@@ -242,8 +349,7 @@ class Database:
     async def _probe(self) -> psycopg.Error | None:
         """Return what a new connection fails with; None where it is made."""
         dsn = self._address()
-        arguments = connection_arguments(self.settings, dsn)
-        arguments["connect_timeout"] = _PROBE_S
+        arguments: dict[str, Any] = {**self._way.arguments, "connect_timeout": _PROBE_S}
         try:
             probe = await psycopg.AsyncConnection.connect(dsn, **arguments)
             await probe.close()
@@ -261,6 +367,15 @@ class Database:
         require_current(status)
 
 
+@asynccontextmanager
+async def _closing(conn: Connection) -> AsyncGenerator[Connection, None]:
+    try:
+        with translated():
+            yield conn
+    finally:
+        await conn.close()
+
+
 async def _check(conn: Connection) -> None:
     """Refuse a connection that broke while nobody used it; a quiet socket costs no round trip."""
     poll = select.poll()
@@ -274,23 +389,3 @@ async def _try_again(pool: AsyncConnectionPool[Connection]) -> None:
     """Go on trying to connect as long as somebody waits for it."""
     if pool.get_stats().get("requests_waiting", 0):
         await pool.check()
-
-
-def connection_arguments(settings: Settings, dsn: str = "") -> dict[str, Any]:
-    """Return what every connection of ours is opened with, psycopg's keyword arguments.
-
-    Options in `dsn` stay, and win: a keyword argument would replace them. Compiling our statements
-    (`jit`) takes longer than running them.
-    """
-    given = conninfo_to_dict(dsn).get("options") or ""
-    options = (
-        f"-c statement_timeout={settings.statement_timeout_ms} "
-        f"-c lock_timeout={settings.lock_timeout_ms} "
-        f"-c idle_in_transaction_session_timeout={_IDLE_IN_TRANSACTION} "
-        f"-c jit=off -c TimeZone=UTC {given}"
-    )
-    return {
-        "application_name": settings.application_name,
-        "connect_timeout": max(2, round(settings.connect_timeout_s)),
-        "options": options,
-    }

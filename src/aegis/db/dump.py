@@ -93,7 +93,7 @@ def dump(dsn: str, folder: Path, *, label: str = "dump") -> Path:
 
 def has_rows(dsn: str) -> bool:
     """Return whether any of our tables has a row; it stops at the first."""
-    with admin_connection(dsn) as conn, translated():
+    with admin_connection(dsn, transactions=True) as conn, translated():
         present: list[Any] = conn.execute(
             "SELECT name FROM unnest(%s::text[]) AS t (name) WHERE to_regclass(name) IS NOT NULL",
             (list(TABLES),),

@@ -106,7 +106,7 @@ def history() -> list[Revision]:
 
 def status(dsn: str) -> SchemaStatus:
     """Return what the database says about its schema."""
-    with admin_connection(dsn) as conn, translated():
+    with admin_connection(dsn, transactions=True) as conn, translated():
         return read_status(conn)
 
 

@@ -25,7 +25,7 @@ from psycopg.rows import TupleRow
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-__all__ = ["PatientConnection", "asker", "connect", "connect_blocking"]
+__all__ = ["PatientConnection", "asker", "connect", "connect_blocking", "cut"]
 
 #: Seconds that a statement takes before somebody asks whether the server is still there.
 LOOK_S = 3.0
@@ -118,14 +118,14 @@ async def _watch(descriptor: int, answers: Callable[[], Awaitable[bool]]) -> Non
     while True:
         silent = 0 if await answers() else silent + 1
         if silent == _SILENT:
-            _cut(descriptor)
+            cut(descriptor)
             return
         if not silent:
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_S)
 
 
-def _cut(descriptor: int) -> None:
+def cut(descriptor: int) -> None:
     """End a connection for both sides; whoever reads from it finds its end at once."""
     with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as line:
         line.shutdown(socket.SHUT_RDWR)

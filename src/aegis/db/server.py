@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
-import psycopg
 from psycopg import errors as pg
 
-from aegis.db.database import connection_arguments
-from aegis.db.patience import connect
+from aegis.db.opening import connect_once
 from aegis.db.query import fetch_one, fetch_value
 from aegis.db.translate import translated
 from aegis.errors import OpsError, Unavailable
@@ -26,7 +24,15 @@ if TYPE_CHECKING:
     from aegis.config import Settings
     from aegis.db.database import Connection
 
-__all__ = ["ServerReport", "check_server", "endpoint", "finder", "owner_endpoint", "ready"]
+__all__ = [
+    "ServerReport",
+    "check_server",
+    "direct_endpoint",
+    "endpoint",
+    "finder",
+    "owner_endpoint",
+    "ready",
+]
 
 #: PostgreSQL 16, as `server_version_num` writes it.
 OLDEST_SERVER = 160_000
@@ -78,6 +84,11 @@ def endpoint(settings: Settings) -> str:
     return embedded.start(settings).dsn
 
 
+def direct_endpoint(settings: Settings) -> str:
+    """Return where sessions last: AEGIS_DIRECT_DATABASE_URL, or the one endpoint there is."""
+    return settings.direct_database_url or endpoint(settings)
+
+
 def finder(settings: Settings) -> Callable[[], str | None] | None:
     """Return what tells where the embedded server is by now; None where a server is configured."""
     if settings.database_url is not None:
@@ -88,8 +99,8 @@ def finder(settings: Settings) -> Callable[[], str | None] | None:
 
 
 def owner_endpoint(settings: Settings) -> str:
-    """Return where the tables' owner works: AEGIS_OWNER_URL, or the one endpoint there is."""
-    return settings.owner_url or endpoint(settings)
+    """Return where the tables' owner works: AEGIS_OWNER_URL, or where sessions last."""
+    return settings.owner_url or direct_endpoint(settings)
 
 
 async def ready(settings: Settings) -> str:
@@ -106,7 +117,7 @@ async def ready(settings: Settings) -> str:
 
     dsn = await anyio.to_thread.run_sync(endpoint, settings)
     with translated(dsn=dsn):
-        async with await connect(dsn, **connection_arguments(settings, dsn)) as conn:
+        async with await connect_once(dsn, settings) as conn:
             await check_server(conn)
             status = await schema_state(conn)
     if status.state == "behind" and settings.database_url is None:
@@ -128,9 +139,7 @@ async def _furnish(dsn: str, settings: Settings) -> None:
 
     await anyio.to_thread.run_sync(migrate.upgrade, dsn)
     with translated(dsn=dsn):
-        async with await psycopg.AsyncConnection.connect(
-            dsn, **connection_arguments(settings, dsn)
-        ) as conn:
+        async with await connect_once(dsn, settings) as conn:
             await ensure_extensions(conn)
 
 

@@ -88,16 +88,37 @@ _LOGIN_REFUSED: Final = (
     "no pg_hba.conf entry",
     "not permitted to log in",
     "permission denied for database",
+    # Of PgBouncer, to users that it does not know.
+    "no such user",
+    "sasl authentication failed",
 )
 
 
 def _unreachable(line: str, where: str) -> AegisError:
     text = line.lower()
+    if "no more connections allowed" in text:
+        return Unavailable(
+            f"The pooler{where} takes no more clients ({line}). Raise its max_client_conn, or try "
+            "again.",
+            code="db_too_many_connections",
+        )
     if "too many c" in text or "remaining connection slots" in text:
         return Unavailable(
             f"PostgreSQL{where} has no free connection slot ({line}). Raise its max_connections, "
             "or try again.",
             code="db_too_many_connections",
+        )
+    if "unsupported startup parameter" in text or "unsupported options startup" in text:
+        return ConfigError(
+            f"What answers{where} is a pooler that takes no options with a connection. Take them "
+            "out of the address, or have it ignore them (ignore_startup_parameters = options).",
+            code="db_options_lost",
+        )
+    if "not allowed in statement pooling mode" in text:
+        return ConfigError(
+            f"What answers{where} is a pooler by statements, which has no transactions. Set "
+            "pool_mode = transaction, or session, in its pgbouncer.ini.",
+            code="db_pooling_statements",
         )
     if any(sign in text for sign in _LOGIN_REFUSED):
         return ConfigError(

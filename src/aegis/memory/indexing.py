@@ -12,6 +12,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aegis.db.opening import server_pid
 from aegis.errors import Conflict, InvalidInput
 from aegis.memory.embedding.minilm import MODEL as MINILM
 from aegis.memory.store import indexing as store
@@ -68,7 +69,7 @@ async def rebuild(
     """
     _check(space, m, ef_construction)
     done: list[Rebuilt] = []
-    async with db.owner() as conn:
+    async with db.owner("Building an index") as conn:
         if not await store.lock_builds(conn):
             raise Conflict("Another build of vector indexes is under way; wait for its end.")
         try:
@@ -95,13 +96,13 @@ async def _rebuild(
     left = await store.find_index(conn, built)
     if left is None or not left.valid or not _same(left.definition, m, ef_construction):
         await store.drop_index(conn, built)
-        watching = asyncio.create_task(_watch(db, conn.info.backend_pid, on_progress))
+        watching = asyncio.create_task(_watch(db, await server_pid(conn), on_progress))
         try:
             await store.build_index(conn, table, built, space, m=m, ef_construction=ef_construction)
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
-    async with db.owner() as swapping, swapping.transaction():
+    async with db.owner("Building an index") as swapping, swapping.transaction():
         await store.swap_index(swapping, name, built)
     found = await store.find_index(conn, name)
     assert found is not None

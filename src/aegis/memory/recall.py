@@ -187,7 +187,7 @@ async def _vector(
 async def _answer(db: Database, asked: Asked) -> tuple[list[Hit], bool]:
     """Return the hits, and whether the namespace's words ought to be sampled again."""
     built_in = _EF_VECTOR if asked.mode == "vector" else _EF_FUSED
-    async with db.connection() as conn:
+    async with db.reading() as conn:
         facts = await search.read_question(
             conn,
             query=asked.query,

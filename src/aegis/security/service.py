@@ -64,4 +64,6 @@ class Security:
 
 def database_name(settings: Settings) -> str:
     """Return the name of the database that `settings` name; nothing is asked or started."""
-    return database_of(settings.owner_url or settings.database_url or "")
+    return database_of(
+        settings.owner_url or settings.direct_database_url or settings.database_url or ""
+    )

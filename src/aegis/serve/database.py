@@ -53,7 +53,7 @@ def prepare(settings: Settings, say: Callable[[str], object]) -> Prepared:
 
 def _make_current(dsn: str, settings: Settings, say: Callable[[str], object]) -> None:
     status = migrate.status(dsn)
-    owner = settings.owner_url or dsn
+    owner = settings.owner_url or settings.direct_database_url or dsn
     if status.state in ("empty", "behind"):
         require_owner(owner, status)
     if status.state == "empty":

@@ -29,7 +29,9 @@ async def listen(
 ) -> None:
     """Hand each payload to `told`, for ever; `connected` hears whether there is a connection.
 
-    What was notified while there was none is lost: after `connected(True)` everybody looks.
+    What was notified while there was none is lost: after `connected(True)` everybody looks. Where
+    none can be had (a pooler by transactions, and no way past it) that is said once, and all look
+    by the clock.
     """
     pause = _SHORTEST_S
     while True:
@@ -42,6 +44,10 @@ async def listen(
                     else:
                         told(payload)
         except (AegisError, OSError) as error:
+            if isinstance(error, AegisError) and error.code == "db_needs_session":
+                _log.warning("worker.polls", extra={"why": error.message})
+                connected(False)
+                await asyncio.Event().wait()
             _log.warning("worker.listener_lost", extra={"why": str(error).partition("\n")[0]})
         finally:
             connected(False)

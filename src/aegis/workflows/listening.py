@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final, Literal
 
-from aegis.errors import Unavailable
+from aegis.errors import ConfigError, Unavailable
 from aegis.workflows.store.listening import listen, notifications
 
 if TYPE_CHECKING:
@@ -59,14 +59,15 @@ class Listener:
     async def _listen(self) -> None:
         while True:
             try:
-                async with self._db.connection() as conn:
+                async with self._db.session("Listening for notifications") as conn:
                     await listen(conn, self._channel)
                     self._call_all()
                     async for payload in notifications(conn):
                         for id in payload.split(","):
                             for call in self._calls.get(id, ()):
                                 call()
-            except Unavailable:
+            except (ConfigError, Unavailable):
+                # Through a pooler by transactions nobody can listen: everybody looks by the clock.
                 pass
             self._call_all()
             await asyncio.sleep(_PAUSE_S)

@@ -69,8 +69,17 @@ class Mortal:
         async with self._db.connection() as conn:
             yield conn
 
+    @asynccontextmanager
+    async def session(self, what: str) -> AsyncGenerator[Connection, None]:
+        del what
+        async with self.connection() as conn:
+            yield conn
+
     #: One role owns and uses the tests' databases.
-    owner = connection
+    owner = session
+
+    def require_session(self, what: str) -> None:
+        self._db.require_session(what)
 
     def _count(self) -> bool:
         if self.left is None:

@@ -79,7 +79,7 @@ async def build_index_of_rows(db: Database, model: str, dimensions: int) -> None
 
 async def drop_index_of_rows(db: Database, model: str) -> None:
     """Remove the index of the episodes that carry the model, while they are found beside them."""
-    async with db.owner() as conn:
+    async with db.owner("Building an index") as conn:
         if await spares.has_halfvec(conn):
             await store.drop_index(conn, indexing.index_name("episodic_memory", model))
 
@@ -87,7 +87,7 @@ async def drop_index_of_rows(db: Database, model: str) -> None:
 @asynccontextmanager
 async def _building(db: Database) -> AsyncGenerator[Connection | None]:
     """Lend a connection that has the lock of builds; None where there is no index to build."""
-    async with db.owner() as conn:
+    async with db.owner("Building an index") as conn:
         if not await spares.has_halfvec(conn):
             yield None
             return
@@ -111,13 +111,13 @@ async def _build(conn: Connection, table: store.Table, space: Space) -> None:
 
 async def drop_indexes_beside(db: Database, model: str) -> None:
     """Remove the index of a model's vectors beside the rows: they have all moved in."""
-    async with db.owner() as conn:
+    async with db.owner("Building an index") as conn:
         await store.drop_index(conn, spare_index_name(model))
 
 
 async def drop_indexes_of(db: Database, model: str) -> None:
     """Remove the indexes of a model that is no longer used; the schema's own stay."""
-    async with db.owner() as conn:
+    async with db.owner("Building an index") as conn:
         await store.drop_index(conn, spare_index_name(model))
         if model != MINILM:
             for table in store.TABLES:

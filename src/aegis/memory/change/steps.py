@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from aegis.errors import Conflict, InvalidInput
 from aegis.memory.active import provider_of
+from aegis.memory.change.alone import WORK, holding_lock
 from aegis.memory.change.checking import check_recall, count_missing
 from aegis.memory.change.indexes import build_index_of_rows, build_indexes, drop_indexes_of
-from aegis.memory.change.work import copy_beside, holding_lock, work_holding
+from aegis.memory.change.work import copy_beside, work_holding
 from aegis.memory.store import registry, spares
 
 if TYPE_CHECKING:
@@ -39,8 +40,10 @@ async def begin(db: Database, target: Embedder) -> None:
     Raises:
         InvalidInput: it is the active one.
         Conflict: another change is under way (`change_under_way`).
-        ConfigError, Unavailable: the target does not answer; nothing was begun.
+        ConfigError, Unavailable: the target does not answer, or nobody could work on the change
+            (`db_needs_session`); nothing was begun.
     """
+    db.require_session(WORK)
     async with db.transaction() as conn:
         _check_begin(await registry.list_used(conn), target)
     # Key, address and dimensions are tried before anything begins.

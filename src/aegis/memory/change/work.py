@@ -1,7 +1,6 @@
 """The work on a change: embed what lacks a vector, move vectors in, tidy up. One worker at a time.
 
-An advisory lock of the session says who works, so that two never embed the same rows; it goes with
-the connection, whatever kills the process. Every batch is a transaction and leaves a state that
+Who works holds the lock of `alone.py`. Every batch is a transaction and leaves a state that
 recall is complete in. Between batches the state is read again: a pause, a cancellation or a switch
 ends the round.
 """
@@ -9,20 +8,17 @@ ends the round.
 from __future__ import annotations
 
 import logging
-import time
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import anyio
-
 from aegis.errors import AegisError, ConfigError, Conflict
+from aegis.memory.change.alone import could_work, holding_lock
 from aegis.memory.change.figures import PAUSES, Pauses, Places, Worked
 from aegis.memory.change.indexes import build_index_of_rows, drop_index_of_rows, drop_indexes_beside
 from aegis.memory.store import moving, registry, spares
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from aegis.db import Connection, Database
     from aegis.memory.active import ActiveEmbedder
@@ -36,7 +32,6 @@ __all__ = [
     "Places",
     "Worked",
     "copy_beside",
-    "holding_lock",
     "work",
     "work_holding",
 ]
@@ -53,29 +48,6 @@ _BATCH_LOCAL, _BATCH_REMOTE, _BATCH_DROPPED = 128, 512, 5_000
 _LATE_IDS = 1_000
 #: Place that says that rows of retired models were looked for.
 _LOOKED = ("", "", "retired")
-
-
-@asynccontextmanager
-async def holding_lock(db: Database, *, wait_s: float) -> AsyncGenerator[Connection, None]:
-    """Lend the connection that holds the lock of the work.
-
-    Raises:
-        Conflict: another worker kept it for all of `wait_s`.
-    """
-    async with db.connection() as guard:
-        started = time.monotonic()
-        while not await spares.lock_work(guard):
-            if time.monotonic() - started >= wait_s:
-                raise Conflict(
-                    "Another process works on the change of the model; try again in a moment.",
-                    code="change_busy",
-                )
-            await anyio.sleep(0.1)
-        try:
-            yield guard
-        finally:
-            if not guard.closed:
-                await spares.unlock_work(guard)
 
 
 async def work(
@@ -96,6 +68,8 @@ async def work(
         Unavailable: the embedder does not answer; what was done stays.
     """
     try:
+        if not await could_work(db):
+            return Worked()
         async with holding_lock(db, wait_s=0.0) as guard:
             step = _Round(db, guard, embedder, places or Places(), limit, pauses, on_progress)
             return await step.run()

@@ -94,7 +94,7 @@ async def run(
         Conflict: another run over the namespace is under way.
     """
     # A session's lock: whatever ends the run ends it.
-    async with db.connection() as holder:
+    async with db.session("Consolidation") as holder:
         if not await marks.lock_run(holder, namespace):
             raise Conflict(
                 f"Another consolidation of namespace {namespace!r} is under way; wait for its end.",

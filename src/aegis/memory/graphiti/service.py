@@ -74,7 +74,7 @@ class GraphitiSync:
         place = validate.namespace_of(namespace, self.namespace)
         client = await open_graphiti(self._db.settings, self._embedder, namespace=place)
         try:
-            async with self._db.connection() as lock:
+            async with self._db.session("Synchronising with Graphiti") as lock:
                 if not await store.try_lock(lock, place):
                     raise Conflict(
                         f"Namespace {place!r} is being synchronised with Graphiti already.",

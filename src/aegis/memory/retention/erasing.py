@@ -44,6 +44,8 @@ COPIES = "graphiti_copies"
 #: Whatever was touched, samples of words and of columns are written anew.
 _ALWAYS_REWRITTEN = ("memory_terms", "memory_namespaces", "pg_catalog.pg_statistic")
 
+_REWRITING = "Writing tables anew"
+
 
 async def erase(
     db: Database,
@@ -58,8 +60,11 @@ async def erase(
     """Delete everything about a subject and return the proof.
 
     Raises:
+        ConfigError: `db_needs_session`, a pooler is in the way of writing tables anew.
         Unavailable: a table could not be locked to be written anew; run it again.
     """
+    if rewrite:
+        db.require_session(_REWRITING, owner=True)
 
     async def stage(name: str) -> None:
         if on_stage is not None:
@@ -352,7 +357,7 @@ async def _rewrite(db: Database, job: Erasure) -> tuple[list[str], list[str]]:
     touched -= {*_ALWAYS_REWRITTEN}
     done: list[str] = []
     left: list[str] = []
-    async with db.owner() as conn:
+    async with db.owner(_REWRITING) as conn:
         for table in (*sorted(touched), *_ALWAYS_REWRITTEN):
             allowed = await store.rewrite_table(conn, table)
             (done if allowed else left).append(table)

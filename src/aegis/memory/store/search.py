@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from psycopg.pq import TransactionStatus
+
 from aegis.db import fetch_all
 from aegis.memory.candidates import Candidates
 from aegis.memory.models import Episode
@@ -102,8 +104,8 @@ async def read_question(
 ) -> QuestionFacts:
     """Return the words of `query` and what is known about the namespace.
 
-    Sets `hnsw.*` for what the connection runs next, in a transaction or without one. Values are
-    queries of their own, which no planner looks into: one plan serves all, and making it takes
+    Sets `hnsw.*` for what the transaction runs next, or the connection where there is none. Values
+    are queries of their own, which no planner looks into: one plan serves all, and making it takes
     longer than running it.
     """
     cursor = await conn.execute(
@@ -116,8 +118,8 @@ async def read_question(
         applied AS MATERIALIZED (
             SELECT iterative,
                    CASE WHEN iterative
-                        THEN set_config('hnsw.ef_search', %(ef_search)s, false)
-                             || set_config('hnsw.iterative_scan', 'relaxed_order', false)
+                        THEN set_config('hnsw.ef_search', %(ef_search)s, %(local)s)
+                             || set_config('hnsw.iterative_scan', 'relaxed_order', %(local)s)
                    END AS hnsw
             FROM settings
         ),
@@ -186,6 +188,8 @@ async def read_question(
             "namespace": namespace,
             "bound": SMALL_NAMESPACE + 1,
             "ef_search": str(ef_search),
+            # What a transaction leaves set would be met by whoever gets the process next.
+            "local": conn.info.transaction_status != TransactionStatus.IDLE or not conn.autocommit,
         },
     )
     row: Any = await cursor.fetchone()

@@ -23,8 +23,11 @@ __all__ = ["mirror"]
 
 def mirror(dsn: str, entries: Sequence[Entry], drills: Sequence[Drill]) -> bool:
     """Make the tables say what the catalogue says; False where the schema has none yet."""
-    with translated(dsn=dsn), admin_connection(dsn, application_name="aegis-backup") as conn:
-        conn.execute("SET lock_timeout = '5s'")
+    with (
+        translated(dsn=dsn),
+        admin_connection(dsn, application_name="aegis-backup", transactions=True) as conn,
+    ):
+        conn.execute("SET LOCAL lock_timeout = '5s'")
         row = conn.execute(
             "SELECT to_regclass('backups') IS NOT NULL AND to_regclass('backup_drills') IS NOT NULL"
         ).fetchone()

@@ -57,7 +57,7 @@ def sandbox(settings: Settings) -> Generator[Endpoint]:
     # The lock lies beside it: where root starts the server, its folder belongs to another.
     with file_lock(parent / f".{place.name}.lock"):
         try:
-            own = replace(settings, database_url=None, data_dir=place)
+            own = replace(settings, database_url=None, direct_database_url=None, data_dir=place)
             place.chmod(0o755)
             endpoint = embedded.start(own)
             with translated(), admin_connection(endpoint.dsn) as conn:
@@ -89,7 +89,7 @@ def remove_leftovers(settings: Settings) -> int:
 
 
 def _remove(place: Path, settings: Settings) -> None:
-    own = replace(settings, database_url=None, data_dir=place)
+    own = replace(settings, database_url=None, direct_database_url=None, data_dir=place)
     home = find_cluster(place).home
     with suppress(OpsError):
         embedded.stop(own, "immediate")

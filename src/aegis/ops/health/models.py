@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from aegis.config import Settings
     from aegis.db import Connection
+    from aegis.db.pooler import Pooling
 
 __all__ = [
     "GROUPS",
@@ -82,6 +83,8 @@ class Ask:
     now: datetime
     #: What checks of one report share: a reading that several judge is made once.
     memo: dict[str, Any] = field(default_factory=dict[str, "Any"])
+    #: What lies between this process and the server.
+    pooling: Pooling = "none"
 
 
 class Run(Protocol):

@@ -54,7 +54,9 @@ async def run_checks(
             async with _careful(db, settings) as conn:
                 while waiting and not (conn.broken or conn.closed):
                     check, mine = waiting.pop(0)
-                    ask = Ask(settings=settings, limits=mine, now=now, memo=memo)
+                    ask = Ask(
+                        settings=settings, limits=mine, now=now, memo=memo, pooling=db.pooling
+                    )
                     results.append(await _run(conn, check, ask, muted))
         except AegisError as error:
             # A check may have lost its connection; where none is to be had, nobody waits again.
@@ -68,8 +70,16 @@ async def run_checks(
 
 @asynccontextmanager
 async def _careful(db: Database, settings: Settings) -> AsyncGenerator[Connection]:
-    """Lend a connection that cannot write, and whose statements end soon."""
+    """Lend a connection that cannot write, and whose statements end soon.
+
+    Through a pooler by transactions each check is one that is so (`_one_by_one`).
+    """
     timeout = settings.health_timeout_ms
+    if db.pooling == "transaction":
+        # The session is others', too: what is set there would make their transactions read-only.
+        async with db.connection() as conn:
+            yield conn
+        return
     async with db.connection() as conn:
         await conn.execute(
             """
@@ -88,6 +98,26 @@ async def _careful(db: Database, settings: Settings) -> AsyncGenerator[Connectio
                     "RESET statement_timeout; RESET lock_timeout; "
                     "RESET default_transaction_read_only; RESET jit"
                 )
+
+
+@asynccontextmanager
+async def _one_by_one(conn: Connection, ask: Ask) -> AsyncGenerator[None]:
+    """Make what a check does one transaction where the session is not ours."""
+    if ask.pooling != "transaction":
+        yield
+        return
+    timeout = ask.settings.health_timeout_ms
+    async with conn.transaction():
+        await conn.execute(
+            """
+            SELECT set_config('statement_timeout', %(timeout)s, true),
+                   set_config('lock_timeout', %(wait)s, true),
+                   set_config('transaction_read_only', 'on', true),
+                   set_config('jit', 'off', true)
+            """,
+            {"timeout": str(timeout), "wait": str(max(1, timeout // 4))},
+        )
+        yield
 
 
 def nothing_answers(
@@ -117,7 +147,8 @@ async def _run(conn: Connection, check: Check, ask: Ask, muted: Collection[str])
     begun = time.perf_counter()
     timeout = ask.settings.health_timeout_ms
     try:
-        seen = await check.run(conn, ask)
+        async with _one_by_one(conn, ask):
+            seen = await check.run(conn, ask)
     except CouldNotCheck as error:
         return could_not(check, ask.limits, str(error), elapsed_ms=_since(begun))
     except pg.QueryCanceled:

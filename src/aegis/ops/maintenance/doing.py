@@ -18,6 +18,7 @@ import psycopg
 from psycopg import errors as pg
 from psycopg import sql
 
+from aegis.db.opening import server_pid
 from aegis.db.translate import translate
 from aegis.ops.health.looking import rows
 from aegis.ops.maintenance import finding, history
@@ -115,7 +116,7 @@ async def _run(
     watching = (
         None
         if tell is None
-        else asyncio.ensure_future(_watch(db, step, conn.info.backend_pid, tell))
+        else asyncio.ensure_future(_watch(db, step, await server_pid(conn), tell))
     )
     try:
         await conn.execute(command)

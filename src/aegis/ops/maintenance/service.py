@@ -80,7 +80,7 @@ class Maintenance:
                 f"{self._settings.maintenance_window}, UTC); --now does it all the same.",
                 code="maintenance_window_closed",
             )
-        async with self._db.owner() as conn:
+        async with self._db.owner("Maintenance") as conn:
             interrupted = await self._alone(conn)
             try:
                 steps = await self._plan(conn)
@@ -113,7 +113,7 @@ class Maintenance:
                 f"({self._settings.maintenance_window}, UTC), or with --now.",
                 code="maintenance_window_closed",
             )
-        async with self._db.owner() as conn:
+        async with self._db.owner("Maintenance") as conn:
             interrupted = await self._alone(conn)
             try:
                 need = await finding.find_table(conn, table)

@@ -232,7 +232,7 @@ def _name(
             prepare=finish,
         )  # fmt: skip
         return ""
-    with conn.transaction():
+    with server.ending_clients(job.dsn, temporary), conn.transaction():
         server.finish_database(conn, temporary, settings, text)
         conn.execute(
             sql.SQL("ALTER DATABASE {} RENAME TO {}").format(

@@ -31,6 +31,7 @@ __all__ = [
     "create_database",
     "drop_database",
     "drop_leftovers",
+    "ending_clients",
     "facts",
     "finish_database",
     "maintenance",
@@ -225,10 +226,7 @@ def switch(
     Raises:
         OpsError: `restore_switch`, clients could not be disconnected; nothing was changed.
     """
-    done = threading.Event()
-    helper = threading.Thread(target=_end_clients, args=(dsn, (name, new), done), daemon=True)
-    helper.start()
-    try:
+    with ending_clients(dsn, name, new):
         for attempt in range(5):
             try:
                 with conn.transaction():
@@ -245,6 +243,19 @@ def switch(
                     ) from error
             else:
                 return
+
+
+@contextmanager
+def ending_clients(dsn: str, *names: str) -> Generator[None]:
+    """Disconnect whoever is connected to these databases, for as long as the block takes.
+
+    A pooler by sessions keeps connections that nobody uses.
+    """
+    done = threading.Event()
+    helper = threading.Thread(target=_end_clients, args=(dsn, names, done), daemon=True)
+    helper.start()
+    try:
+        yield
     finally:
         done.set()
         helper.join()

@@ -123,7 +123,7 @@ def record_now(dsn: str, settings: Settings, *notes: Note) -> LockedHead | None:
         Unavailable, ConfigError: the database does not answer; the secret cannot be used.
     """
     with (
-        admin_connection(dsn, application_name="aegis-audit") as conn,
+        admin_connection(dsn, application_name="aegis-audit", transactions=True) as conn,
         translated(),
         conn.transaction(),
     ):

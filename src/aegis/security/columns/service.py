@@ -290,7 +290,7 @@ class Encryption:
         async with self._alone():
             async with self._db.transaction() as conn:
                 tables = {column.table_name for column in await store.list_columns(conn)}
-            async with self._db.connection() as conn:
+            async with self._db.session("Writing tables anew") as conn:
                 return await rewriting.rewrite_tables(conn, sorted(tables))
 
     def _require_keys(self, columns: Sequence[EncryptedColumn]) -> Ring:
@@ -311,7 +311,7 @@ class Encryption:
 
     @asynccontextmanager
     async def _alone(self) -> AsyncGenerator[None]:
-        async with self._db.connection() as conn:
+        async with self._db.session("Encrypting or decrypting columns") as conn:
             if not await store.hold_work(conn):
                 raise Conflict(
                     "Another process is encrypting or decrypting columns; wait until it is done.",

@@ -32,9 +32,9 @@ __all__ = ["Roles", "address_of_admin"]
 
 def address_of_admin(settings: Settings, url: str | None = None) -> str:
     """Return where roles are made: `url`, the owner's address, or the database's."""
-    from aegis.db.server import endpoint
+    from aegis.db.server import owner_endpoint
 
-    return url or settings.owner_url or endpoint(settings)
+    return url or owner_endpoint(settings)
 
 
 class Roles:

@@ -14,7 +14,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from aegis.db import execute, fetch_value
-from aegis.db.database import connection_arguments
+from aegis.db.opening import connect_once
 from aegis.db.translate import translated
 from aegis.errors import InvalidInput, Unavailable
 
@@ -31,7 +31,7 @@ __all__ = ["connect", "may_do_everything", "read", "write"]
 async def connect(dsn: str, settings: Settings) -> AsyncGenerator[Connection]:
     """Open a connection for one reading and close it (`Unavailable`, `ConfigError`)."""
     with translated(dsn=dsn):
-        conn = await psycopg.AsyncConnection.connect(dsn, **connection_arguments(settings, dsn))
+        conn = await connect_once(dsn, settings)
     try:
         yield conn
     finally:

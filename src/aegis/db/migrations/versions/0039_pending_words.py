@@ -1,8 +1,8 @@
 """A shorter list of what was written last, of the index of words.
 
 Each word of a question reads the whole list: with up to 256 kB of it, that was half of what the
-words of a question cost while somebody writes. Up to 64 kB a bulk load without vectors takes a third
-more of the processor; one with vectors, or single writes, nothing that can be told.
+words of a question cost while somebody writes. With up to 64 kB a bulk load without vectors takes a
+third more of the processor; one with vectors, or single writes, nothing that can be told.
 
 Locks and cost: SHARE UPDATE EXCLUSIVE on the index, for a moment.
 """
