@@ -192,7 +192,7 @@ async def _load(db: Database, corpus: Corpus, embedder: KnownModel) -> dict[str,
             ).format(dimensions, sql.Literal(embedder.model))
         )
         built = time.perf_counter() - started
-        await conn.execute("VACUUM (ANALYZE) episodic_memory")
+        await conn.execute("VACUUM (ANALYZE) episodic_memory, episodic_sketches")
         cursor = await conn.execute(
             """
             SELECT (
