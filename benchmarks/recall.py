@@ -192,10 +192,13 @@ async def _load(db: Database, corpus: Corpus, embedder: KnownModel) -> dict[str,
             ).format(dimensions, sql.Literal(embedder.model))
         )
         built = time.perf_counter() - started
-        await conn.execute("VACUUM (ANALYZE) episodic_memory")
+        await conn.execute("VACUUM (ANALYZE) episodic_memory, episodic_sketches")
         cursor = await conn.execute(
             """
-            SELECT pg_total_relation_size('episodic_memory')::float8,
+            SELECT (
+                       pg_total_relation_size('episodic_memory')
+                       + pg_total_relation_size('episodic_sketches')
+                   )::float8,
                    avg(length(search) - 1)::float8,
                    avg(length(summary))::float8
             FROM episodic_memory

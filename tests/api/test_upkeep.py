@@ -77,6 +77,17 @@ async def test_what_is_found_is_repaired_and_put_back(http: httpx2.AsyncClient) 
     assert (await http.get(f"{MEMORY}/audit")).json() == report
 
 
+async def test_a_repair_is_done_in_the_way_that_is_asked_for(http: httpx2.AsyncClient) -> None:
+    for way in ("follow", "archive", None):
+        asked: dict[str, Any] = {"kind": "facts_expired", "way": way}
+        done = (await http.post(f"{MEMORY}/audit/repair", json=asked)).json()
+        answers.Repaired.model_validate(done)
+        assert (done["way"], done["rows"]) == (way or "follow", 0)
+    asked = {"kind": "facts_expired", "way": "remind"}
+    refused = await http.post(f"{MEMORY}/audit/repair", json=asked)
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_input")
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [

@@ -77,10 +77,30 @@ def test_an_audit_finds_repairs_and_restores(tmp_path: Path, dsn: str) -> None:
     assert _ask(tmp_path, dsn, "audit").returncode == 1
 
 
+def test_open_decisions_are_closed_on_the_operator_s_word(tmp_path: Path, dsn: str) -> None:
+    _fill(dsn)
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute(
+            "INSERT INTO decision_outcomes (task_context, alternatives, chosen_option, reasoning, "
+            "created_at) VALUES ('Where?', '[\"a\"]', 'a', 'r', now() - interval '200 days')"
+        )
+    words = ("audit", "--repair", "decisions_open", "--way", "close")
+    dry = _ask(tmp_path, dsn, *words)
+    assert "1  Where? → closed, the outcome is not known" in dry.stdout
+    assert "1 rows would be repaired; nothing was changed." in dry.stdout
+    done = _ask(tmp_path, dsn, *words, "--yes")
+    assert "Undo it with aegis memory quarantine restore --kind decisions_open" in done.stdout
+    assert _ask(tmp_path, dsn, "decisions", "due").stdout.count("Where?") == 0
+    assert _ask(tmp_path, dsn, "quarantine", "restore", "1").stdout == "Restored 1.\n"
+    assert _ask(tmp_path, dsn, "decisions", "due").stdout.count("Where?") == 1
+
+
 def test_what_makes_no_sense_is_refused_in_one_line(tmp_path: Path, dsn: str) -> None:
     for words, said in (
         (("audit", "--repair", "everything"), "use one of junk_empty"),
         (("audit", "--yes"), "--repair"),
+        (("audit", "--way", "close"), "--repair"),
+        (("audit", "--repair", "junk_empty", "--way", "close"), "one way"),
         (("quarantine", "restore"), "one kind"),
         (("proposals", "list", "--state", "maybe"), "state"),
         (("consolidate", "--since", "yesterday"), "since"),

@@ -95,6 +95,25 @@ async def test_audit_tells_an_agent_of_its_own_memory_alone(agent: Client) -> No
     assert [f["id"] for f in report["findings"]] == ["junk_empty"]
 
 
+async def test_an_agent_repairs_its_own_memory_alone_and_looks_first(
+    agent: Client, agent_memory: Memory
+) -> None:
+    for place in (None, "other"):
+        await call(agent, "memory_record", event_type="note", summary="ok", namespace=place)
+    dry = await call(agent, "memory_audit_repair", kind="junk_empty")
+    assert (dry["dry_run"], dry["rows"]) == (True, 1)
+    assert await agent_memory.count() == 1
+    done = await call(agent, "memory_audit_repair", kind="junk_empty", dry_run=False)
+    assert (done["rows"], done["held"]) == (1, 0)
+    assert "quarantine restore" in done["undo"]
+    assert [await agent_memory.count(), await agent_memory.count(namespace="other")] == [0, 1]
+    for kind in ("namespaces_similar", "namespaces_skew"):
+        assert "a person repairs it" in await refused(agent, "memory_audit_repair", kind=kind)
+    assert "use one of remind, close" in await refused(
+        agent, "memory_audit_repair", kind="decisions_open", way="archive"
+    )
+
+
 async def test_graph_is_written_and_searched(agent: Client) -> None:
     one = (await call(agent, "memory_record", event_type="note", summary="text"))["id"]
     made = await call(

@@ -107,6 +107,7 @@ TOOLS = {
     *(f"memory_proposal_{verb}" for verb in ("list", "get", "accept", "reject", "undo")),
     *(f"memory_model_{verb}" for verb in ("list", "status", "plan")),
     "memory_audit",
+    "memory_audit_repair",
 }
 READING = (
     *("recall", "context", "get", "list", "history", "sources"),
@@ -116,7 +117,7 @@ READING = (
 #: What asks somebody beyond this database.
 OUTSIDE = {"memory_graphiti_sync"}
 READS = {name for name in TOOLS if name.rpartition("_")[2] in READING}
-DESTROYING = ("update", "delete", "undo", "accept", "reject")
+DESTROYING = ("update", "delete", "undo", "accept", "reject", "repair")
 DESTROYS = {name for name in TOOLS if name.rpartition("_")[2] in DESTROYING}
 
 

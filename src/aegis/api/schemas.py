@@ -254,6 +254,11 @@ class RepairBody(Body):
     """What to repair."""
 
     kind: str = Field(description="Id of the check.")
+    way: str | None = Field(
+        None,
+        description="decisions_open: remind or close; facts_expired: follow or archive. "
+        "The first if left out.",
+    )
     namespace: str | None = Field(None, description="This one only; all if left out.")
     dry_run: bool = Field(True, description="False does it.")
 

@@ -116,6 +116,7 @@ class Repaired(Answer):
     """What a repair did, or would do."""
 
     kind: str
+    way: str | None
     dry_run: bool
     rows: int
     held: int

@@ -17,12 +17,22 @@ Place = Annotated[str | None, Option("--namespace", help="This one only; all oth
 Kind = Annotated[str | None, Option(help="What this check found.")]
 #: Who did it, in the history.
 _ACTOR = "cli"
+#: Why rows stay.
+_HELD = {
+    "namespaces_skew": "the login may not ANALYZE the table; let its owner do it",
+    "facts_expired": "others name them as what followed, or they changed meanwhile",
+}
+_HELD_MOSTLY = "a decision refers to them, or they changed meanwhile"
 _SEVERITY = {"error": "red", "warning": "yellow", "info": "dim"}
 
 
 def audit(
     repair: Annotated[
         str | None, Option(metavar="KIND", help="Repair what this check finds; dry without --yes.")
+    ] = None,
+    way: Annotated[
+        str | None,
+        Option(help="How: decisions_open remind or close, facts_expired follow or archive."),
     ] = None,
     namespace: Place = None,
     yes: Yes = False,
@@ -38,10 +48,11 @@ def audit(
     from aegis.wire.plain import plain
 
     if repair is not None:
-        _repair(repair, namespace, yes, as_json)
+        _repair(repair, way, namespace, yes, as_json)
         return
-    if yes:
-        raise InvalidInput("--yes goes with --repair KIND; an audit alone changes nothing.")
+    if yes or way is not None:
+        given = "--yes" if yes else "--way"
+        raise InvalidInput(f"{given} goes with --repair KIND; an audit alone changes nothing.")
     with counting("Reading") as seen:
         found = with_client(lambda a: a.memory.audit.run(namespace=namespace, on_progress=seen))
     report = plain(found)
@@ -116,7 +127,7 @@ def restore(
         line(f"Restored {restored:,}.")
 
 
-def _repair(kind: str, namespace: str | None, yes: bool, as_json: bool) -> None:
+def _repair(kind: str, way: str | None, namespace: str | None, yes: bool, as_json: bool) -> None:
     from aegis.cli.progress import counting
     from aegis.cli.render import line, note, show_json, style
     from aegis.wire.plain import plain
@@ -125,7 +136,12 @@ def _repair(kind: str, namespace: str | None, yes: bool, as_json: bool) -> None:
         done = plain(
             with_client(
                 lambda a: a.memory.audit.repair(
-                    kind, namespace=namespace, dry_run=not yes, actor=_ACTOR, on_progress=seen
+                    kind,
+                    way=way,
+                    namespace=namespace,
+                    dry_run=not yes,
+                    actor=_ACTOR,
+                    on_progress=seen,
                 )
             )
         )
@@ -139,7 +155,7 @@ def _repair(kind: str, namespace: str | None, yes: bool, as_json: bool) -> None:
         return
     line(f"Repaired {done['rows']:,} rows.")
     if done["held"]:
-        note(f"{done['held']:,} stay: a decision refers to them, or they changed meanwhile.")
+        note(f"{done['held']:,} stay: {_HELD.get(kind, _HELD_MOSTLY)}.")
     if done["undo"] is not None:
         line(f"Undo it with {done['undo']}.")
 

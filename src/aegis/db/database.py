@@ -7,6 +7,7 @@ here as the kinds of `aegis.errors`, translated in one place (`translate.py` bes
 
 from __future__ import annotations
 
+import asyncio
 import select
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -82,6 +83,7 @@ class Database:
         self._pool = pool
         self._address = address
         self._way = way
+        self._probing: asyncio.Task[psycopg.Error | None] | None = None
         self.settings = settings
 
     @property
@@ -332,18 +334,28 @@ class Database:
 
     async def _why_none(self) -> AegisError:
         """Return why no connection was to be had: the server is gone, or all are busy."""
+        # One look for all who ask at once: thousands may, and a connection each is too many.
+        if self._probing is None or self._probing.done():
+            self._probing = asyncio.create_task(self._probe())
+        error = await asyncio.shield(self._probing)
+        if error is not None:
+            return translate(error, dsn=self._address())
+        return Unavailable(
+            f"No free connection within {self.settings.pool_timeout_s:g} s: all "
+            f"{self.settings.pool_max_size} are busy. Raise AEGIS_POOL_MAX_SIZE, or try again.",
+            code="pool_exhausted",
+        )
+
+    async def _probe(self) -> psycopg.Error | None:
+        """Return what a new connection fails with; None where it is made."""
         dsn = self._address()
         arguments: dict[str, Any] = {**self._way.arguments, "connect_timeout": _PROBE_S}
         try:
             probe = await psycopg.AsyncConnection.connect(dsn, **arguments)
             await probe.close()
         except psycopg.Error as error:
-            return translate(error, dsn=dsn)
-        return Unavailable(
-            f"No free connection within {self.settings.pool_timeout_s:g} s: all "
-            f"{self.settings.pool_max_size} are busy. Raise AEGIS_POOL_MAX_SIZE, or try again.",
-            code="pool_exhausted",
-        )
+            return error
+        return None
 
     async def _require_schema(self) -> None:
         """Raise what is wrong with the schema as a whole, if the database can tell."""

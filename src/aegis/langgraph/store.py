@@ -26,6 +26,7 @@ from langgraph.store.base import (
 
 from aegis.client import connect, unwrap
 from aegis.errors import AegisError, InvalidInput
+from aegis.langgraph.gathering import Gathering
 from aegis.langgraph.indexing import read_index
 from aegis.memory.items import GetItem, ListPaths, PathMatch, PutItem, SearchItems
 
@@ -42,6 +43,9 @@ __all__ = ["AegisStore", "ConnectingStore"]
 
 _log = logging.getLogger("aegis.langgraph")
 
+#: Operations of calls that come at once that go together. What is read may begin lives anew, and is
+#: locked until all of them are through: whoever puts there waits so long.
+_READS, _PUTS = 20, 500
 #: Minutes between sweeps where nobody says.
 _SWEEP_MINUTES = 5.0
 
@@ -63,8 +67,10 @@ class AegisStore(BaseStore):
         "_indexing",
         "_items",
         "_namespace",
+        "_reading",
         "_remember",
         "_sweeper",
+        "_writing",
         "index_config",
         "ttl_config",
     )
@@ -91,6 +97,11 @@ class AegisStore(BaseStore):
         opened = unwrap(client)
         self._bridge = opened.bridge
         self._items = opened.memory.items
+        # Half of the connections: others ask the database, too.
+        lanes = max(1, opened.memory.database.settings.pool_max_size // 2)
+        self._reading: Gathering[Op, Result] = Gathering(self._do, lanes=lanes, most=_READS)
+        # One: what waits goes together, and would only wait for the locks of one another.
+        self._writing: Gathering[Op, Result] = Gathering(self._do, lanes=1, most=_PUTS)
         self._namespace = opened.memory.namespace if namespace is None else namespace
         self._indexing = (
             None if index is False else read_index(index, self._items.encoder, embedding_model)
@@ -159,6 +170,13 @@ class AegisStore(BaseStore):
         return bool(concurrent.futures.wait([sweeper], timeout).done)
 
     async def _batch(self, ops: list[Op]) -> list[Result]:
+        # Its own faults are a call's own: what others ask at the same time goes on.
+        for op in ops:
+            validate_op_namespace(op)
+        writes = any(isinstance(op, PutOp) for op in ops)
+        return await (self._writing if writes else self._reading).do(ops)
+
+    async def _do(self, ops: list[Op]) -> list[Result]:
         done = await self._items.batch(
             [self._operation(op) for op in ops],
             encoder=None if self._indexing is None else self._indexing.encoder,
@@ -170,7 +188,6 @@ class AegisStore(BaseStore):
         return [_result(op, value) for op, value in zip(ops, done, strict=True)]
 
     def _operation(self, op: Op) -> GetItem | PutItem | SearchItems | ListPaths:
-        validate_op_namespace(op)
         if isinstance(op, GetOp):
             return GetItem(path=tuple(op.namespace), key=op.key, refresh=op.refresh_ttl)
         if isinstance(op, SearchOp):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from mcp_types import CallToolResult
 from pydantic import Field
 
+from aegis.errors import InvalidInput
 from aegis.mcp.tools import (
     CHANGES,
     READS,
@@ -18,6 +19,7 @@ from aegis.mcp.tools import (
     make_tool,
     told,
 )
+from aegis.memory.audit.report import REPAIRABLE
 from aegis.memory.consolidation.proposal import STATES
 from aegis.memory.validate import namespace_of
 from aegis.wire.cursor import BY_ID
@@ -33,6 +35,22 @@ ProposalId = Annotated[int, Field(description="Id of the proposal.")]
 StateText = Annotated[
     str,
     Field(description="What became of it.", json_schema_extra={"enum": [*STATES, "all"]}),
+]
+#: Checks of namespaces beside one another: an agent has no say in those of others.
+_OF_ALL = ("namespaces_similar", "namespaces_skew")
+KindText = Annotated[
+    str,
+    Field(
+        description="Id of the check.",
+        json_schema_extra={"enum": [kind for kind in REPAIRABLE if kind not in _OF_ALL]},
+    ),
+]
+WayText = Annotated[
+    str | None,
+    Field(
+        description="decisions_open: remind or close; facts_expired: follow or archive.",
+        json_schema_extra={"enum": ["remind", "close", "follow", "archive", None]},
+    ),
 ]
 #: Who did it, in the history.
 _ACTOR = "mcp"
@@ -98,11 +116,34 @@ def _audit(memory: Memory) -> list[Tool]:
     async def memory_audit(namespace: Namespace = None) -> CallToolResult:
         """Check one memory for junk, doubles, contradictions, orphans and what is stale.
 
-        Nothing is changed; each finding names the command by which a person repairs it.
+        Nothing is changed; memory_audit_repair repairs what a finding names.
         """
         with told():
             # A namespace of its own alone: an agent is not told of those of others.
             place = namespace_of(namespace, memory.namespace)
             return answer(await memory.audit.run(namespace=place))
 
-    return [make_tool(memory_audit, READS, "Audit the memory")]
+    async def memory_audit_repair(
+        kind: KindText,
+        way: WayText = None,
+        dry_run: Annotated[bool, Field(description="False does it.")] = True,
+        namespace: Namespace = None,
+    ) -> CallToolResult:
+        """Repair what a check of memory_audit found in one memory; look first, with dry_run.
+
+        What is taken away or overwritten can be put back, as the answer's undo says.
+        """
+        with told():
+            place = namespace_of(namespace, memory.namespace)
+            if kind in _OF_ALL:
+                raise InvalidInput(f"{kind} concerns several memories; a person repairs it.")
+            return answer(
+                await memory.audit.repair(
+                    kind, way=way, namespace=place, dry_run=dry_run, actor=_ACTOR
+                )
+            )
+
+    return [
+        make_tool(memory_audit, READS, "Audit the memory"),
+        make_tool(memory_audit_repair, CHANGES, "Repair the memory"),
+    ]

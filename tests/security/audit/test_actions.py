@@ -56,8 +56,7 @@ async def final(a: Aegis) -> int:
 
 
 async def episode(a: Aegis) -> int:
-    made = await a.memory.record("note", "something that happened")
-    return made.id
+    return (await a.memory.record("note", "something that happened")).id
 
 
 async def schedule(a: Aegis) -> str:
@@ -193,7 +192,9 @@ ELSEWHERE: dict[str, str] = {
     "memory.archive_restore": "tests/security/audit/test_actions.py",
     "memory.erase": "tests/security/audit/test_actions.py",
     "memory.erase_begin": "tests/security/audit/test_actions.py",
+    "memory.quarantine_restore": "tests/memory/audit/test_decision_repairs.py",
     "memory.release": "tests/security/audit/test_actions.py",
+    "memory.repair": "tests/memory/audit/test_decision_repairs.py",
     "research.delete": "tests/security/audit/test_actions.py",
     "restore.run": "tests/security/audit/test_files.py",
     "schedules.resume": "tests/security/audit/test_actions.py",

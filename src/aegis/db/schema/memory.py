@@ -56,6 +56,14 @@ FACT_WORDS = (
     "\"left\"((concept::text || ' '::text) || content, 100000)))"
 )
 
+#: Steps that may have changed a fact's words, and the words that it had before (revision 0038).
+REWORDED = "action = ANY (ARRAY['updated'::text, 'restored'::text, 'deleted'::text])"
+STEP_WORDS = (
+    "(array_to_tsvector(ARRAY['\x01'::text || namespace]) || to_tsvector('english'::regconfig, "
+    "\"left\"(((before ->> 'concept'::text) || ' '::text) || (before ->> 'content'::text), "
+    "100000)))"
+)
+
 
 def namespace() -> Column[Any]:
     """Return the column that says whose memory a row is."""
@@ -142,7 +150,7 @@ episodic_memory = Table(
         "idx_episodic_search",
         "search",
         postgresql_using="gin",
-        postgresql_with={"gin_pending_list_limit": "256"},
+        postgresql_with={"gin_pending_list_limit": "64"},
     ),
     Index("idx_episodic_timestamp", text("timestamp DESC")),
     Index("idx_episodic_event_type", "event_type"),
@@ -194,6 +202,17 @@ semantic_memory = Table(
     Index("idx_semantic_concept", "concept"),
     Index("idx_semantic_category", "category"),
     Index("idx_semantic_updated_at", text("updated_at DESC")),
+    Index(
+        "idx_semantic_recorded",
+        "namespace",
+        text("COALESCE(created_at, updated_at, to_timestamp(0::double precision))"),
+    ),
+    Index(
+        "idx_semantic_updated",
+        "namespace",
+        text("updated_at DESC NULLS LAST"),
+        text("id DESC"),
+    ),
 )
 
 fact_history = Table(
@@ -212,7 +231,25 @@ fact_history = Table(
         name="ck_fact_history_action",
     ),
     Index("idx_fact_history_fact", "fact_id", "id"),
-    Index("idx_fact_history_namespace_at", "namespace", "at"),
+    Index(
+        "idx_fact_history_steps",
+        "namespace",
+        "at",
+        postgresql_include=["id", "fact_id", "action"],
+    ),
+    Index(
+        "idx_fact_history_concept",
+        "namespace",
+        text("(before ->> 'concept'::text)"),
+        postgresql_where=text(REWORDED),
+    ),
+    Index(
+        "idx_fact_history_words",
+        text(STEP_WORDS),
+        postgresql_using="gin",
+        postgresql_with={"gin_pending_list_limit": "256"},
+        postgresql_where=text(REWORDED),
+    ),
     Index("uq_fact_history_undoes", "undoes", unique=True),
 )
 

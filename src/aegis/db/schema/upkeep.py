@@ -75,7 +75,7 @@ memory_quarantine = Table(
     Column("links", JSONB),
     timestamp_now("created_at", nullable=False),
     CheckConstraint(
-        "source_table IN ('episodic_memory', 'semantic_memory')",
+        "source_table IN ('decision_outcomes', 'episodic_memory', 'semantic_memory')",
         name="ck_memory_quarantine_source_table",
     ),
     CheckConstraint("action IN ('deleted', 'changed')", name="ck_memory_quarantine_action"),

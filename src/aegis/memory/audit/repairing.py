@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING, LiteralString
 
 from aegis.errors import InvalidInput
 from aegis.memory import backfill, belief
-from aegis.memory.audit.report import REPAIRABLE, Example, Repaired, excerpt
+from aegis.memory.audit.decision_repairs import repair_decisions
+from aegis.memory.audit.fact_repairs import FACT_KINDS, repair_facts
+from aegis.memory.audit.report import CHECKS, REPAIRABLE, Example, Repaired, excerpt
 from aegis.memory.audit.run import contradictory, read_window, similar_names
+from aegis.memory.audit.skew import repair_skew
 from aegis.memory.audit.window import judge
 from aegis.memory.belief import Belief
 from aegis.memory.store import audit as store
 from aegis.memory.store import fact_history as history
 from aegis.memory.store import quarantine, search, statistics
+from aegis.memory.store.audit_checks import checks_of
+from aegis.security.audit.recording import audited, note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,7 +30,8 @@ if TYPE_CHECKING:
     from aegis.db import Connection, Database
     from aegis.memory.audit.window import Verdict
     from aegis.memory.embedding import Embedder
-    from aegis.memory.store.audit import Claim, RowCheck
+    from aegis.memory.store.audit import Claim
+    from aegis.memory.store.audit_checks import RowCheck
 
 __all__ = ["repair"]
 
@@ -38,6 +44,7 @@ async def repair(
     embedder: Embedder | None,
     kind: str,
     *,
+    way: str | None = None,
     namespace: str | None,
     dry_run: bool,
     actor: str | None,
@@ -46,23 +53,54 @@ async def repair(
     """Repair what a check finds and return what was done, or would be.
 
     Raises:
-        InvalidInput: there is no repair of this kind, or it needs an embedder.
+        InvalidInput: there is no repair of this kind or way, or it needs an embedder.
     """
     if kind not in REPAIRABLE:
         raise InvalidInput(f"repair is {kind!r}; use one of {', '.join(REPAIRABLE)}.")
+    ways = CHECKS[kind].ways
+    if way is not None and way not in ways:
+        known = f"use one of {', '.join(ways)}" if ways else f"{kind} has one way; leave it out"
+        raise InvalidInput(f"way is {way!r}; {known}.")
+    way = way or next(iter(ways), None)
     if kind.startswith("vectors_") and embedder is None:
         raise InvalidInput(f"There is no embedder, so that {kind} has no meaning.")
-    seen = on_progress or _nothing
-    if kind == "contradictions":
-        return await _end_older(db, namespace, dry_run, actor, seen)
-    if kind == "namespaces_similar":
-        return await _merge_namespaces(db, namespace, dry_run, seen)
-    if kind == "terms_stale":
-        return await _count_terms(db, namespace, dry_run)
-    checks = [check for check in store.ROW_CHECKS if check.kind == kind]
-    if checks:
-        return await _change_rows(db, embedder, checks, namespace, dry_run, seen)
-    return await _put_aside(db, kind, namespace, dry_run, seen)
+    return await _by_kind(
+        db, embedder, kind, way, namespace, dry_run, actor, on_progress or _nothing
+    )
+
+
+async def _by_kind(
+    db: Database,
+    embedder: Embedder | None,
+    kind: str,
+    way: str | None,
+    namespace: str | None,
+    dry_run: bool,
+    actor: str | None,
+    seen: Callable[[int], object],
+) -> Repaired:
+    match kind:
+        case "contradictions":
+            done = await _end_older(db, namespace, dry_run, actor, seen)
+        case "namespaces_similar":
+            done = await _merge_namespaces(db, namespace, dry_run, seen)
+        case "namespaces_skew":
+            done = await repair_skew(db, namespace, dry_run)
+        case "terms_stale":
+            done = await _count_terms(db, namespace, dry_run)
+        case "decisions_open":
+            done = await repair_decisions(
+                db, way or "remind", namespace=namespace, dry_run=dry_run, seen=seen
+            )
+        case _ if kind in FACT_KINDS:
+            done = await repair_facts(
+                db, kind, way, namespace=namespace, dry_run=dry_run, actor=actor, seen=seen
+            )
+        case _ if checks := checks_of(kind):
+            done = await _change_rows(db, embedder, checks, namespace, dry_run, seen)
+        case _:
+            done = await _put_aside(db, kind, namespace, dry_run, seen)
+    return done
 
 
 async def _put_aside(
@@ -93,14 +131,16 @@ async def _put_aside(
             for v in verdicts[: _EXAMPLES - len(examples)]
         ]
         for batch in _batches(verdicts) if not dry_run else ():
-            async with db.transaction() as conn:
-                moved += await quarantine.put_aside(
+            async with audited(db) as conn:
+                went = await quarantine.put_aside(
                     conn,
                     [v.id for v in batch],
                     [by_id[v.id].digest for v in batch],
                     kind=kind,
                     reasons=[v.reason for v in batch],
                 )
+                _note(conn, kind, went)
+            moved += went
             seen(moved)
     return Repaired(
         kind=kind,
@@ -127,7 +167,7 @@ async def _change_rows(
     for check in checks:
         after = 0
         while True:
-            async with db.transaction() as conn:
+            async with audited(db) as conn:
                 count, ids, first = await store.find_rows(
                     conn,
                     check,
@@ -139,7 +179,9 @@ async def _change_rows(
                     after=after,
                 )
                 if not dry_run and kind != "vectors_missing":
-                    changed += await _change(conn, check.table, kind, ids)
+                    now = await _change(conn, check.table, kind, ids)
+                    _note(conn, kind, now)
+                    changed += now
             found += count
             examples = (examples + first)[:_EXAMPLES]
             if dry_run or not ids or kind == "vectors_missing":
@@ -150,6 +192,8 @@ async def _change_rows(
                 break
     if kind == "vectors_missing" and not dry_run:
         changed = await backfill.fill_missing(db, embedder, on_progress=seen)
+        async with audited(db) as conn:
+            _note(conn, kind, changed)
     overwrites = changed and kind != "vectors_missing"
     return Repaired(
         kind=kind,
@@ -213,7 +257,7 @@ async def _end_older(
 
 async def _end(db: Database, older: Claim, newer: Claim, actor: str | None) -> int:
     """Supersede a fact, unless either changed since it was read; return how many (0 or 1)."""
-    async with db.transaction() as conn:
+    async with audited(db) as conn:
         at = await history.lock_concept(conn, older.namespace, older.concept, None)
         now = {c.id: c for c in await store.list_claims(conn, older.namespace)}
         if now.get(older.id) != older or now.get(newer.id) != newer:
@@ -232,6 +276,7 @@ async def _end(db: Database, older: Claim, newer: Claim, actor: str | None) -> i
                 conn, shift.id, "superseded", namespace=older.namespace, at=at, actor=actor
             )
             await history.shift_fact(conn, shift, superseded_by=newer.id, at=at)
+        _note(conn, "contradictions", len(shifts))
     return len(shifts)
 
 
@@ -252,10 +297,11 @@ async def _merge_namespaces(
     for old, _, new in pairs if not dry_run else ():
         for table in tables:
             while True:
-                async with db.transaction() as conn:
+                async with audited(db) as conn:
                     went = await quarantine.move_namespace(
                         conn, table, old, new, kind="namespaces_similar", limit=_BATCH
                     )
+                    _note(conn, "namespaces_similar", went)
                 moved += went
                 seen(moved)
                 if went < _BATCH:
@@ -280,8 +326,10 @@ async def _count_terms(db: Database, namespace: str | None, dry_run: bool) -> Re
         stale = await store.list_stale_terms(conn, namespace)
     counted = 0
     for name, _ in stale if not dry_run else ():
-        async with db.transaction() as conn:
-            counted += await statistics.sample_namespace(conn, name, small=search.SMALL_NAMESPACE)
+        async with audited(db) as conn:
+            done = await statistics.sample_namespace(conn, name, small=search.SMALL_NAMESPACE)
+            _note(conn, "terms_stale", int(done))
+        counted += done
     return Repaired(
         kind="terms_stale",
         dry_run=dry_run,
@@ -293,6 +341,12 @@ async def _count_terms(db: Database, namespace: str | None, dry_run: bool) -> Re
         ],
         undo=None,
     )
+
+
+def _note(conn: Connection, kind: str, rows: int) -> None:
+    """Have the audit log say what a repair does in this transaction."""
+    if rows:
+        note(conn, "memory.repair", "check", kind, rows=rows)
 
 
 def _undo(kind: str) -> str:

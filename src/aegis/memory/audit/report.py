@@ -34,9 +34,8 @@ class Check:
 
     severity: Severity
     meaning: str
-    #: Whether `repair` does it; otherwise `command` leads to what a person has to decide.
-    repairable: bool = True
-    command: str | None = None
+    #: Ways of its repair, the usual one first; empty where there is one.
+    ways: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +61,7 @@ class Finding:
     sampled: bool
     examples: list[Example]
     meaning: str
-    #: The command that repairs it, or leads to it.
+    #: The command that repairs it.
     repair: str
     #: Why the check is not complete; None where it is.
     note: str | None = None
@@ -87,11 +86,14 @@ class Repaired:
     """What a repair did, or would do."""
 
     kind: str
+    #: Which of its ways; None where there is one.
+    way: str | None = None
     dry_run: bool
     #: Rows that were repaired, or would be.
     rows: int
     #: Rows that stay because a decision refers to them, or because they changed meanwhile.
     held: int
+    #: The first of them; where the repair chooses, the text says what it does with each.
     examples: list[Example]
     #: How to undo it; None where nothing was deleted or overwritten.
     undo: str | None
@@ -149,27 +151,26 @@ CHECKS: Mapping[str, Check] = {
     ),
     "orphans_facts": Check(
         severity="info",
-        meaning="Facts that rest on episodes, or were superseded by facts, that are gone.",
-        repairable=False,
-        command="aegis memory facts history ID",
+        meaning="Facts that rest on episodes, or were superseded by facts, that are gone; the "
+        "repair names others that say or follow them, and trusts those less that nothing bears "
+        "out.",
     ),
     "decisions_open": Check(
         severity="info",
-        meaning="Decisions without an outcome 90 days after it was due, or after they were made.",
-        repairable=False,
-        command="aegis memory decisions due --days 90",
+        meaning="Decisions without an outcome 90 days after it was due, or after they were made; "
+        "the repair has them asked about again, or closes them as nobody knows.",
+        ways=("remind", "close"),
     ),
     "facts_stale": Check(
         severity="info",
-        meaning="Facts that nothing has confirmed or changed for a year.",
-        repairable=False,
-        command="aegis memory facts list",
+        meaning="Facts that nothing has confirmed or changed for a year; the repair trusts them "
+        "less.",
     ),
     "facts_expired": Check(
         severity="info",
-        meaning="Facts that have ended and that nothing has followed.",
-        repairable=False,
-        command="aegis memory facts get ID",
+        meaning="Facts that have ended and that nothing has followed; the repair names what did, "
+        "or notes that nothing does, or archives them.",
+        ways=("follow", "archive"),
     ),
     "vectors_missing": Check(
         severity="warning", meaning="Rows that only words find, because they have no vector."
@@ -187,9 +188,8 @@ CHECKS: Mapping[str, Check] = {
     ),
     "namespaces_skew": Check(
         severity="info",
-        meaning="One namespace holds more than nine tenths of all episodes, beside two or more.",
-        repairable=False,
-        command="aegis memory list --namespace NAME",
+        meaning="One namespace holds more than nine tenths of all episodes, beside two or more, "
+        "and the statistics by which searches are planned do not say so.",
     ),
     "terms_stale": Check(
         severity="info",
@@ -202,4 +202,4 @@ CHECKS: Mapping[str, Check] = {
         "they were recorded.",
     ),
 }
-REPAIRABLE: Sequence[str] = tuple(name for name, check in CHECKS.items() if check.repairable)
+REPAIRABLE: Sequence[str] = tuple(CHECKS)

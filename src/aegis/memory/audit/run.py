@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from aegis.errors import Unavailable
 from aegis.memory import belief
+from aegis.memory.audit import skew
 from aegis.memory.audit.report import CHECKS, AuditReport, Example, Finding, excerpt
 from aegis.memory.audit.window import judge
 from aegis.memory.store import audit as store
+from aegis.memory.store.audit_checks import ROW_CHECKS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from aegis.memory.audit.window import Seen, Verdict
     from aegis.memory.embedding import Embedder
     from aegis.memory.store.audit import Claim
+    from aegis.memory.store.audit_checks import RowCheck
 
 T = TypeVar("T")
 
@@ -73,7 +76,7 @@ class _Audit:
                 sampled=sampled,
                 examples=shown,
                 meaning=check.meaning,
-                repair=check.command or f"aegis memory audit --repair {kind}{place} --yes",
+                repair=f"aegis memory audit --repair {kind}{place} --yes",
                 note=note,
             )
         )
@@ -194,7 +197,7 @@ async def _rows(this: _Audit) -> None:
     """Run the checks that are conditions on rows; those of one kind on two tables are one."""
     model = this.embedder.model if this.embedder is not None else None
     dimensions = this.embedder.dimensions if this.embedder is not None else None
-    for kind, checks in groupby(store.ROW_CHECKS, key=lambda check: check.kind):
+    for kind, checks in groupby(ROW_CHECKS, key=lambda check: check.kind):
         if kind.startswith("vectors_") and model is None:
             # Without an embedder there is no model that the others would be other than.
             continue
@@ -202,7 +205,7 @@ async def _rows(this: _Audit) -> None:
         for check in checks:
 
             async def find(
-                conn: Connection, check: store.RowCheck = check
+                conn: Connection, check: RowCheck = check
             ) -> tuple[int, list[Example], float]:
                 rows = await store.estimate_rows(conn, check.table)
                 share = 1.0 if check.indexed or rows <= _LARGE else _SAMPLE / rows
@@ -264,12 +267,9 @@ async def _namespaces(this: _Audit) -> None:
             for name, count in same[1:]
         ]
         this.add("namespaces_similar", len(examples), examples)
-    total = sum(count for _, count in counts)
-    name, most = counts[0]
-    if len(counts) > 2 and most > 0.9 * total:
-        text = f"{most:,} of {total:,} episodes"
-        example = Example(table="episodic_memory", id=None, namespace=name, excerpt=text)
-        this.add("namespaces_skew", most, [example])
+    found = await _timed(this, "namespaces_skew", lambda conn: skew.find_skew(conn, counts))
+    if found is not None:
+        this.add("namespaces_skew", 1, [found.example()])
 
 
 async def _timed(this: _Audit, what: str, work: Callable[[Connection], Awaitable[T]]) -> T | None:

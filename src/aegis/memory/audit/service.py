@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from aegis.errors import Conflict, InvalidInput
+from aegis.errors import Conflict, InvalidInput, NotFound
 from aegis.memory import validate
 from aegis.memory.audit.report import CHECKS
 from aegis.memory.store import quarantine as store
 from aegis.memory.store import quarantine_entries
+from aegis.security.audit.recording import audited, note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Audit"]
 
 MAX_PAGE = 1_000
+#: Entries that are put back in one transaction.
+_BATCH = 100
 
 
 class Audit:
@@ -48,6 +52,7 @@ class Audit:
         self,
         kind: str,
         *,
+        way: str | None = None,
         namespace: str | None = None,
         dry_run: bool = True,
         actor: str | None = None,
@@ -55,10 +60,11 @@ class Audit:
     ) -> Repaired:
         """Repair what the check of this id finds and return what was done, or would be.
 
-        What is deleted or overwritten goes to the quarantine first.
+        What is deleted or overwritten goes to the quarantine first, what changes of a fact to its
+        history. `way` is one of the check's ways, the first of them if left out.
 
         Raises:
-            InvalidInput: the check has no repair, or it needs an embedder.
+            InvalidInput: there is no such check or way, or it needs an embedder.
         """
         from aegis.memory.audit.repairing import repair
 
@@ -69,6 +75,7 @@ class Audit:
             self._db,
             self._embedder,
             kind,
+            way=way,
             namespace=namespace,
             dry_run=dry_run,
             actor=actor,
@@ -118,9 +125,10 @@ class Audit:
             return await self._restore_kind(kind, namespace)
         for entry in entries:
             validate.check_limit("id", entry, most=2**63 - 1)
-        async with self._db.transaction() as conn:
+        async with audited(self._db) as conn:
             for entry in sorted(set(entries)):
                 await quarantine_entries.restore_one(conn, entry, namespace=namespace)
+            note(conn, "memory.quarantine_restore", "quarantine", rows=len(set(entries)))
         return len(set(entries))
 
     async def _restore_kind(self, kind: str, namespace: str | None) -> int:
@@ -130,16 +138,26 @@ class Audit:
                 page = await store.list_quarantined(
                     conn, namespace=namespace, kind=kind, after=after, limit=MAX_PAGE
                 )
-            for entry in page:
-                try:
-                    async with self._db.transaction() as conn:
-                        await quarantine_entries.restore_one(conn, entry.id, namespace=namespace)
-                except Conflict:
-                    continue
-                restored += 1
+            for start in range(0, len(page), _BATCH):
+                restored += await self._restore_some(kind, page[start : start + _BATCH], namespace)
             if len(page) < MAX_PAGE:
                 return restored
             after = page[-1].id
+
+    async def _restore_some(
+        self, kind: str, entries: Sequence[Quarantined], namespace: str | None
+    ) -> int:
+        """Put back what can be put back, in one transaction, and return how many."""
+        restored = 0
+        async with audited(self._db) as conn:
+            for entry in entries:
+                with suppress(Conflict, NotFound):
+                    async with conn.transaction():
+                        await quarantine_entries.restore_one(conn, entry.id, namespace=namespace)
+                    restored += 1
+            if restored:
+                note(conn, "memory.quarantine_restore", "quarantine", kind, rows=restored)
+        return restored
 
 
 def _check_namespace(namespace: str | None) -> None:

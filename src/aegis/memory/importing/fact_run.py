@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 from aegis.memory.importing.exported_facts import ExportedFact, SuccessorLinks, record_exported
 from aegis.memory.importing.id_map import IdMap
@@ -10,12 +11,15 @@ from aegis.memory.models import NewFact
 from aegis.memory.store import fact_transfer, transfer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from aegis.memory.importing.items import Item
     from aegis.memory.service import Memory
 
 __all__ = ["FactRun"]
+
+#: What facts that were made of episodes name as their source, and how they name an episode.
+_CONSOLIDATION, _EPISODE = "consolidation", "episode:"
 
 
 class FactRun:
@@ -28,8 +32,13 @@ class FactRun:
         self._ids = IdMap()
         self._links = SuccessorLinks()
 
-    async def record(self, items: Sequence[Item]) -> tuple[int, int]:
-        """Record facts and return how many were new, and how many there already."""
+    async def record(
+        self, items: Sequence[Item], find_episode: Callable[[int], int | None]
+    ) -> tuple[int, int]:
+        """Record facts and return how many were new, and how many there already.
+
+        Episodes that they rest on are named by the ids that `find_episode` tells.
+        """
         originals = await self._originals(items)
         known = await self._known(items)
         recorded = 0
@@ -41,6 +50,8 @@ class FactRun:
             key = exported.fact.source_id if exported.fact is not None else None
             new = known.get(key) if key is not None else None
             if new is None:
+                if item.old_id is not None:
+                    exported = _resting(exported, find_episode)
                 new = await record_exported(
                     self._memory.database, self._embedder, exported, namespace=self._namespace
                 )
@@ -88,3 +99,36 @@ def _exported(item: Item) -> ExportedFact:
         return ExportedFact(fact=value)
     assert isinstance(value, ExportedFact)
     return value
+
+
+def _resting(exported: ExportedFact, find: Callable[[int], int | None]) -> ExportedFact:
+    """Return a fact that names the episodes that it was made of by what they are here.
+
+    Those that the file does not hold are left out: their numbers are others' here.
+    """
+    fact = exported.fact
+    if fact is None or fact.source != _CONSOLIDATION:
+        return exported
+    metadata = dict(fact.metadata or {})
+    named = metadata.get("episodes")
+    if isinstance(named, list):
+        olds = cast("list[Any]", named)
+        metadata["episodes"] = [new for old in olds if (new := _found(old, find)) is not None]
+    return replace(
+        exported,
+        fact=replace(fact, metadata=metadata or None),
+        sources=[_said_by(source, find) for source in exported.sources],
+    )
+
+
+def _said_by(source: dict[str, Any], find: Callable[[int], int | None]) -> dict[str, Any]:
+    key = source["source_id"]
+    if source["source"] != _CONSOLIDATION or not str(key).startswith(_EPISODE):
+        return source
+    number = str(key).removeprefix(_EPISODE)
+    new = _found(int(number), find) if number.isascii() and number.isdecimal() else None
+    return source if new is None else source | {"source_id": f"{_EPISODE}{new}"}
+
+
+def _found(old: Any, find: Callable[[int], int | None]) -> int | None:
+    return find(old) if type(old) is int and 0 < old < 2**31 else None

@@ -227,7 +227,7 @@ class _Run:
         if self._episodes:
             await self._record_episodes()
         if self._facts:
-            recorded, skipped = await self._fact_run.record(self._facts)
+            recorded, skipped = await self._fact_run.record(self._facts, self._ids.find)
             self.recorded += recorded
             self.skipped += skipped
         for decision in self._decisions:

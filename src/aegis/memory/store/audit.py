@@ -14,24 +14,28 @@ from psycopg import sql
 from aegis.db import fetch_all, fetch_value
 from aegis.memory.audit.report import Example
 from aegis.memory.audit.window import Seen
+from aegis.memory.store.audit_checks import ALIVE, EXPIRING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from aegis.db import Connection
+    from aegis.memory.store.audit_checks import RowCheck
 
 __all__ = [
-    "ROW_CHECKS",
+    "MOST_COUNTED",
     "Claim",
-    "RowCheck",
     "count_episodes",
     "estimate_rows",
     "find_rows",
     "limit_time",
     "list_claims",
     "list_namespaces",
+    "list_places",
     "list_stale_terms",
     "list_window",
+    "read_believed_share",
     "read_bounds",
 ]
 
@@ -39,19 +43,6 @@ __all__ = [
 MOST_COUNTED = 100_000
 #: Facts of one concept, and facts in all, that are held against one another.
 _MOST_RIVALS, _MOST_CLAIMS = 50, 5_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowCheck:
-    """A check that is a condition on rows `e` of a table."""
-
-    kind: str
-    table: LiteralString
-    condition: LiteralString
-    #: Text of the row for a person.
-    shown: LiteralString
-    #: Whether an index finds the rows; otherwise a large table is sampled.
-    indexed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,122 +58,6 @@ class Claim:
     valid_from: datetime | None
     valid_to: datetime | None
     recorded_at: datetime
-
-
-_EPISODE: LiteralString = "e.summary"
-_FACT: LiteralString = "e.concept || ': ' || e.content"
-_WITH_VECTORS: tuple[tuple[LiteralString, LiteralString], ...] = (
-    ("episodic_memory", _EPISODE),
-    ("semantic_memory", _FACT),
-)
-_EXPIRING = ("episodic_memory", "semantic_memory")
-_ALIVE: LiteralString = "(e.expires_at > now()) IS NOT FALSE"
-_HOLDS: LiteralString = (
-    "(e.valid_from IS NULL OR e.valid_from <= now()) AND (e.valid_to IS NULL OR e.valid_to > now())"
-)
-
-ROW_CHECKS: tuple[RowCheck, ...] = (
-    RowCheck(
-        kind="orphans_related",
-        table="episodic_memory",
-        condition="""
-            e.related_memories <> '{}'
-            AND EXISTS (
-                SELECT
-                FROM unnest(e.related_memories) AS r (id)
-                WHERE NOT EXISTS (SELECT FROM episodic_memory x WHERE x.id = r.id)
-            )
-        """,
-        shown=_EPISODE,
-        indexed=False,
-    ),
-    RowCheck(
-        kind="orphans_facts",
-        table="semantic_memory",
-        condition="""
-            NOT EXISTS (SELECT FROM semantic_memory x WHERE x.id = e.superseded_by)
-            AND e.superseded_by IS NOT NULL
-            OR e.source = 'consolidation'
-            AND jsonb_typeof(e.metadata -> 'episodes') = 'array'
-            AND NOT EXISTS (
-                SELECT
-                FROM jsonb_path_query(
-                    e.metadata,
-                    '$.episodes[*] ? (@.type() == "number" && @ >= 1 && @ < 2147483647)'
-                ) AS n (id)
-                JOIN episodic_memory x ON x.id = n.id::int
-            )
-        """,
-        shown=_FACT,
-        indexed=False,
-    ),
-    RowCheck(
-        kind="decisions_open",
-        table="decision_outcomes",
-        condition="""
-            (e.outcome_status IS NULL OR e.outcome_status::text = 'pending')
-            AND coalesce(e.review_at, e.created_at, to_timestamp(0)) < now() - interval '90 days'
-        """,
-        shown="e.task_context",
-        indexed=True,
-    ),
-    RowCheck(
-        kind="facts_stale",
-        table="semantic_memory",
-        condition="e.updated_at < now() - interval '365 days' AND " + _HOLDS,
-        shown=_FACT,
-        indexed=True,
-    ),
-    RowCheck(
-        kind="facts_expired",
-        table="semantic_memory",
-        condition="e.valid_to <= now() AND e.superseded_by IS NULL",
-        shown=_FACT,
-        indexed=False,
-    ),
-    RowCheck(
-        kind="vectors_missing",
-        table="episodic_memory",
-        condition="e.embedding IS NULL",
-        shown=_EPISODE,
-        indexed=True,
-    ),
-    RowCheck(
-        kind="vectors_missing",
-        table="semantic_memory",
-        condition="e.embedding IS NULL",
-        shown=_FACT,
-        indexed=True,
-    ),
-    *(
-        RowCheck(
-            kind="vectors_other_model",
-            table=table,
-            condition="e.embedding IS NOT NULL AND e.embedding_model IS DISTINCT FROM %(model)s",
-            shown=shown,
-            indexed=False,
-        )
-        for table, shown in _WITH_VECTORS
-    ),
-    *(
-        RowCheck(
-            kind="vectors_dimensions",
-            table=table,
-            condition="e.embedding_model = %(model)s "
-            "AND vector_dims(e.embedding) <> %(dimensions)s",
-            shown=shown,
-            indexed=False,
-        )
-        for table, shown in _WITH_VECTORS
-    ),
-    RowCheck(
-        kind="future_timestamps",
-        table="episodic_memory",
-        condition="e.timestamp > now() + interval '1 day'",
-        shown=_EPISODE,
-        indexed=True,
-    ),
-)
 
 
 async def limit_time(conn: Connection, milliseconds: int) -> None:
@@ -253,7 +128,7 @@ async def find_rows(
         inside=sql.SQL("true" if namespace is None else "e.namespace = %(namespace)s"),
         shown=sql.SQL(check.shown),
         # What has expired goes with the next sweep: there is nothing to repair.
-        alive=sql.SQL("AND " + _ALIVE if check.table in _EXPIRING else ""),
+        alive=sql.SQL("AND " + ALIVE if check.table in EXPIRING else ""),
     )
     params: dict[str, Any] = {
         "namespace": namespace,
@@ -368,6 +243,15 @@ async def list_namespaces(conn: Connection) -> list[tuple[str, int]]:
     return [(row[0], row[1]) for row in await cursor.fetchall()]
 
 
+async def list_places(conn: Connection, facts: Sequence[int]) -> list[str]:
+    """Return the namespaces of facts, by name."""
+    cursor = await conn.execute(
+        "SELECT DISTINCT namespace FROM semantic_memory WHERE id = ANY(%(ids)s::int[]) ORDER BY 1",
+        {"ids": list(facts)},
+    )
+    return [row[0] for row in await cursor.fetchall()]
+
+
 async def list_stale_terms(conn: Connection, namespace: str | None) -> list[tuple[str, int]]:
     """Return namespaces whose words were counted a month ago, or before they doubled."""
     cursor = await conn.execute(
@@ -392,3 +276,20 @@ async def list_stale_terms(conn: Connection, namespace: str | None) -> list[tupl
         {"namespace": namespace},
     )
     return [(row[0], row[1]) for row in await cursor.fetchall()]
+
+
+async def read_believed_share(conn: Connection, namespace: str) -> float | None:
+    """Return the share of the episodes that the planner believes a namespace has; None for none."""
+    return await fetch_value(
+        conn,
+        """
+        SELECT s.most_common_freqs[
+                   array_position(s.most_common_vals::text::text[], %(namespace)s)
+               ]::float8
+        FROM pg_stats s
+        WHERE s.schemaname = current_schema()
+          AND s.tablename = 'episodic_memory'
+          AND s.attname = 'namespace'
+        """,
+        {"namespace": namespace},
+    )

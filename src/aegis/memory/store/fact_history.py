@@ -28,6 +28,7 @@ __all__ = [
     "list_steps",
     "lock_concept",
     "lock_fact",
+    "lock_facts",
     "put_back",
     "put_back_deleted",
     "set_merged",
@@ -99,6 +100,31 @@ async def lock_fact(conn: Connection, fact_id: int, *, namespace: str) -> dateti
     if concept is None:
         raise NotFound(f"There is no fact {fact_id} in namespace {namespace!r}.")
     return await lock_concept(conn, namespace, concept, None)
+
+
+async def lock_facts(conn: Connection, ids: Sequence[int]) -> datetime:
+    """Wait for other changes of these facts' concepts and return the time after that.
+
+    The locks are taken in one order, so that two that lock many do not wait for each other.
+    """
+    await conn.execute(
+        """
+        WITH keys AS MATERIALIZED (
+            SELECT DISTINCT hashtextextended(
+                'aegis.fact ' || f.namespace || E'\\x01' ||
+        """
+        + _KEY
+        + """, 0) AS key
+            FROM semantic_memory f
+            WHERE f.id = ANY(%(ids)s::int[])
+            ORDER BY key
+        )
+        SELECT pg_advisory_xact_lock(key)
+        FROM keys
+        """,
+        {"ids": list(ids)},
+    )
+    return cast("datetime", await fetch_value(conn, "SELECT clock_timestamp()"))
 
 
 async def list_beliefs(

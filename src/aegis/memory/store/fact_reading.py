@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, LiteralString
 
 from aegis.db import fetch_all
 from aegis.memory.models import Fact
+from aegis.memory.store import fact_past as past
+from aegis.memory.store.fact_past_search import search_past
 from aegis.memory.store.fact_search import SMALL, read_sizes, search_large
 from aegis.memory.store.facts import COLUMNS
 
@@ -17,40 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["get_facts", "list_facts", "search_facts"]
 
-#: Where facts are read from: as they are now, or as they were at %(as_of)s, which is each fact
-#: before the first later step. A fact without a later step is as it was.
-_NOW: LiteralString = """
-    FROM semantic_memory f
-"""
-_THEN: LiteralString = """
-    FROM (
-        SELECT c.*
-        FROM semantic_memory c
-        WHERE c.namespace = %(namespace)s
-          AND NOT EXISTS (
-              SELECT FROM fact_history h
-              WHERE h.fact_id = c.id
-                AND h.at > %(as_of)s
-          )
-        UNION ALL
-        SELECT was.*
-        FROM (
-            SELECT DISTINCT ON (h.fact_id) h.before
-            FROM fact_history h
-            WHERE h.namespace = %(namespace)s
-              AND h.at > %(as_of)s
-            ORDER BY h.fact_id, h.id
-        ) AS first_later
-        CROSS JOIN LATERAL jsonb_populate_record(
-            NULL::semantic_memory, first_later.before
-        ) AS was
-        WHERE first_later.before IS NOT NULL
-    ) AS f
-"""
-_BELIEVED: LiteralString = """
-    (%(as_of)s::timestamptz IS NULL
-     OR coalesce(f.created_at, f.updated_at, 'epoch') <= %(as_of)s)
-"""
+_NOW: LiteralString = "FROM semantic_memory f\n"
 _VALID: LiteralString = """
     (f.valid_from IS NULL OR f.valid_from <= coalesce(%(valid_at)s::timestamptz, now()))
     AND (f.valid_to IS NULL OR f.valid_to > coalesce(%(valid_at)s::timestamptz, now()))
@@ -62,14 +31,13 @@ async def get_facts(
     conn: Connection, ids: Sequence[int], *, namespace: str, as_of: datetime | None
 ) -> list[Fact]:
     """Return the namespace's facts of these ids as they were believed, in no order."""
+    if as_of is not None:
+        return await past.get_past(conn, ids, namespace=namespace, as_of=as_of)
     return await fetch_all(
         conn,
         Fact,
-        "SELECT "
-        + COLUMNS
-        + (_NOW if as_of is None else _THEN)
-        + "WHERE f.namespace = %(namespace)s AND f.id = ANY(%(ids)s)",
-        {"ids": list(ids), "namespace": namespace, "as_of": as_of},
+        "SELECT " + COLUMNS + _NOW + "WHERE f.namespace = %(namespace)s AND f.id = ANY(%(ids)s)",
+        {"ids": list(ids), "namespace": namespace},
     )
 
 
@@ -86,15 +54,25 @@ async def list_facts(
     valid_at: datetime | None,
 ) -> list[Fact]:
     """Return facts, last updated first: believed at `as_of`, holding at `valid_at`; None is now."""
+    if as_of is not None:
+        return await past.list_past(
+            conn,
+            namespace=namespace,
+            concept=concept,
+            category=category,
+            tags=tags,
+            limit=limit,
+            offset=offset,
+            as_of=as_of,
+            valid_at=valid_at,
+        )
     return await fetch_all(
         conn,
         Fact,
         "SELECT "
         + COLUMNS
-        + (_NOW if as_of is None else _THEN)
+        + _NOW
         + "WHERE "
-        + _BELIEVED
-        + "AND "
         + _VALID
         + """
           AND f.namespace = %(namespace)s
@@ -111,7 +89,6 @@ async def list_facts(
             "tags": list(tags) or None,
             "limit": limit,
             "offset": offset,
-            "as_of": as_of,
             "valid_at": valid_at,
         },
     )
@@ -132,23 +109,40 @@ async def search_facts(
 
     Only those believed at `as_of` that hold at `valid_at`; None is now.
 
-    Reads every fact of a small namespace, and of any as it was believed in the past.
+    Reads every fact of a small namespace, and of any of which little was believed by then.
     """
-    if as_of is None:
-        sizes = await read_sizes(conn, namespace=namespace, model=embedding_model)
-        if sizes.facts > SMALL:
-            found = await search_large(
+    sizes = await read_sizes(conn, namespace=namespace, model=embedding_model)
+    found = None
+    if as_of is None and sizes.facts > SMALL:
+        found = await search_large(
+            conn,
+            namespace=namespace,
+            query=query,
+            vector=vector,
+            embedding_model=embedding_model,
+            limit=limit,
+            valid_at=valid_at,
+            sizes=sizes,
+        )
+    elif as_of is not None and sizes.facts > SMALL:
+        believed = await past.count_believed(
+            conn, namespace=namespace, as_of=as_of, facts=sizes.facts
+        )
+        if believed > SMALL:
+            found = await search_past(
                 conn,
                 namespace=namespace,
                 query=query,
                 vector=vector,
                 embedding_model=embedding_model,
                 limit=limit,
+                as_of=as_of,
                 valid_at=valid_at,
                 sizes=sizes,
+                believed=believed,
             )
-            if found is not None:
-                return found
+    if found is not None:
+        return found
     cursor = await conn.execute(
         """
         WITH words AS (
@@ -179,14 +173,13 @@ async def search_facts(
                     0
                 ) AS word_rank
         """
-        + (_NOW if as_of is None else _THEN)
+        + (_NOW if as_of is None else past.THEN)
         + """
             CROSS JOIN words
             WHERE f.namespace = %(namespace)s
               AND
         """
-        + _BELIEVED
-        + "AND "
+        + ("" if as_of is None else past.BELIEVED + " AND ")
         + _VALID
         + """
         )

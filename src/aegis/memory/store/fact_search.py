@@ -19,18 +19,28 @@ if TYPE_CHECKING:
 
     from aegis.db import Connection
 
-__all__ = ["SMALL", "FactSizes", "read_sizes", "search_large"]
+__all__ = [
+    "COMMON",
+    "EF_SEARCH",
+    "NEAR",
+    "SMALL",
+    "WORDED",
+    "FactSizes",
+    "list_words",
+    "read_sizes",
+    "search_large",
+]
 
 #: Up to here every fact of a namespace is read.
 SMALL = 1_000
 #: How far facts are counted, by an index alone.
 _COUNTED = 10_000
 #: A word of more facts than that finds nothing by itself.
-_COMMON = 300
+COMMON = 300
 #: Facts that words find in all, the rarest first; and those that are nearest by vector.
-_WORDED, _NEAR = 600, 200
+WORDED, NEAR = 600, 200
 #: How wide HNSW is searched: at least what is asked of it.
-_EF_SEARCH = 200
+EF_SEARCH = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,8 +187,8 @@ async def search_large(
 
     None where too little was found for that: then they have to be read after all.
     """
-    words = await _words(conn, query)
-    near = max(_NEAR, limit)
+    words = await list_words(conn, query)
+    near = max(NEAR, limit)
     approximate = (
         vector is not None
         and sizes.iterative
@@ -190,15 +200,15 @@ async def search_large(
         await conn.execute(
             "SELECT set_config('hnsw.ef_search', %(ef)s, true), "
             "set_config('hnsw.iterative_scan', 'relaxed_order', true)",
-            {"ef": str(min(1_000, max(_EF_SEARCH, limit)))},
+            {"ef": str(min(1_000, max(EF_SEARCH, limit)))},
         )
     params: dict[str, Any] = {
         "seeks": [f"{lexeme_query(chr(1) + namespace)} & {lexeme_query(w)}" for w in words],
         "query": " | ".join(map(lexeme_query, words)),
         "namespace": namespace,
         "valid_at": valid_at,
-        "common": _COMMON,
-        "worded": _WORDED,
+        "common": COMMON,
+        "worded": WORDED,
         "near": near,
         "vector": vector,
         "model": embedding_model,
@@ -240,7 +250,8 @@ def _statement(vector: str | None, model: str | None, *, approximate: bool) -> s
     return sql.SQL(_LARGE).format(valid=valid, near=near, distance=distance)
 
 
-async def _words(conn: Connection, query: str) -> list[str]:
+async def list_words(conn: Connection, query: str) -> list[str]:
+    """Return the words of a question as the index has them, some dozens at most."""
     cursor = await conn.execute(
         "SELECT lexeme FROM unnest(to_tsvector('english', %(query)s)) LIMIT 24", {"query": query}
     )

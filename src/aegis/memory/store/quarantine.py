@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "clear_vectors",
+    "close",
     "drop_related",
     "list_quarantined",
     "move_namespace",
     "put_aside",
     "redate",
+    "remind",
 ]
 
 
@@ -236,6 +238,68 @@ async def move_namespace(
     statement = sql.SQL(_MOVE).format(table=sql.Identifier(table), name=sql.Literal(table))
     params: dict[str, Any] = {"old": old, "new": new, "kind": kind, "limit": limit}
     return await execute(conn, statement, params | {"reason": f"It was in namespace {old!r}."})
+
+
+_OPEN: LiteralString = """
+    WITH old AS (
+        SELECT d.id, d.namespace, d.review_at
+        FROM decision_outcomes d
+        WHERE d.id = ANY(%(ids)s::int[])
+          AND (d.outcome_status IS NULL OR d.outcome_status::text = 'pending')
+          AND d.resolved_at IS NULL
+          AND coalesce(d.review_at, d.created_at, to_timestamp(0)) < now()
+        ORDER BY d.id
+        FOR UPDATE
+    ),
+"""
+
+
+async def remind(conn: Connection, ids: Sequence[int], *, days: int) -> int:
+    """Have open decisions that are due be due again in so many days; return how many."""
+    return await execute(
+        conn,
+        _OPEN
+        + """
+        kept AS (
+            INSERT INTO memory_quarantine (
+                namespace, source_table, source_row_id, action, kind, reason, content
+            )
+            SELECT o.namespace, 'decision_outcomes', o.id, 'changed', 'decisions_open',
+                   'Nobody had said how it turned out.',
+                   jsonb_build_object('review_at', o.review_at)
+            FROM old o
+        )
+        UPDATE decision_outcomes d
+        SET review_at = now() + make_interval(days => %(days)s)
+        FROM old o
+        WHERE d.id = o.id
+        """,
+        {"ids": list(ids), "days": days},
+    )
+
+
+async def close(conn: Connection, ids: Sequence[int]) -> int:
+    """Close open decisions that are due, without an outcome; return how many."""
+    return await execute(
+        conn,
+        _OPEN
+        + """
+        kept AS (
+            INSERT INTO memory_quarantine (
+                namespace, source_table, source_row_id, action, kind, reason, content
+            )
+            SELECT o.namespace, 'decision_outcomes', o.id, 'changed', 'decisions_open',
+                   'Nobody knows how it turned out.',
+                   jsonb_build_object('resolved_at', NULL)
+            FROM old o
+        )
+        UPDATE decision_outcomes d
+        SET resolved_at = now()
+        FROM old o
+        WHERE d.id = o.id
+        """,
+        {"ids": list(ids)},
+    )
 
 
 async def list_quarantined(

@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 __all__ = ["restore_one"]
 
 _CHANGEABLE = frozenset(
-    {"related_memories", "embedding", "embedding_model", "namespace", "timestamp"}
+    {
+        "related_memories",
+        "embedding",
+        "embedding_model",
+        "namespace",
+        "timestamp",
+        "review_at",
+        "resolved_at",
+    }
 )
 
 
@@ -47,7 +55,8 @@ async def restore_one(conn: Connection, entry_id: int, *, namespace: str | None)
     if await put(conn, entry) == 0:
         raise Conflict(
             f"Entry {entry_id} cannot be restored: its row {entry.source_row_id} of "
-            f"{entry.source_table} is gone, or its id or source_id is taken by another one.",
+            f"{entry.source_table} is gone or has an outcome by now, or its id or source_id is "
+            "taken by another one.",
             code="restore_blocked",
         )
     await execute(conn, "DELETE FROM memory_quarantine WHERE id = %(id)s", {"id": entry_id})
@@ -169,9 +178,16 @@ async def _put_back_values(conn: Connection, entry: Quarantined) -> int:
         CROSS JOIN LATERAL jsonb_populate_record(NULL::{table}, q.content) AS was
         WHERE q.id = %(id)s
           AND e.id = q.source_row_id
+          AND {still}
         """
     ).format(
         table=sql.Identifier(entry.source_table),
+        # A decision that has its outcome is not opened again.
+        still=sql.SQL(
+            "coalesce(e.outcome_status, 'pending') = 'pending'"
+            if entry.source_table == "decision_outcomes"
+            else "true"
+        ),
         assignments=sql.SQL(", ").join(
             sql.SQL("{} = {}").format(sql.Identifier(name), sql.Identifier("was", name))
             for name in names

@@ -99,12 +99,23 @@ _CLEARED: dict[str, tuple[tuple[str, LiteralString], ...]] = {
         ),
         ("graph_queue", "DELETE FROM graph_queue WHERE fact_id = ANY(%(ids)s::integer[])"),
     ),
+    "decision_outcomes": (
+        (
+            "memory_quarantine",
+            """
+            DELETE FROM memory_quarantine
+            WHERE source_table = 'decision_outcomes'
+              AND source_row_id = ANY(%(ids)s::integer[])
+            """,
+        ),
+    ),
 }
 
 #: What changes with a table though no foreign key says so: by a trigger, or above.
 _ALSO: dict[str, tuple[str, ...]] = {
     "episodic_memory": ("memory_proposals", "memory_quarantine", "graph_queue"),
     "semantic_memory": ("fact_history", "memory_proposals", "memory_quarantine", "graph_queue"),
+    "decision_outcomes": ("memory_quarantine",),
     "graph_relations": ("graph_entities", "episodic_memory"),
     "store_vectors": ("store_items",),
 }

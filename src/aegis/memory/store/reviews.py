@@ -102,6 +102,8 @@ async def list_due(
         FROM decision_outcomes d
         WHERE d.namespace = %(namespace)s
           AND (d.outcome_status IS NULL OR d.outcome_status = 'pending')
+          -- One that was closed without an outcome waits for none.
+          AND d.resolved_at IS NULL
           -- The first two are what the index reads; the third only drops the last few of it.
           AND coalesce(d.review_at, d.created_at, to_timestamp(0)) <= now()
           AND (coalesce(d.review_at, d.created_at, to_timestamp(0)), d.id)

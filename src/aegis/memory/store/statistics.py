@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from aegis.db import Connection
 
-__all__ = ["list_shares", "sample_namespace"]
+__all__ = ["analyze_episodes", "list_shares", "sample_namespace"]
 
 #: Episodes that a sample holds, about, and how many of them must hold a word to be listed.
 _SAMPLE, _LEAST = 3_000, 3
@@ -84,6 +84,21 @@ async def _sketch(conn: Connection, params: dict[str, Any]) -> None:
     )
 
 
+async def analyze_episodes(conn: Connection) -> None:
+    """Have the planner's statistics of the columns that searches filter by made anew.
+
+    A login that may not do that is warned by the server, and nothing is changed.
+    """
+    await execute(
+        conn,
+        """
+        ANALYZE episodic_memory (
+            namespace, session_id, timestamp, event_type, importance, tags, embedding_model
+        )
+        """,
+    )
+
+
 async def _analyze_if_new(conn: Connection, episodes: int) -> None:
     """Tell the planner about a table that was filled a moment ago, before autovacuum does.
 
@@ -93,14 +108,7 @@ async def _analyze_if_new(conn: Connection, episodes: int) -> None:
         conn, "SELECT reltuples FROM pg_class WHERE oid = 'episodic_memory'::regclass"
     )
     if believed * 2 < episodes:
-        await execute(
-            conn,
-            """
-            ANALYZE episodic_memory (
-                namespace, session_id, timestamp, event_type, importance, tags, embedding_model
-            )
-            """,
-        )
+        await analyze_episodes(conn)
 
 
 async def _insert(conn: Connection, params: dict[str, Any]) -> None:
