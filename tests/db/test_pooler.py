@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """A pooler's first client waits until the server has let the pooler in."""
+    return replace(settings, connect_timeout_s=30.0)
+
+
+@pytest.fixture
 def turning(dsn: str) -> Iterator[Pooler]:
     """By transactions, each of which gets the process that was not used for longest."""
     with taking_turns(dsn) as pooler:

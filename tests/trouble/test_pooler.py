@@ -14,6 +14,7 @@ from psycopg.conninfo import make_conninfo
 
 import aegis
 from aegis.db import Database, fetch_value
+from aegis.db.opening import connect_once, server_pid
 from aegis.errors import AegisError, Conflict
 from aegis.memory.models import NewEpisode
 from aegis.memory.store import search
@@ -25,6 +26,7 @@ from aegis.worker.kinds import kinds_of
 from aegis.worker.listener import listen
 from aegis.worker.loop import Worker
 from aegis.workflows.examples import example
+from aegis.workflows.reader import make_reader
 from tests.pooler import UNTOUCHED, Pooler, left_in, pooled, taking_turns, warm
 from tests.serving import serving
 
@@ -34,6 +36,12 @@ if TYPE_CHECKING:
 
     from aegis.client import Aegis
     from aegis.config import Settings
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """A pooler's first client waits until the server has let the pooler in."""
+    return replace(settings, connect_timeout_s=30.0)
 
 
 @pytest.fixture
@@ -106,6 +114,19 @@ async def test_keys_and_usage_of_many_at_once(turning: Pooler, through: Aegis) -
         again = await through.usage.record([event | {"event_id": f"e{n}"}])
         assert (done.recorded, again.recorded) == (1, 0)
     assert await left_in(turning) == {UNTOUCHED}
+
+
+async def test_the_role_that_workflows_read_with_goes_past_the_pooler(
+    turning: Pooler, past: Aegis
+) -> None:
+    url = await make_reader(past.db, role="reads_past_it")
+    try:
+        async with await connect_once(url, past.settings) as conn:
+            assert await fetch_value(conn, "SELECT session_user::text") == "reads_past_it"
+            assert await server_pid(conn) == conn.info.backend_pid
+    finally:
+        with psycopg.connect(turning.direct) as conn:
+            conn.execute("DROP OWNED BY reads_past_it; DROP ROLE reads_past_it")
 
 
 async def test_samples_and_their_charts(turning: Pooler, through: Aegis) -> None:

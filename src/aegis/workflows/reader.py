@@ -44,4 +44,5 @@ async def make_reader(db: Database, *, role: str, tables: Sequence[str] = ()) ->
         await store.make_role(conn, role, password)
         await store.revoke_all(conn, role)
         await store.grant_read(conn, role, [name for name in wanted if name in known])
-        return store.address_of(conn, role, password)
+        past = None if db.pooling == "none" else db.settings.direct_database_url
+        return store.address_of(conn, role, password, past=past)

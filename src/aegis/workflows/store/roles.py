@@ -94,10 +94,13 @@ async def grant_read(conn: Connection, role: str, tables: Sequence[str]) -> None
         )
 
 
-def address_of(conn: Connection, role: str, password: str) -> str:
-    """Return the address of the same database for another role."""
+def address_of(conn: Connection, role: str, password: str, *, past: str | None = None) -> str:
+    """Return the address of the same database for another role; `past` leads past a pooler."""
     parts: dict[str, Any] = dict(conninfo_to_dict(conn.info.dsn))
-    parts |= {"user": role, "password": password, "dbname": conn.info.dbname}
     parts |= {"host": conn.info.host, "port": conn.info.port}
+    if past is not None:
+        # A pooler does not know logins that are made beside it.
+        parts = dict(conninfo_to_dict(past))
+    parts |= {"user": role, "password": password, "dbname": conn.info.dbname}
     parts.pop("options", None)
     return make_conninfo("", **{name: value for name, value in parts.items() if value})
