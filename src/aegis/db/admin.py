@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 from psycopg import sql
 
-from aegis.db.patience import connect_blocking
 from aegis.db.revision import HEAD, STATUS_SQL, TABLES, VERSIONS_SQL, SchemaStatus, classify
 from aegis.db.translate import translate, translated
+from aegis.db.vigil import open_watched
 from aegis.errors import OpsError
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Generator
 
 __all__ = [
@@ -35,6 +36,9 @@ LOCK_KEY: Final = 0x6165676973
 #: How long to wait for another process, which may be building large indexes.
 LOCK_WAIT_S: Final = 120
 
+#: How long to wait for a server's first answer.
+CONNECT_S: Final = 10.0
+
 #: DDL that waits for a lock makes every later query of the table wait behind it: give up soon, and
 #: try again.
 DDL_LOCK_TIMEOUT_S: Final = 3.0
@@ -44,16 +48,22 @@ OLDEST_SERVER: Final = 16_00_00
 
 @contextmanager
 def admin_connection(
-    dsn: str, *, application_name: str = "aegis-migrate"
+    dsn: str,
+    *,
+    application_name: str = "aegis-migrate",
+    stop: threading.Event | None = None,
+    connect_s: float = CONNECT_S,
 ) -> Generator[psycopg.Connection]:
     """Lend a connection without a statement time-out, closed at the end.
+
+    Statements end when the server stands still (`vigil.py`), and are cancelled once `stop` is set.
 
     Raises:
         ConfigError, Unavailable: the address is wrong, or nobody answers there.
         OpsError: `server_too_old`.
     """
     with translated(dsn=dsn):
-        conn = connect_blocking(dsn, application_name=application_name, connect_timeout=10)
+        conn = open_watched(dsn, within_s=connect_s, stop=stop, application_name=application_name)
     try:
         _require_version(conn)
         with translated():
@@ -76,6 +86,8 @@ def exclusive_connection(dsn: str, *, wait_s: int = LOCK_WAIT_S) -> Generator[ps
     with admin_connection(dsn) as conn, translated():
         try:
             _set_lock_timeout(conn, wait_s)
+            # Should we be gone, the server notices within a second and gives up the lock.
+            conn.execute("SELECT set_config('client_connection_check_interval', '1s', false)")
             conn.execute("SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
         except psycopg.errors.LockNotAvailable as error:
             raise OpsError(

@@ -8,7 +8,7 @@ server stands still is cut (`patience.py`). Driver errors leave here as the kind
 from __future__ import annotations
 
 import select
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
@@ -18,13 +18,13 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
-from aegis.db.patience import PatientConnection, asker, connect
+from aegis.db.patience import WORK_SILENCE_S, PatientConnection, asker, connect
 from aegis.db.revision import require_current, schema_state
 from aegis.db.translate import translate, translated
 from aegis.errors import AegisError, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Generator
 
     from aegis.config import Settings
 
@@ -139,18 +139,20 @@ class Database:
         """Lend a connection of the tables' owner, in autocommit mode, for what only he may.
 
         That is AEGIS_OWNER_URL where it is set, opened for this and closed; else one of the pool.
+        His work is long: a server that stands still is waited for longer than by a request.
         """
         dsn = self.settings.owner_url
         if dsn is None:
             async with self.connection() as conn:
-                yield conn
+                with _patient(conn):
+                    yield conn
             return
+        arguments = connection_arguments(self.settings, dsn)
         with translated(dsn=dsn):
-            conn = await psycopg.AsyncConnection.connect(
-                dsn, autocommit=True, **connection_arguments(self.settings, dsn)
-            )
+            conn = await PatientConnection.connect(dsn, autocommit=True, **arguments)
+        conn.answers = asker(lambda: dsn, arguments)
         try:
-            with translated():
+            with translated(), _patient(conn):
                 yield conn
         finally:
             await conn.close()
@@ -249,6 +251,17 @@ class Database:
         except (psycopg.Error, PoolTimeout):
             return
         require_current(status)
+
+
+@contextmanager
+def _patient(conn: Connection) -> Generator[None]:
+    """Have a connection wait as long work does for a server that stands still."""
+    assert isinstance(conn, PatientConnection)
+    conn.silence_s = WORK_SILENCE_S
+    try:
+        yield
+    finally:
+        conn.silence_s = 0.0
 
 
 async def _check(conn: Connection) -> None:

@@ -129,6 +129,8 @@ _MEANINGS: tuple[tuple[type[psycopg.Error], type[AegisError], str, str], ...] = 
      "A lock was not to be had ({}). Try again; AEGIS_LOCK_TIMEOUT_MS allows waiting longer."),
     (pg.DeadlockDetected, Unavailable, "db_lock_timeout",
      "Two transactions waited for each other ({}). Try again."),
+    (pg.ObjectInUse, Unavailable, "db_in_use",
+     "Others are using it ({}). Try again when they are gone."),
     (pg.IdleInTransactionSessionTimeout, Unavailable, "db_idle_in_transaction",
      "PostgreSQL ended a transaction in which nothing was done for long ({}). Try again."),
     (pg.ReadOnlySqlTransaction, Unavailable, "db_read_only",

@@ -145,7 +145,7 @@ def _load(
             pg_restore, archive, contents, server.dsn,
             jobs=settings.backup_jobs, owners=False, stop=stop,
         )  # fmt: skip
-    analyze(server.dsn)
+    analyze(server.dsn, stop=stop)
     return f"{len(contents.items)} entries"
 
 
@@ -156,6 +156,7 @@ def _amcheck(server: Endpoint, settings: Settings, stop: threading.Event | None)
             [pg_amcheck, "--install-missing", "--heapallindexed", "--no-password",
              f"--jobs={settings.backup_jobs}", server.database],
             variables,
+            dsn=server.dsn,
             stop=stop,
         )  # fmt: skip
     if status == 2:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from aegis.db.admin import admin_connection
+from aegis.db.patience import WORK_SILENCE_S
 from aegis.db.translate import translated
 from aegis.errors import OpsError
 from aegis.ops.backup.digest import compare, digest_tables, list_tables, require_method
@@ -19,6 +20,9 @@ from aegis.ops.restore.archive import Contents
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    import psycopg
 
     from aegis.ops.backup.models import Manifest, TableEntry
     from aegis.ops.restore.selecting import Selection
@@ -102,7 +106,7 @@ def _restore(
             "PGOPTIONS": f"{options} -c statement_timeout=0 -c lock_timeout=0 "
             "-c maintenance_work_mem=256MB",
         }
-        status, said = run_program(command, variables, stop=stop, tick=tick)
+        status, said = run_program(command, variables, dsn=dsn, stop=stop, tick=tick)
     errors = _errors(said)
     if errors or (status != 0 and "errors ignored on restore" not in said):
         interrupted = any(_INTERRUPTED.search(line) for line in errors)
@@ -118,11 +122,20 @@ def _errors(said: str) -> list[str]:
     return [line.strip() for line in lines if not _HARMLESS.search(line)]
 
 
-def analyze(dsn: str) -> None:
+def analyze(dsn: str, *, stop: threading.Event | None = None) -> None:
     """Give the planner its statistics; a dump has none."""
-    with translated(dsn=dsn), admin_connection(dsn, application_name="aegis-restore") as conn:
+    with translated(dsn=dsn), _connection(dsn, stop) as conn:
         conn.autocommit = True
         conn.execute("ANALYZE")
+
+
+def _connection(
+    dsn: str, stop: threading.Event | None
+) -> AbstractContextManager[psycopg.Connection]:
+    """Lend a connection in the middle of long work: it waits for a server that stands still."""
+    return admin_connection(
+        dsn, application_name="aegis-restore", stop=stop, connect_s=WORK_SILENCE_S
+    )
 
 
 def compare_database(
@@ -140,7 +153,7 @@ def compare_database(
     """
     require_method(manifest.digest_method)
     wanted = [t for t in manifest.tables if only is None or _within(t, only)]
-    with translated(dsn=dsn), admin_connection(dsn, application_name="aegis-restore") as conn:
+    with translated(dsn=dsn), _connection(dsn, stop) as conn:
         conn.execute("SELECT set_config('row_security', 'off', false)")
         tables = [
             t for t in list_tables(conn) if only is None or _within_names(t.schema, t.name, only)

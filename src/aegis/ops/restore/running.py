@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from aegis.db.admin import admin_connection
 from aegis.db.translate import translated
-from aegis.errors import Conflict, NotFound, OpsError
+from aegis.errors import AegisError, Conflict, NotFound, OpsError
 from aegis.ops.backup.programs import environment, find_program, first_error, run_program
 from aegis.ops.backup.reading import plain_archive, require_sound
 from aegis.ops.restore import planning, server
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from aegis.ops.restore.selecting import Selection
 
 __all__ = ["Job", "open_entry", "open_file", "prepare", "run"]
+
+#: Seconds that a look at how far a restore is may wait for a connection.
+_GLANCE_S = 2.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -160,8 +163,7 @@ def run(
             with job.timed("switch"):
                 detail += _name(job, conn, temporary, list(properties.get("settings") or []), text)
         except BaseException:
-            if not conn.closed:
-                server.drop_database(conn, temporary)
+            server.drop_unfinished(conn, job.dsn, temporary)
             raise
     return Restored(
         database=job.plan.database,
@@ -188,7 +190,7 @@ def _fill(
             tick=None if tell is None else _size_teller(dsn, size, tell),
         )  # fmt: skip
     with job.timed("analyze"):
-        analyze(dsn)
+        analyze(dsn, stop=stop)
     if source.manifest is None:
         return "restored; the file has no manifest to compare with", False
     with job.timed("compare"):
@@ -205,11 +207,12 @@ def _size_teller(dsn: str, size: int, tell: Callable[[str, int, int], None]) -> 
     def tick() -> None:
         nonlocal last
         if size and time.monotonic() - last > 1.0:
-            last = time.monotonic()
-            with server.maintenance(dsn) as conn:
+            # Whether it stands still is not for who only shows how far it is.
+            with suppress(AegisError), server.maintenance(dsn, connect_s=_GLANCE_S) as conn:
                 name = str(conninfo_to_dict(dsn).get("dbname"))
                 row = conn.execute("SELECT pg_database_size(%s)", (name,)).fetchone()
-            tell("Restoring", min(row[0] if row else 0, size), size)
+                tell("Restoring", min(row[0] if row else 0, size), size)
+            last = time.monotonic()
 
     return tick
 
@@ -221,27 +224,21 @@ def _name(
 
     Returns what has to be added to what was found.
     """
-    if job.plan.kept_as is not None:
+    beside = ""
 
-        def finish() -> None:
-            server.finish_database(conn, temporary, settings, text)
-            take_after(conn, job.plan.database, temporary)
-
-        server.switch(
-            conn, job.dsn, new=temporary, name=job.plan.database, kept_as=job.plan.kept_as,
-            prepare=finish,
-        )  # fmt: skip
-        return ""
-    with conn.transaction():
+    def finish() -> None:
+        nonlocal beside
         server.finish_database(conn, temporary, settings, text)
-        conn.execute(
-            sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
-                sql.Identifier(temporary), sql.Identifier(job.plan.database)
-            )
-        )
-        if job.source.manifest is None:
-            return ""
-        return _take_after_first(conn, job.source.manifest.database, job.plan.database)
+        if job.plan.kept_as is not None:
+            take_after(conn, job.plan.database, temporary)
+        elif job.source.manifest is not None:
+            beside = _take_after_first(conn, job.source.manifest.database, temporary)
+
+    server.switch(
+        conn, job.dsn, new=temporary, name=job.plan.database, kept_as=job.plan.kept_as,
+        prepare=finish,
+    )  # fmt: skip
+    return beside
 
 
 def _take_after_first(conn: psycopg.Connection, first: str, copy: str) -> str:
@@ -340,6 +337,7 @@ def _in_one_transaction(
             [psql, "--no-psqlrc", "--quiet", "--single-transaction", "--no-password",
              "--set=ON_ERROR_STOP=1", f"--dbname={make_conninfo(dbname=job.plan.database)}"],
             variables,
+            dsn=job.dsn,
             stop=stop,
             stdin=source,
         )  # fmt: skip

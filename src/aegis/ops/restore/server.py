@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,10 @@ from psycopg import errors as pg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from aegis.db.admin import admin_connection
+from aegis.db.admin import CONNECT_S, admin_connection
 from aegis.db.translate import translated
-from aegis.errors import Conflict, OpsError
+from aegis.db.vigil import answers
+from aegis.errors import AegisError, Conflict, OpsError
 from aegis.ops.restore.settings import setting_value, split_setting
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ __all__ = [
     "create_database",
     "drop_database",
     "drop_leftovers",
+    "drop_unfinished",
     "facts",
     "finish_database",
     "maintenance",
@@ -61,10 +64,13 @@ class Facts:
 
 
 @contextmanager
-def maintenance(dsn: str) -> Generator[psycopg.Connection]:
+def maintenance(dsn: str, *, connect_s: float = CONNECT_S) -> Generator[psycopg.Connection]:
     """Lend a connection in autocommit mode to a database that is not the one of `dsn`."""
     other = _other_database(dsn)
-    with translated(dsn=other), admin_connection(other, application_name="aegis-restore") as conn:
+    with (
+        translated(dsn=other),
+        admin_connection(other, application_name="aegis-restore", connect_s=connect_s) as conn,
+    ):
         conn.autocommit = True
         yield conn
 
@@ -203,6 +209,17 @@ def finish_database(conn: psycopg.Connection, name: str, settings: list[str], te
     )
 
 
+def drop_unfinished(conn: psycopg.Connection, dsn: str, name: str) -> None:
+    """Drop what a restore did not finish; where the server does not answer, the next one does."""
+    if conn.closed:
+        return
+    if not answers(dsn):
+        conn.close()
+        return
+    with suppress(psycopg.Error):
+        drop_database(conn, name)
+
+
 def drop_database(conn: psycopg.Connection, name: str) -> None:
     """Drop a database and end whoever is connected to it."""
     conn.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
@@ -214,19 +231,21 @@ def switch(
     *,
     new: str,
     name: str,
-    kept_as: str,
+    kept_as: str | None,
     prepare: Callable[[], None],
 ) -> None:
     """Let `new` take the name `name`, and what has it become `kept_as`: both or neither.
 
-    `prepare` runs first, in the same transaction. Clients are disconnected; who connects
-    meanwhile waits, and finds the new database.
+    Nothing has it where `kept_as` is None. `prepare` runs first, in the same transaction. Clients
+    are disconnected; who connects meanwhile waits, and finds the new database.
 
     Raises:
         OpsError: `restore_switch`, clients could not be disconnected; nothing was changed.
     """
     done = threading.Event()
-    helper = threading.Thread(target=_end_clients, args=(dsn, (name, new), done), daemon=True)
+    # Somebody may look into every database that there is.
+    work = (_end_clients, dsn, (new,) if kept_as is None else (name, new), done)
+    helper = threading.Thread(target=copy_context().run, args=work, daemon=True)
     helper.start()
     try:
         for attempt in range(5):
@@ -234,13 +253,14 @@ def switch(
                 with conn.transaction():
                     prepare()
                     # It waits some seconds for clients to go, and lets no new ones in.
-                    _rename(conn, name, kept_as)
+                    if kept_as is not None:
+                        _rename(conn, name, kept_as)
                     _rename(conn, new, name)
             except pg.ObjectInUse as error:
                 if attempt == 4:
                     raise OpsError(
-                        f"The database {name} is in use, and its clients could not be "
-                        f"disconnected; {name} is as it was.",
+                        f"The database is in use, and its clients could not be disconnected; "
+                        f"{name} is as it was ({error.diag.message_detail or error}).",
                         code="restore_switch",
                     ) from error
             else:
@@ -257,10 +277,7 @@ def _rename(conn: psycopg.Connection, name: str, to: str) -> None:
 
 
 def _end_clients(dsn: str, names: tuple[str, ...], done: threading.Event) -> None:
-    with (
-        suppress(psycopg.Error),
-        psycopg.connect(_other_database(dsn), autocommit=True, connect_timeout=10) as conn,
-    ):
+    with suppress(psycopg.Error, AegisError), maintenance(dsn) as conn:
         while not done.is_set():
             conn.execute(
                 """
