@@ -37,6 +37,8 @@ LONGEST_S = 60.0
 _SILENT = 2
 #: Seconds for which long work waits for a server that stands still; requests wait for less.
 WORK_SILENCE_S = 30.0
+#: Seconds within which a server takes the wish that a statement end.
+CANCEL_S = 2.0
 #: Seconds that one attempt to connect takes, where somebody may want to leave meanwhile.
 _ATTEMPT_S = 5
 #: Seconds until a server that recovers is asked again, and in all: after a crash it gives its own
@@ -73,6 +75,17 @@ class PatientConnection(psycopg.AsyncConnection[TupleRow]):
             timer.cancel()
             for task in watching:
                 task.cancel()
+
+    async def cancel_safe(self, *, timeout: float = CANCEL_S) -> None:
+        """Ask the server to end the statement; where it does not even take that, the line is cut.
+
+        So Ctrl-C is not kept waiting by a server that stands still.
+        """
+        try:
+            await super().cancel_safe(timeout=min(timeout, CANCEL_S))
+        except psycopg.errors.CancellationTimeout:
+            _cut(self.pgconn.socket)
+            raise
 
 
 async def connect(dsn: str, **arguments: Any) -> psycopg.AsyncConnection[TupleRow]:

@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 from psycopg.rows import TupleRow
 
-from aegis.db.patience import LONGEST_S, LOOK_S, WORK_SILENCE_S, connect_blocking, let_go
+from aegis.db.patience import (
+    CANCEL_S,
+    LONGEST_S,
+    LOOK_S,
+    WORK_SILENCE_S,
+    connect_blocking,
+    let_go,
+)
 from aegis.db.translate import redact
 from aegis.errors import Unavailable
 
@@ -134,10 +141,14 @@ class WatchedConnection(psycopg.Connection[TupleRow]):
         self._cancelled_at = None
         return super().wait(self._watched(gen), *arguments, **more)
 
-    def cancel_safe(self, *, timeout: float = LAST_ASK_S) -> None:
+    def cancel_safe(self, *, timeout: float = CANCEL_S) -> None:
         """Ask the server to end the statement; one that does not in time loses its connection."""
         self._cancelled_at = time.monotonic()
-        super().cancel_safe(timeout=min(timeout, LAST_ASK_S))
+        try:
+            super().cancel_safe(timeout=min(timeout, CANCEL_S))
+        except psycopg.errors.CancellationTimeout:
+            self._cancelled_at -= GRACE_S
+            raise
 
     def _watched(self, steps: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
         try:
@@ -159,7 +170,7 @@ class WatchedConnection(psycopg.Connection[TupleRow]):
     def _look(self) -> None:
         """Look up from waiting: is it still wanted, does the server still answer?"""
         if self._cancelled_at is not None:
-            if time.monotonic() - self._cancelled_at > GRACE_S:
+            if time.monotonic() - self._cancelled_at >= GRACE_S:
                 raise _Silent("it was asked to end a statement, and did not")
         elif self.stop is not None and self.stop.is_set():
             self._try_to_cancel()
