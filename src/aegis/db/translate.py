@@ -86,6 +86,7 @@ _LOGIN_REFUSED: Final = (
     "authentication failed",
     "no password supplied",
     "no pg_hba.conf entry",
+    "pg_hba.conf rejects",
     "not permitted to log in",
     "permission denied for database",
 )

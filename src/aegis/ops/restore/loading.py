@@ -15,7 +15,6 @@ from aegis.db.translate import translated
 from aegis.errors import OpsError
 from aegis.ops.backup.digest import compare, digest_tables, list_tables, require_method
 from aegis.ops.backup.programs import environment, first_error, run_program
-from aegis.ops.restore.archive import Contents
 
 if TYPE_CHECKING:
     import threading
@@ -25,9 +24,10 @@ if TYPE_CHECKING:
     import psycopg
 
     from aegis.ops.backup.models import Manifest, TableEntry
+    from aegis.ops.restore.archive import Contents, Item
     from aegis.ops.restore.selecting import Selection
 
-__all__ = ["analyze", "compare_database", "load"]
+__all__ = ["analyze", "compare_database", "load", "of_the_server"]
 
 #: What says something of the server, and nothing of the archive.
 _INTERRUPTED = re.compile(
@@ -51,11 +51,14 @@ def load(
     *,
     jobs: int = 1,
     owners: bool = True,
+    superuser: bool = True,
     selection: Selection | None = None,
     stop: threading.Event | None = None,
     tick: Callable[[], None] | None = None,
 ) -> None:
     """Restore an archive, or a selection of it, into the empty database `dsn`.
+
+    Who is no `superuser` leaves out rights on what is PostgreSQL's own.
 
     Extensions come first and alone: where one breaks what a parallel restore does in the middle,
     it breaks here, loudly.
@@ -66,6 +69,8 @@ def load(
         Stopped: `stop` was set.
     """
     items = contents.items if selection is None else selection.items
+    if not superuser:
+        items = tuple(item for item in items if not of_the_server(item))
     first = [item for item in items if item.kind in ("SCHEMA", "EXTENSION")]
     rest = [item for item in items if item.kind not in ("SCHEMA", "EXTENSION")]
     for part, count in ((first, 1), (rest, jobs)):
@@ -77,6 +82,11 @@ def load(
         )
         if lines:
             _restore(pg_restore, archive, dsn, lines, count, owners, stop, tick)
+
+
+def of_the_server(item: Item) -> bool:
+    """Tell whether an entry gives rights on what only a superuser gives them on."""
+    return item.kind == "ACL" and item.schema == "pg_catalog"
 
 
 def _restore(

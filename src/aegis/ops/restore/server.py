@@ -7,7 +7,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from aegis.db.admin import CONNECT_S, admin_connection
 from aegis.db.translate import translated
 from aegis.db.vigil import answers
-from aegis.errors import AegisError, Conflict, OpsError
+from aegis.errors import AegisError, ConfigError, Conflict, OpsError
 from aegis.ops.restore.settings import setting_value, split_setting
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ __all__ = [
     "drop_database",
     "drop_leftovers",
     "drop_unfinished",
-    "facts",
     "finish_database",
+    "look",
     "maintenance",
     "switch",
 ]
@@ -58,9 +58,20 @@ class Facts:
     #: Extensions that can be made, with their newest versions.
     extensions: dict[str, str]
     may_create: bool
+    superuser: bool
+    #: Of the extensions, those that the user may not make.
+    forbidden: frozenset[str]
+    #: Whether the live database is the user's, so that it can be renamed.
+    owns_live: bool
+    #: Roles with settings of their own in the live database that the user cannot give.
+    tied: tuple[str, ...]
+    #: Roles that are connected to the live database and that the user may not disconnect.
+    strangers: tuple[str, ...]
     user: str
     #: Free bytes where its data lies; None where that is not on this machine.
     free_bytes: int | None
+    #: Why the user cannot get into another database than the live one; None where he can.
+    kept_out: str | None = None
 
 
 @contextmanager
@@ -80,8 +91,26 @@ def _other_database(dsn: str) -> str:
     return make_conninfo(dsn, dbname="template1" if name == "postgres" else "postgres")
 
 
-def facts(conn: psycopg.Connection) -> Facts:
-    """Return what the server has."""
+def look(dsn: str) -> Facts:
+    """Return what the server has, and what the user of `dsn` may do there.
+
+    Asked in the live database, where there is one: tables go back into it for whom no other opens.
+    """
+    live = str(conninfo_to_dict(dsn).get("dbname") or "")
+    kept_out: str | None = None
+    try:
+        with maintenance(dsn) as conn:
+            return facts(conn, live)
+    except ConfigError as error:
+        if error.code != "db_login_refused":
+            raise
+        kept_out = error.message.partition("FATAL:")[2].partition("). ")[0].strip() or error.message
+    with translated(dsn=dsn), admin_connection(dsn, application_name="aegis-restore") as conn:
+        return replace(facts(conn, live), kept_out=kept_out)
+
+
+def facts(conn: psycopg.Connection, live: str) -> Facts:
+    """Return what the server has, and what the user may do; `live` is the database in question."""
     row: Any = conn.execute(
         """
         SELECT current_setting('server_version_num')::int,
@@ -94,10 +123,50 @@ def facts(conn: psycopg.Connection) -> Facts:
                rolsuper OR rolcreatedb,
                rolname::text,
                CASE WHEN pg_has_role('pg_read_all_settings', 'USAGE')
-                    THEN current_setting('data_directory') END
-        FROM pg_roles
+                    THEN current_setting('data_directory') END,
+               (
+                   SELECT coalesce(array_agg(DISTINCT e.name::text), '{}')
+                   FROM pg_available_extensions e
+                   JOIN pg_available_extension_versions v
+                       ON v.name = e.name AND v.version = e.default_version
+                   WHERE v.superuser
+                     AND NOT v.trusted
+                     AND NOT u.rolsuper
+               ),
+               EXISTS (
+                   SELECT
+                   FROM pg_database d
+                   WHERE d.datname = %(live)s
+                     AND pg_has_role(d.datdba, 'USAGE')
+               ),
+               (
+                   SELECT coalesce(array_agg(s.setrole::regrole::text ORDER BY 1), '{}')
+                   FROM pg_db_role_setting s
+                   JOIN pg_database d ON d.oid = s.setdatabase
+                   WHERE d.datname = %(live)s
+                     AND s.setrole NOT IN (0, u.oid)
+                     AND NOT u.rolsuper
+                     AND NOT (
+                         u.rolcreaterole
+                         AND pg_has_role(s.setrole, 'MEMBER WITH ADMIN OPTION')
+                     )
+               ),
+               (
+                   SELECT coalesce(array_agg(DISTINCT a.usename::text), '{}')
+                   FROM pg_stat_activity a
+                   JOIN pg_roles r ON r.oid = a.usesysid
+                   WHERE a.datname = %(live)s
+                     AND a.pid <> pg_backend_pid()
+                     AND a.backend_type = 'client backend'
+                     AND NOT u.rolsuper
+                     AND NOT pg_has_role(a.usesysid, 'USAGE')
+                     AND NOT (pg_has_role('pg_signal_backend', 'USAGE') AND NOT r.rolsuper)
+               ),
+               rolsuper
+        FROM pg_roles u
         WHERE rolname = current_user
-        """
+        """,
+        {"live": live},
     ).fetchone()
     return Facts(
         version_num=row[0],
@@ -107,6 +176,11 @@ def facts(conn: psycopg.Connection) -> Facts:
         may_create=row[4],
         user=row[5],
         free_bytes=_free(row[6]),
+        superuser=row[11],
+        forbidden=frozenset(row[7]),
+        owns_live=row[8],
+        tied=tuple(row[9]),
+        strangers=tuple(row[10]),
     )
 
 
