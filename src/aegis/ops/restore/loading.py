@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from aegis.ops.restore.archive import Contents, Item
     from aegis.ops.restore.selecting import Selection
 
-__all__ = ["analyze", "compare_database", "load", "of_the_server"]
+__all__ = ["analyze", "compare_database", "load", "needed", "of_the_server"]
+
+#: Indexes are not in a dump, and WAL is written beside: what a restore needs for a byte of it.
+_SPACE = 1.3
 
 #: What says something of the server, and nothing of the archive.
 _INTERRUPTED = re.compile(
@@ -49,6 +52,7 @@ def load(
     contents: Contents,
     dsn: str,
     *,
+    size: int | None = None,
     jobs: int = 1,
     owners: bool = True,
     superuser: bool = True,
@@ -58,7 +62,8 @@ def load(
 ) -> None:
     """Restore an archive, or a selection of it, into the empty database `dsn`.
 
-    Who is no `superuser` leaves out rights on what is PostgreSQL's own.
+    `size` is how many bytes the database had. Who is no `superuser` leaves out rights on what is
+    PostgreSQL's own.
 
     Extensions come first and alone: where one breaks what a parallel restore does in the middle,
     it breaks here, loudly.
@@ -81,7 +86,12 @@ def load(
             if not (item.kind == "SCHEMA" and item.name == "public")
         )
         if lines:
-            _restore(pg_restore, archive, dsn, lines, count, owners, stop, tick)
+            _restore(pg_restore, archive, dsn, lines, size, count, owners, stop, tick)
+
+
+def needed(size: int) -> int:
+    """Return how many bytes a restore takes of a database that had `size`."""
+    return int(size * _SPACE)
 
 
 def of_the_server(item: Item) -> bool:
@@ -94,6 +104,7 @@ def _restore(
     archive: Path,
     dsn: str,
     listing: str,
+    size: int | None,
     jobs: int,
     owners: bool,
     stop: threading.Event | None,
@@ -120,10 +131,13 @@ def _restore(
     errors = _errors(said)
     if errors or (status != 0 and "errors ignored on restore" not in said):
         interrupted = any(_INTERRUPTED.search(line) for line in errors)
+        full = "No space left" in said
+        needs = f"; the database needs about {needed(size) >> 20} MiB" if full and size else ""
         raise OpsError(
             f"pg_restore failed: {errors[0] if errors else first_error(said)}"
-            + (f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""),
-            code="restore_interrupted" if interrupted else "restore_failed",
+            + (f" (and {len(errors) - 1} more)" if len(errors) > 1 else "")
+            + needs,
+            code="restore_interrupted" if interrupted or full else "restore_failed",
         )
 
 

@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from aegis.db.translate import redact
 from aegis.errors import InvalidInput
-from aegis.ops.restore.loading import of_the_server
+from aegis.ops.restore.loading import needed, of_the_server
 from aegis.ops.restore.models import Plan, Wanted
 from aegis.ops.restore.selecting import select
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from aegis.ops.restore.server import Facts
 
 __all__ = ["Source", "choose", "plan"]
-
-#: Indexes are not in a dump, and WAL is written beside: what a restore needs for a byte of it.
-_SPACE = 1.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,11 +145,11 @@ def _problems(
         size
         and server.free_bytes is not None
         and chosen is None
-        and size * _SPACE > server.free_bytes
+        and needed(size) > server.free_bytes
     ):
         found.append(
             f"the server's disk has {server.free_bytes >> 20} MiB left, and the restored database "
-            f"needs about {int(size * _SPACE) >> 20} MiB"
+            f"needs about {needed(size) >> 20} MiB"
         )
     return found
 

@@ -186,7 +186,8 @@ def _fill(
         load(
             source.pg_restore, source.archive, source.contents, dsn, jobs=job.wanted.jobs,
             owners=not job.wanted.no_owner, superuser=job.superuser, selection=job.chosen,
-            stop=stop, tick=None if tell is None else _size_teller(dsn, size, tell),
+            size=size if job.chosen is None else None, stop=stop,
+            tick=None if tell is None else _size_teller(dsn, size, tell),
         )  # fmt: skip
     with job.timed("analyze"):
         analyze(dsn, stop=stop)
