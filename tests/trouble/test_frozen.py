@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
-from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -16,15 +12,17 @@ from psycopg.conninfo import make_conninfo
 
 from aegis.config import load_settings
 from aegis.db import Database, migrate, patience
-from aegis.db.postmaster import processes_of, wait_until
+from aegis.db.postmaster import wait_until
 from aegis.errors import Unavailable
 from aegis.ops.health import Health
 from tests.cluster import Handle, handled_cluster, wheel_bin_dir
 from tests.serving import serving
+from tests.trouble.freezing import frozen
 from tests.trouble.refusal import run
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Iterator
+    from pathlib import Path
 
     from aegis.config import Settings
 
@@ -49,35 +47,6 @@ def hasty(tmp_path: Path, url: str) -> Settings:
         {}, data_dir=tmp_path, database_url=url, embedder="none", connect_timeout_s=2.0,
         pool_timeout_s=2.0,
     )  # fmt: skip
-
-
-@contextmanager
-def frozen(server: Handle) -> Generator[None]:
-    """Stop every process of the server, the first one first, and let them go on at the end."""
-    pids: list[int] = []
-    try:
-        # It may have started another one in the meantime.
-        while left := [pid for pid in processes_of(server.data) if pid not in pids]:
-            main = int((server.data / "postmaster.pid").read_text().split()[0])
-            for pid in sorted(left, key=lambda pid: pid != main):
-                # One that was about to end may have ended; nobody is there to bury it.
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGSTOP)
-                pids.append(pid)
-        assert wait_until(lambda: all(_state(pid) in {"T", "Z", None} for pid in pids), 30)
-        assert len(pids) > 3
-        yield
-    finally:
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
-
-
-def _state(pid: int) -> str | None:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return None
 
 
 async def test_a_statement_ends_and_the_next_one_works_when_the_server_goes_on(

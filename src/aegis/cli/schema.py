@@ -283,9 +283,14 @@ _STATES = {"same": "as expected", "missing": "will be created", "differs": "DIFF
 
 
 def _dsn() -> str:
+    import logging
+
     from aegis.config import load_settings
     from aegis.db.server import owner_endpoint
+    from aegis.wire.log import log_to_stderr
 
+    # What a driver grumbles about, as where Ctrl-C meets a server that stands still, is no news.
+    log_to_stderr(logging.WARNING, libraries=logging.CRITICAL)
     return owner_endpoint(load_settings())
 
 

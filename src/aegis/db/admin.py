@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 from psycopg import sql
 
-from aegis.db.patience import connect_blocking
 from aegis.db.pooler import PID_SQL, needs_session, options_lost, parted_options, tell_pooling
 from aegis.db.revision import HEAD, STATUS_SQL, TABLES, VERSIONS_SQL, SchemaStatus, classify
 from aegis.db.translate import redact, translate, translated
+from aegis.db.vigil import open_watched
 from aegis.errors import OpsError
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Generator
 
     from aegis.db.pooler import Pooling
@@ -38,6 +39,9 @@ LOCK_KEY: Final = 0x6165676973
 #: How long to wait for another process, which may be building large indexes.
 LOCK_WAIT_S: Final = 120
 
+#: How long to wait for a server's first answer.
+CONNECT_S: Final = 10.0
+
 #: DDL that waits for a lock makes every later query of the table wait behind it: give up soon, and
 #: try again.
 DDL_LOCK_TIMEOUT_S: Final = 3.0
@@ -47,10 +51,16 @@ OLDEST_SERVER: Final = 16_00_00
 
 @contextmanager
 def admin_connection(
-    dsn: str, *, application_name: str = "aegis-migrate", transactions: bool = False
+    dsn: str,
+    *,
+    application_name: str = "aegis-migrate",
+    transactions: bool = False,
+    stop: threading.Event | None = None,
+    connect_s: float = CONNECT_S,
 ) -> Generator[psycopg.Connection]:
     """Lend a connection without a statement time-out, closed at the end.
 
+    Statements end when the server stands still (`vigil.py`), and are cancelled once `stop` is set.
     `transactions` says that nothing outlasts one: such a connection may lead through a pooler that
     changes the server's process with each, and then has the server's own time-outs.
 
@@ -59,9 +69,9 @@ def admin_connection(
             a pooler by transactions answers.
         OpsError: `server_too_old`.
     """
-    arguments: dict[str, Any] = {"application_name": application_name, "connect_timeout": 10}
+    arguments: dict[str, Any] = {"application_name": application_name}
     with translated(dsn=dsn):
-        conn = connect_blocking(dsn, **arguments)
+        conn = open_watched(dsn, within_s=connect_s, stop=stop, **arguments)
     try:
         _require_version(conn)
         pooling = _find_pooling(conn, dsn, arguments)
@@ -104,6 +114,8 @@ def exclusive_connection(dsn: str, *, wait_s: int = LOCK_WAIT_S) -> Generator[ps
     with admin_connection(dsn) as conn, translated():
         try:
             _set_lock_timeout(conn, wait_s)
+            # Should we be gone, the server notices within a second and gives up the lock.
+            conn.execute("SELECT set_config('client_connection_check_interval', '1s', false)")
             conn.execute("SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
         except psycopg.errors.LockNotAvailable as error:
             raise OpsError(

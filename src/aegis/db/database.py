@@ -19,7 +19,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from aegis.db.opening import find_way, identity
-from aegis.db.patience import PatientConnection, asker
+from aegis.db.patience import PatientConnection, asker, patiently
 from aegis.db.pool import WarmPool
 from aegis.db.pooler import needs_session
 from aegis.db.revision import require_current, schema_state
@@ -157,15 +157,17 @@ class Database:
     async def session(self, what: str = "This") -> AsyncGenerator[Connection, None]:
         """Lend a connection in autocommit mode whose session is its borrower's alone.
 
-        For locks, settings and commands that outlast a statement. Through a pooler by transactions
-        it is AEGIS_DIRECT_DATABASE_URL's, opened for this and closed.
+        For locks, settings and commands that outlast a statement. Such work is long: a server that
+        stands still is waited for longer than by a request. Through a pooler by transactions it is
+        AEGIS_DIRECT_DATABASE_URL's, opened for this and closed.
 
         Raises:
             ConfigError: `db_needs_session`, there is such a pooler, and no way past it for `what`.
         """
         if self.pooling != "transaction":
             async with self.connection() as conn:
-                yield conn
+                with patiently(conn):
+                    yield conn
             return
         async with _closing(await self._past_pooler(what)) as conn:
             yield conn
@@ -188,7 +190,7 @@ class Database:
             way = await find_way(dsn, self.settings)
         if way.pooling == "transaction":
             raise needs_session(what, where="AEGIS_OWNER_URL")
-        async with _closing(await self._open(dsn, way)) as conn:
+        async with _closing(await self._open(dsn, way, watched=True)) as conn:
             yield conn
 
     @asynccontextmanager
@@ -306,7 +308,7 @@ class Database:
             way = await find_way(dsn, self.settings)
         if way.pooling == "transaction":
             raise needs_session(what, where="AEGIS_DIRECT_DATABASE_URL")
-        conn = await self._open(dsn, way)
+        conn = await self._open(dsn, way, watched=True)
         try:
             with translated():
                 direct = await identity(conn)
@@ -322,12 +324,14 @@ class Database:
             raise
         return conn
 
-    async def _open(self, dsn: str, way: Way) -> Connection:
-        """Open a connection of its own, in autocommit mode."""
+    async def _open(self, dsn: str, way: Way, *, watched: bool = False) -> Connection:
+        """Open a connection of its own, in autocommit mode; `watched`: cut when it must be."""
         with translated(dsn=dsn):
-            conn = await psycopg.AsyncConnection.connect(
+            conn = await PatientConnection.connect(
                 dsn, autocommit=True, **{**_KEPT, **way.arguments}
             )
+            if watched:
+                conn.answers = asker(lambda: dsn, way.arguments)
             if way.first is not None:
                 await conn.execute(way.first)
         return conn
@@ -370,7 +374,7 @@ class Database:
 @asynccontextmanager
 async def _closing(conn: Connection) -> AsyncGenerator[Connection, None]:
     try:
-        with translated():
+        with translated(), patiently(conn):
             yield conn
     finally:
         await conn.close()

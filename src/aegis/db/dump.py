@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,7 @@ from aegis.db.admin import admin_connection, read_status
 from aegis.db.binaries import find_binaries
 from aegis.db.revision import TABLES
 from aegis.db.translate import translated
+from aegis.db.vigil import wait_for
 from aegis.errors import OpsError
 
 if TYPE_CHECKING:
@@ -151,21 +153,29 @@ def _major(program: Path) -> int | None:
 
 
 def _run(program: Path, dsn: str, file: Path) -> None:
-    done = subprocess.run(
-        # A lock that somebody holds on a table ends the dump instead of hanging it.
-        [program, "--format=custom", "--no-password", "--lock-wait-timeout=30s", "--file", file],
-        env=client_environment(dsn),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    if done.returncode != 0:
-        said = [line for line in done.stderr.splitlines() if line.strip()]
-        errors = [line for line in said if "error:" in line] or said or ["it said nothing"]
+    # A lock that somebody holds on a table ends the dump instead of hanging it.
+    command = [program, "--format=custom", "--no-password", "--lock-wait-timeout=30s"]
+    with (
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(
+            [*command, "--file", file],
+            env=client_environment(dsn),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+        ) as process,
+    ):
+        try:
+            wait_for(process, dsn)
+        finally:
+            process.kill()
+        errors.seek(0)
+        text = errors.read().decode(errors="replace")
+    if process.returncode != 0:
+        said = [line for line in text.splitlines() if line.strip()]
+        first = [line for line in said if "error:" in line] or said or ["it said nothing"]
         raise OpsError(
-            f"pg_dump failed and nothing was changed: {errors[0].strip()}.", code="dump_failed"
+            f"pg_dump failed and nothing was changed: {first[0].strip()}.", code="dump_failed"
         )
 
 

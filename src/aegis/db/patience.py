@@ -16,22 +16,39 @@ import errno
 import os
 import socket
 import time
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 from psycopg.rows import TupleRow
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    import threading
+    from collections.abc import Awaitable, Callable, Generator, Mapping
 
-__all__ = ["PatientConnection", "asker", "connect", "connect_blocking", "cut"]
+__all__ = [
+    "PatientConnection",
+    "asker",
+    "connect",
+    "connect_blocking",
+    "cut",
+    "let_go",
+    "patiently",
+]
+
+Made = TypeVar("Made", bound=psycopg.Connection[TupleRow])
 
 #: Seconds that a statement takes before somebody asks whether the server is still there.
 LOOK_S = 3.0
 #: Seconds between such questions at most; they come ever more rarely.
 LONGEST_S = 60.0
 _SILENT = 2
+#: Seconds for which long work waits for a server that stands still; requests wait for less.
+WORK_SILENCE_S = 30.0
+#: Seconds within which a server takes the wish that a statement end.
+CANCEL_S = 2.0
+#: Seconds that one attempt to connect takes, where somebody may want to leave meanwhile.
+_ATTEMPT_S = 5
 #: Seconds until a server that recovers is asked again, and in all: after a crash it gives its own
 #: processes five seconds to end before it kills them, and replays what they wrote.
 AGAIN_S = 0.1
@@ -45,6 +62,8 @@ class PatientConnection(psycopg.AsyncConnection[TupleRow]):
 
     #: Tells whether the server answers at all; without it, nobody asks.
     answers: Callable[[], Awaitable[bool]] | None = None
+    #: Seconds for which it is waited for at least while it answers nobody.
+    silence_s: float = 0.0
 
     async def wait(self, *arguments: Any, **more: Any) -> Any:
         """Consume a generator of the driver's, as its base does."""
@@ -55,7 +74,7 @@ class PatientConnection(psycopg.AsyncConnection[TupleRow]):
         watching: list[asyncio.Task[None]] = []
 
         def begin() -> None:
-            watching.append(loop.create_task(_watch(self.pgconn.socket, answers)))
+            watching.append(loop.create_task(_watch(self.pgconn.socket, answers, self.silence_s)))
 
         timer = loop.call_later(LOOK_S, begin)
         try:
@@ -64,6 +83,28 @@ class PatientConnection(psycopg.AsyncConnection[TupleRow]):
             timer.cancel()
             for task in watching:
                 task.cancel()
+
+    async def cancel_safe(self, *, timeout: float = CANCEL_S) -> None:
+        """Ask the server to end the statement; where it does not even take that, the line is cut.
+
+        So Ctrl-C is not kept waiting by a server that stands still.
+        """
+        try:
+            await super().cancel_safe(timeout=min(timeout, CANCEL_S))
+        except psycopg.errors.CancellationTimeout:
+            cut(self.pgconn.socket)
+            raise
+
+
+@contextmanager
+def patiently(conn: psycopg.AsyncConnection[TupleRow]) -> Generator[None]:
+    """Have a connection wait as long work does for a server that stands still."""
+    assert isinstance(conn, PatientConnection)
+    conn.silence_s = WORK_SILENCE_S
+    try:
+        yield
+    finally:
+        conn.silence_s = 0.0
 
 
 async def connect(dsn: str, **arguments: Any) -> psycopg.AsyncConnection[TupleRow]:
@@ -78,16 +119,39 @@ async def connect(dsn: str, **arguments: Any) -> psycopg.AsyncConnection[TupleRo
             await asyncio.sleep(AGAIN_S)
 
 
-def connect_blocking(dsn: str, **arguments: Any) -> psycopg.Connection[TupleRow]:
-    """Do what `connect` does, in the calling thread."""
+def connect_blocking(
+    dsn: str,
+    *,
+    made_by: type[Made],
+    within_s: float,
+    leaving: threading.Event | None = None,
+    **arguments: Any,
+) -> Made:
+    """Do what `connect` does, in the calling thread, and wait `within_s` for one that is silent.
+
+    Once `leaving` is set, it is not asked again.
+    """
     since = time.monotonic()
+    once_s = within_s if leaving is None else min(within_s, _ATTEMPT_S)
     while True:
         try:
-            return psycopg.connect(dsn, **arguments)
+            return made_by.connect(dsn, connect_timeout=max(2, round(once_s)), **arguments)
         except psycopg.OperationalError as error:
-            if not _recovers(error, since):
+            silent = isinstance(error, psycopg.errors.ConnectionTimeout)
+            again = silent and time.monotonic() - since < within_s
+            if (leaving is not None and leaving.is_set()) or not (again or _recovers(error, since)):
                 raise
+            let_go(error)
             time.sleep(AGAIN_S)
+
+
+def let_go(error: psycopg.Error) -> None:
+    """Close the connection that was not to be had in time.
+
+    It is held by a frame that its own error refers to, until the garbage is collected: when the
+    server goes on, it would find somebody there, who is in the way of whoever drops the database.
+    """
+    error.__traceback__ = None
 
 
 def _recovers(error: psycopg.OperationalError, since: float) -> bool:
@@ -102,7 +166,8 @@ def asker(
     async def answers() -> bool:
         try:
             probe = await psycopg.AsyncConnection.connect(address(), **arguments)
-        except psycopg.errors.ConnectionTimeout:
+        except psycopg.errors.ConnectionTimeout as error:
+            let_go(error)
             return False
         except psycopg.Error as error:
             # Nobody takes in whoever queues at its socket.
@@ -113,16 +178,24 @@ def asker(
     return answers
 
 
-async def _watch(descriptor: int, answers: Callable[[], Awaitable[bool]]) -> None:
+async def _watch(descriptor: int, answers: Callable[[], Awaitable[bool]], silence_s: float) -> None:
     pause, silent = LOOK_S, 0
+    since = time.monotonic()
     while True:
-        silent = 0 if await answers() else silent + 1
-        if silent == _SILENT:
-            cut(descriptor)
-            return
-        if not silent:
+        began = time.monotonic()
+        if await answers():
+            silent = 0
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_S)
+            continue
+        silent += 1
+        since = began if silent == 1 else since
+        if silent >= _SILENT and time.monotonic() - since >= silence_s:
+            cut(descriptor)
+            return
+        if silence_s and time.monotonic() - began < 1:
+            # It is said at once that nobody takes in who queues.
+            await asyncio.sleep(1)
 
 
 def cut(descriptor: int) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import TupleRow
 
 from aegis.db.patience import connect_blocking, cut
 from aegis.errors import ConfigError, Unavailable
@@ -105,7 +106,13 @@ def tell_pooling(dsn: str, arguments: Mapping[str, Any], *, wait_s: float = 5.0)
         psycopg.Error: as connecting and asking have it; pooling by statements refuses transactions.
         Unavailable: it had no process for a second client within `wait_s`.
     """
-    settled: dict[str, Any] = {**arguments, "autocommit": True, "prepare_threshold": None}
+    settled: dict[str, Any] = {
+        **{name: value for name, value in arguments.items() if name != "connect_timeout"},
+        "autocommit": True,
+        "prepare_threshold": None,
+        "made_by": psycopg.Connection[TupleRow],
+        "within_s": wait_s,
+    }
     with connect_blocking(dsn, **settled) as a, connect_blocking(dsn, **settled) as b:
         for _ in range(_ROUNDS):
             first, second, third, fourth = (_process_of(conn, wait_s) for conn in (a, b, b, a))

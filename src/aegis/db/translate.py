@@ -86,6 +86,7 @@ _LOGIN_REFUSED: Final = (
     "authentication failed",
     "no password supplied",
     "no pg_hba.conf entry",
+    "pg_hba.conf rejects",
     "not permitted to log in",
     "permission denied for database",
     # Of PgBouncer, to users that it does not know.
@@ -150,6 +151,8 @@ _MEANINGS: tuple[tuple[type[psycopg.Error], type[AegisError], str, str], ...] = 
      "A lock was not to be had ({}). Try again; AEGIS_LOCK_TIMEOUT_MS allows waiting longer."),
     (pg.DeadlockDetected, Unavailable, "db_lock_timeout",
      "Two transactions waited for each other ({}). Try again."),
+    (pg.ObjectInUse, Unavailable, "db_in_use",
+     "Others are using it ({}). Try again when they are gone."),
     (pg.IdleInTransactionSessionTimeout, Unavailable, "db_idle_in_transaction",
      "PostgreSQL ended a transaction in which nothing was done for long ({}). Try again."),
     (pg.ReadOnlySqlTransaction, Unavailable, "db_read_only",

@@ -51,6 +51,21 @@ async def test_every_flip_cut_and_swap_is_found(
     assert verify_fast(first, backups.keys).verdict == "verified"
 
 
+async def test_any_other_file_in_the_place_of_a_key_is_damage_and_no_missing_key(
+    backups: Backups, tmp_path: Path
+) -> None:
+    """Each is well-formed by itself, and has the checksum that it names."""
+    first = await backups.create(Wish(encrypt=True))
+    other = await backups.create(Wish(encrypt=True))
+    for file in sorted(p for entry in (first, other) for p in entry.path.iterdir()):
+        if file == first.path / "key.json":
+            continue
+        catalogue = _copy(first, tmp_path / f"{file.parent.name}-{file.name}")
+        shutil.copy(file, catalogue.folder / first.name / "key.json")
+        found = verify_fast(catalogue.get(first.name), backups.keys)
+        assert found.verdict == "failed", (file, found.problem)
+
+
 async def test_a_whole_backup_under_the_name_of_another_is_found(
     backups: Backups, tmp_path: Path
 ) -> None:

@@ -98,7 +98,7 @@ async def test_ddl_during_a_backup_leaves_it_consistent(
     assert (proven.verdict, proven.level) == ("verified", "full"), proven.state.full
 
 
-async def _aged(backups: Backups, days: list[int]) -> list[Entry]:
+async def aged(backups: Backups, days: list[int]) -> list[Entry]:
     """Make a backup for each, so many days old by its manifest, oldest first."""
     entries = [await backups.create() for _ in days]
     for entry, age in zip(entries, days, strict=True):
@@ -120,7 +120,7 @@ async def test_when_all_newer_backups_rot_unseen_the_last_good_one_stays(
 ) -> None:
     """Their verdicts still say verified: nobody has looked since."""
     own = varied(backups, backup_keep_at_least=1)
-    oldest, *newer = await _aged(own, [100, 80, 60, 40, 20])
+    oldest, *newer = await aged(own, [100, 80, 60, 40, 20])
     for entry in newer:
         _rot(entry)
     assert {e.verdict for e in await own.list()} == {"verified"}
@@ -145,7 +145,7 @@ async def test_a_newest_backup_that_cannot_be_read_lets_nothing_go(
     from aegis.ops.backup import pruning
 
     own = varied(backups, backup_keep_at_least=1)
-    entries = await _aged(own, [100, 80, 60, 1])
+    entries = await aged(own, [100, 80, 60, 1])
 
     def unreadable(*_: object) -> str:
         raise OSError(5, "Input/output error", str(entries[-1].path))
@@ -298,7 +298,7 @@ async def test_a_store_that_throttles_for_good_has_no_copy_and_no_parts_once_it_
     throttle, settings = throttled
     own = varied(backups, **settings, backup_keep_at_least=1)
     plain = varied(own, backup_compression="none")
-    entry, *_, newer = await _aged(plain, [100, 70, 40, 1])
+    entry, *_, newer = await aged(plain, [100, 70, 40, 1])
     throttle.what, throttle.times = "partNumber=2", 1_000
     with pytest.MonkeyPatch.context() as quick, pytest.raises(Unavailable) as down:
         quick.setattr("time.sleep", _at_once)

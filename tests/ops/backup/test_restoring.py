@@ -156,14 +156,14 @@ async def test_an_extension_that_the_server_lacks_is_named(
     from aegis.ops.restore import server
 
     entry = await backups.create()
-    real = server.facts
+    real = server.look
 
-    def without(conn: psycopg.Connection) -> Any:
-        found = real(conn)
+    def without(dsn: str) -> Any:
+        found = real(dsn)
         rest = {n: v for n, v in found.extensions.items() if n != "vector"}
         return replace(found, extensions=rest)
 
-    monkeypatch.setattr(server, "facts", without)
+    monkeypatch.setattr(server, "look", without)
     plan = await backups.plan_restore(entry.name, Wanted(into="x"))
     assert any("no vector" in problem for problem in plan.problems)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import tempfile
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -34,7 +35,9 @@ STATE = "state.json"
 KEY = "key.json"
 ARCHIVE = "database"
 
-_PARTIAL, _TRASH = ".partial-", ".trash-"
+_PARTIAL, _TRASH, _DRILL = ".partial-", ".trash-", ".drill-"
+#: Locked as long as somebody works in the folder.
+_HELD = ".held"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
@@ -60,7 +63,33 @@ class Catalogue:
                     *self.folder.glob(f"{_TRASH}*"),
                 ]:
                     shutil.rmtree(left, ignore_errors=True)
+                for left in self.folder.glob(f"{_DRILL}*"):
+                    _remove_unless_held(left)
                 yield
+
+    @contextmanager
+    def pruning(self) -> Generator[None]:
+        """Be the only one that removes copies elsewhere; backups are made meanwhile.
+
+        Raises:
+            Conflict: `backup_running`.
+        """
+        with self.folder_errors():
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with file_lock(self.folder / ".prune-lock"):
+                yield
+
+    @contextmanager
+    def drilling(self) -> Generator[Path]:
+        """Yield a folder for a drill to fetch into; backups may be made and removed meanwhile."""
+        with self.folder_errors():
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path = Path(tempfile.mkdtemp(prefix=_DRILL, dir=self.folder))
+        try:
+            with file_lock(path / _HELD):
+                yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
 
     @contextmanager
     def folder_errors(self) -> Generator[None]:
@@ -246,6 +275,18 @@ class Catalogue:
             state=_read_state(path),
             local=any(True for _ in _payload(path)) or manifest is None,
         )
+
+
+def _remove_unless_held(folder: Path) -> None:
+    """Remove what a drill that was killed left."""
+    try:
+        descriptor = try_lock(folder / _HELD)
+    except FileNotFoundError:
+        # It went by itself.
+        return
+    if descriptor is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
 
 
 def read_manifest(folder: Path, key: bytes | None = None) -> Manifest:

@@ -120,7 +120,7 @@ def _with_attempts(run: Run, name: str, number: int, anchor: _Anchor | None) -> 
     began = datetime.now(UTC)
     with (
         translated(dsn=run.dsn),
-        admin_connection(run.dsn, application_name="aegis-backup") as conn,
+        admin_connection(run.dsn, application_name="aegis-backup", stop=run.stop) as conn,
     ):
         _alone_in_database(conn)
         for attempt in range(1, _ATTEMPTS + 1):

@@ -31,6 +31,8 @@ __all__ = ["KeyRing", "decrypted", "encrypt", "file_key", "manifest_key", "new_k
 _MAGIC = b"AEGISB1\n"
 CHUNK = 1 << 20
 _TAG = 16
+#: Bytes of a wrapped data key: a nonce, the key, the proof that it is whole.
+_WRAPPED = 12 + 32 + _TAG
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,14 +72,14 @@ class KeyRing:
         sealed = _aead(key).encrypt(nonce, data_key, name.encode())
         return {"key_id": key_id(key), "wrapped": base64.b64encode(nonce + sealed).decode()}
 
-    def unwrap(self, envelope: dict[str, Any], name: str) -> bytes:
+    def unwrap(self, envelope: Any, name: str) -> bytes:
         """Return the data key of the backup `name`.
 
         Raises:
             ConfigError: `backup_key_missing`, its key is not among ours.
             OpsError: `backup_damaged`.
         """
-        wanted = envelope.get("key_id")
+        wanted, wrapped = _read_envelope(envelope, name)
         key = next((key for key in self.keys if key_id(key) == wanted), None)
         if key is None:
             have = ", ".join(key_id(key) for key in self.keys) or "none"
@@ -89,12 +91,28 @@ class KeyRing:
         from cryptography.exceptions import InvalidTag
 
         try:
-            text = base64.b64decode(str(envelope["wrapped"]), validate=True)
-            return _aead(key).decrypt(text[:12], text[12:], name.encode())
-        except (InvalidTag, KeyError, ValueError) as error:
+            return _aead(key).decrypt(wrapped[:12], wrapped[12:], name.encode())
+        except (InvalidTag, ValueError) as error:
             raise OpsError(
                 f"The data key of the backup {name} is damaged.", code="backup_damaged"
             ) from error
+
+
+def _read_envelope(envelope: Any, name: str) -> tuple[str, bytes]:
+    """Return a wrapped data key and the id of the key that wrapped it, of whatever was read.
+
+    Something else in its place is damage, and no key that somebody would have to look for.
+
+    Raises:
+        OpsError: `backup_damaged`.
+    """
+    try:
+        by, wrapped = envelope["key_id"], base64.b64decode(envelope["wrapped"], validate=True)
+    except (KeyError, TypeError, ValueError):
+        by, wrapped = None, b""
+    if not isinstance(by, str) or len(wrapped) != _WRAPPED:
+        raise OpsError(f"The data key of the backup {name} is damaged.", code="backup_damaged")
+    return by, wrapped
 
 
 def key_id(key: bytes) -> str:

@@ -10,11 +10,13 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from aegis.errors import InvalidInput, OpsError
+import psycopg
+
+from aegis.errors import InvalidInput, OpsError, Unavailable
 from aegis.ops.backup import crypto
 from aegis.ops.backup.catalogue import ARCHIVE, KEY, MANIFEST
 from aegis.ops.backup.digest import digest_tables
@@ -24,8 +26,6 @@ from aegis.ops.backup.programs import Stopped, environment, first_error, started
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from pathlib import Path
-
-    import psycopg
 
     from aegis.ops.backup.digest import Table
     from aegis.ops.backup.survey import Survey
@@ -102,7 +102,8 @@ def dump_and_digest(
             _dump(run, pg_dump, snapshot, found)
         except BaseException:
             failed.set()
-            conn.cancel_safe()
+            with suppress(psycopg.Error):  # It stands still, too: the other finds out by itself.
+                conn.cancel_safe()
             raise
 
     with ThreadPoolExecutor(1) as pool:
@@ -118,7 +119,12 @@ def dump_and_digest(
             run.stop.set()
             raise
         run.timings["digest"] = round(time.monotonic() - began, 3)
-        dumping.result()
+        try:
+            dumping.result()
+        except Unavailable:
+            # Nobody need find that out once more, by rolling back.
+            conn.close()
+            raise
     return counted
 
 
@@ -143,11 +149,32 @@ def _dump(run: Run, pg_dump: Path, snapshot: str, found: Survey) -> None:
             umask=0o077,
         ) as process,
     ):
-        if piped:
-            _encrypt_pipe(run, process, target)
-        wait(process, run.stop, lambda: _tell_bytes(run, target, found))
+        with _encrypting(run, process, target) if piped else nullcontext():
+            wait(process, run.dsn, run.stop, lambda: _tell_bytes(run, target, found))
         said.seek(0)
         _check_dump(process.returncode, said.read().decode(errors="replace"), run)
+
+
+@contextmanager
+def _encrypting(run: Run, process: subprocess.Popen[bytes], target: Path) -> Generator[None]:
+    """Encrypt beside whoever waits for pg_dump; where one of both fails, so does the other."""
+
+    def encrypt() -> None:
+        try:
+            _encrypt_pipe(run, process, target)
+        except BaseException:
+            # It would wait for ever for somebody to read on.
+            process.kill()
+            raise
+
+    with ThreadPoolExecutor(1) as pool:
+        encrypting = pool.submit(encrypt)
+        try:
+            yield
+        except BaseException:
+            process.kill()
+            raise
+        encrypting.result()
 
 
 def _encrypt_pipe(run: Run, process: subprocess.Popen[bytes], target: Path) -> None:

@@ -13,12 +13,13 @@ import subprocess
 import sys
 import tempfile
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from aegis.db.dump import client_environment, pg_programs
+from aegis.db.vigil import wait_for
 from aegis.errors import OpsError
 
 if TYPE_CHECKING:
@@ -134,13 +135,16 @@ def started(
         stderr=said,
         # It must not outlive us, and write into a folder that the next run cleans.
         preexec_fn=_die_with_parent(),  # noqa: PLW1509
+        # A program's own workers are ended with it; Ctrl-C is ours to deal with.
+        process_group=0,
         **pipes,
     )
     try:
         yield process
     finally:
         if process.poll() is None:
-            process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
@@ -148,24 +152,30 @@ def run_program(
     command: Sequence[str | Path],
     variables: dict[str, str],
     *,
+    dsn: str | None = None,
     stop: threading.Event | None = None,
     tick: Callable[[], None] | None = None,
     **pipes: Any,
 ) -> tuple[int, str]:
     """Run a program to its end and return its exit status and what it said on standard error.
 
+    `dsn` is the server that it works on.
+
     Raises:
         Stopped: `stop` was set; the program is ended.
+        Unavailable: `db_unreachable`, the server stands still; the program is ended.
         OpsError: `program_killed`, somebody ended it: that says nothing of what it worked on.
     """
     with (
         tempfile.TemporaryFile() as said,
         started(command, variables, said, **pipes) as process,
     ):
-        wait(process, stop, tick)
+        wait(process, dsn, stop, tick)
         said.seek(0)
         text = said.read().decode(errors="replace")
-        if process.returncode < 0 or "worker process died unexpectedly" in text:
+        died = process.returncode < 0 or "worker process died unexpectedly" in text
+        # A server whose disk is full takes its clients along, and says why.
+        if died and "No space left" not in text:
             raise OpsError(
                 f"{Path(command[0]).name} was killed (signal {-process.returncode}), perhaps for "
                 "want of memory; try again.",
@@ -176,20 +186,19 @@ def run_program(
 
 def wait(
     process: subprocess.Popen[bytes],
+    dsn: str | None,
     stop: threading.Event | None,
     tick: Callable[[], None] | None = None,
 ) -> None:
-    """Wait for a program's end, looking up now and then (`Stopped`)."""
-    while True:
-        try:
-            process.wait(0.2)
-        except subprocess.TimeoutExpired:
-            if stop is not None and stop.is_set():
-                raise Stopped from None
-            if tick is not None:
-                tick()
-        else:
-            return
+    """Wait for a program's end, looking up now and then (`Stopped`, `Unavailable`)."""
+
+    def turn() -> None:
+        if stop is not None and stop.is_set():
+            raise Stopped
+        if tick is not None:
+            tick()
+
+    wait_for(process, dsn, turn)
 
 
 def first_error(said: str) -> str:

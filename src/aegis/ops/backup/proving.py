@@ -7,6 +7,7 @@ Steps that cannot be taken here (no programs, no extension, no key, no space) ma
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from aegis.ops.backup.programs import environment, find_program, first_error, ru
 from aegis.ops.backup.reading import plain_archive, summary, timed_check, verify_fast
 from aegis.ops.backup.sandbox import sandbox
 from aegis.ops.restore.archive import read_contents
-from aegis.ops.restore.loading import analyze, compare_database, load
+from aegis.ops.restore.loading import analyze, compare_database, load, needed
 
 if TYPE_CHECKING:
     import threading
@@ -70,7 +71,7 @@ def _in_sandbox(
     try:
         with sandbox(settings) as server:
             steps: list[tuple[str, Callable[[], str]]] = [
-                ("server", lambda: _fits(server, manifest)),
+                ("server", lambda: _fits(server, manifest, settings)),
                 ("restore", lambda: _load(entry, manifest, keys, server, settings, stop)),
                 (
                     "contents",
@@ -109,7 +110,7 @@ def _raiser(error: AegisError) -> Callable[[], str]:
     return again
 
 
-def _fits(server: Endpoint, manifest: Manifest) -> str:
+def _fits(server: Endpoint, manifest: Manifest, settings: Settings) -> str:
     """Return what the server is, if the backup can be restored there (`OpsError`)."""
     with translated(), admin_connection(server.dsn) as conn:
         major = conn.info.server_version // 10_000
@@ -124,6 +125,13 @@ def _fits(server: Endpoint, manifest: Manifest) -> str:
     if missing:
         raise OpsError(
             f"this machine's own server has no {', '.join(missing)}", code="sandbox_extension"
+        )
+    free, size = shutil.disk_usage(settings.data_dir).free, needed(manifest.database_bytes)
+    if size > free:
+        raise OpsError(
+            f"{settings.data_dir} has {free >> 20} MiB left, and the restored database needs about "
+            f"{size >> 20} MiB",
+            code="sandbox_space",
         )
     return f"PostgreSQL {major}"
 
@@ -143,9 +151,9 @@ def _load(
         contents = read_contents(pg_restore, archive)
         load(
             pg_restore, archive, contents, server.dsn,
-            jobs=settings.backup_jobs, owners=False, stop=stop,
+            size=manifest.database_bytes, jobs=settings.backup_jobs, owners=False, stop=stop,
         )  # fmt: skip
-    analyze(server.dsn)
+    analyze(server.dsn, stop=stop)
     return f"{len(contents.items)} entries"
 
 
@@ -156,6 +164,7 @@ def _amcheck(server: Endpoint, settings: Settings, stop: threading.Event | None)
             [pg_amcheck, "--install-missing", "--heapallindexed", "--no-password",
              f"--jobs={settings.backup_jobs}", server.database],
             variables,
+            dsn=server.dsn,
             stop=stop,
         )  # fmt: skip
     if status == 2:

@@ -70,7 +70,8 @@ def prune(catalogue: Catalogue, settings: Settings, place: Destination | None) -
         OpsError: `backup_unreadable`, the newest good one cannot be read now: nothing goes.
     """
     done: list[Pruned] = []
-    with catalogue.alone():
+    # A place that is slow is no reason not to make the next backup.
+    with catalogue.alone() if place is None else catalogue.pruning():
         for item in _sure_plan(catalogue, settings):
             if not item.choice.goes or (item.place == "remote" and place is None):
                 done.append(item)

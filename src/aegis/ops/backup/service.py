@@ -290,16 +290,9 @@ class Backups:
         if not remote:
             yield self.catalogue, lambda: self.catalogue.get(name)
             return
-        import tempfile
-
         with ExitStack() as stack:
-            with self.catalogue.folder_errors():
-                self.catalogue.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-                folder = stack.enter_context(
-                    tempfile.TemporaryDirectory(prefix=".partial-drill-", dir=self.catalogue.folder)
-                )
+            fresh = Catalogue(stack.enter_context(self.catalogue.drilling()))
             place = stack.enter_context(open_destination(self.settings))
-            fresh = Catalogue(self.catalogue.folder / folder)
 
             def fetch() -> Entry:
                 names = place.names()

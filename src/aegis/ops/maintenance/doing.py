@@ -20,6 +20,7 @@ from psycopg import sql
 
 from aegis.db.opening import server_pid
 from aegis.db.translate import translate
+from aegis.errors import Unavailable
 from aegis.ops.health.looking import rows
 from aegis.ops.maintenance import finding, history
 
@@ -131,8 +132,11 @@ async def _watch(db: Database, step: Step, pid: int, tell: Callable[[Progress], 
     """Tell how far the process is, once a second, until cancelled."""
     while True:
         await asyncio.sleep(_POLL_S)
-        async with db.transaction() as conn:
-            found = await history.find_progress(conn, step, pid)
+        found = None
+        # Who only looks does not decide that the server is gone.
+        with contextlib.suppress(Unavailable):
+            async with db.transaction() as conn:
+                found = await history.find_progress(conn, step, pid)
         if found is not None:
             tell(found)
 

@@ -144,10 +144,13 @@ class Maintenance:
                 "Another process maintains this database; `aegis maintenance history` shows it.",
                 code="maintenance_running",
             )
+        # Should we be gone in the middle of a long step, the server notices, and lets the lock go.
+        await conn.execute("SELECT set_config('client_connection_check_interval', '1s', false)")
         return await history.mark_interrupted(conn)
 
     async def _leave(self, conn: Connection) -> None:
         if not (conn.broken or conn.closed):
+            await conn.execute("RESET client_connection_check_interval")
             await conn.execute("SELECT pg_advisory_unlock_all()")
 
     async def _take(

@@ -10,20 +10,27 @@ from typing import TYPE_CHECKING
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from aegis.db.admin import admin_connection
+from aegis.db.patience import WORK_SILENCE_S
 from aegis.db.translate import translated
 from aegis.errors import OpsError
 from aegis.ops.backup.digest import compare, digest_tables, list_tables, require_method
 from aegis.ops.backup.programs import environment, first_error, run_program
-from aegis.ops.restore.archive import Contents
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    import psycopg
 
     from aegis.ops.backup.models import Manifest, TableEntry
+    from aegis.ops.restore.archive import Contents, Item
     from aegis.ops.restore.selecting import Selection
 
-__all__ = ["analyze", "compare_database", "load"]
+__all__ = ["analyze", "compare_database", "load", "needed", "of_the_server"]
+
+#: Indexes are not in a dump, and WAL is written beside: what a restore needs for a byte of it.
+_SPACE = 1.3
 
 #: What says something of the server, and nothing of the archive.
 _INTERRUPTED = re.compile(
@@ -45,13 +52,18 @@ def load(
     contents: Contents,
     dsn: str,
     *,
+    size: int | None = None,
     jobs: int = 1,
     owners: bool = True,
+    superuser: bool = True,
     selection: Selection | None = None,
     stop: threading.Event | None = None,
     tick: Callable[[], None] | None = None,
 ) -> None:
     """Restore an archive, or a selection of it, into the empty database `dsn`.
+
+    `size` is how many bytes the database had. Who is no `superuser` leaves out rights on what is
+    PostgreSQL's own.
 
     Extensions come first and alone: where one breaks what a parallel restore does in the middle,
     it breaks here, loudly.
@@ -62,6 +74,8 @@ def load(
         Stopped: `stop` was set.
     """
     items = contents.items if selection is None else selection.items
+    if not superuser:
+        items = tuple(item for item in items if not of_the_server(item))
     first = [item for item in items if item.kind in ("SCHEMA", "EXTENSION")]
     rest = [item for item in items if item.kind not in ("SCHEMA", "EXTENSION")]
     for part, count in ((first, 1), (rest, jobs)):
@@ -72,7 +86,17 @@ def load(
             if not (item.kind == "SCHEMA" and item.name == "public")
         )
         if lines:
-            _restore(pg_restore, archive, dsn, lines, count, owners, stop, tick)
+            _restore(pg_restore, archive, dsn, lines, size, count, owners, stop, tick)
+
+
+def needed(size: int) -> int:
+    """Return how many bytes a restore takes of a database that had `size`."""
+    return int(size * _SPACE)
+
+
+def of_the_server(item: Item) -> bool:
+    """Tell whether an entry gives rights on what only a superuser gives them on."""
+    return item.kind == "ACL" and item.schema == "pg_catalog"
 
 
 def _restore(
@@ -80,6 +104,7 @@ def _restore(
     archive: Path,
     dsn: str,
     listing: str,
+    size: int | None,
     jobs: int,
     owners: bool,
     stop: threading.Event | None,
@@ -102,14 +127,17 @@ def _restore(
             "PGOPTIONS": f"{options} -c statement_timeout=0 -c lock_timeout=0 "
             "-c maintenance_work_mem=256MB",
         }
-        status, said = run_program(command, variables, stop=stop, tick=tick)
+        status, said = run_program(command, variables, dsn=dsn, stop=stop, tick=tick)
     errors = _errors(said)
     if errors or (status != 0 and "errors ignored on restore" not in said):
         interrupted = any(_INTERRUPTED.search(line) for line in errors)
+        full = "No space left" in said
+        needs = f"; the database needs about {needed(size) >> 20} MiB" if full and size else ""
         raise OpsError(
             f"pg_restore failed: {errors[0] if errors else first_error(said)}"
-            + (f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""),
-            code="restore_interrupted" if interrupted else "restore_failed",
+            + (f" (and {len(errors) - 1} more)" if len(errors) > 1 else "")
+            + needs,
+            code="restore_interrupted" if interrupted or full else "restore_failed",
         )
 
 
@@ -118,11 +146,20 @@ def _errors(said: str) -> list[str]:
     return [line.strip() for line in lines if not _HARMLESS.search(line)]
 
 
-def analyze(dsn: str) -> None:
+def analyze(dsn: str, *, stop: threading.Event | None = None) -> None:
     """Give the planner its statistics; a dump has none."""
-    with translated(dsn=dsn), admin_connection(dsn, application_name="aegis-restore") as conn:
+    with translated(dsn=dsn), _connection(dsn, stop) as conn:
         conn.autocommit = True
         conn.execute("ANALYZE")
+
+
+def _connection(
+    dsn: str, stop: threading.Event | None
+) -> AbstractContextManager[psycopg.Connection]:
+    """Lend a connection in the middle of long work: it waits for a server that stands still."""
+    return admin_connection(
+        dsn, application_name="aegis-restore", stop=stop, connect_s=WORK_SILENCE_S
+    )
 
 
 def compare_database(
@@ -140,7 +177,7 @@ def compare_database(
     """
     require_method(manifest.digest_method)
     wanted = [t for t in manifest.tables if only is None or _within(t, only)]
-    with translated(dsn=dsn), admin_connection(dsn, application_name="aegis-restore") as conn:
+    with translated(dsn=dsn), _connection(dsn, stop) as conn:
         conn.execute("SELECT set_config('row_security', 'off', false)")
         tables = [
             t for t in list_tables(conn) if only is None or _within_names(t.schema, t.name, only)

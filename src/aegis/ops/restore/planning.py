@@ -11,6 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from aegis.db.translate import redact
 from aegis.errors import InvalidInput
+from aegis.ops.restore.loading import needed, of_the_server
 from aegis.ops.restore.models import Plan, Wanted
 from aegis.ops.restore.selecting import select
 
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from aegis.ops.restore.server import Facts
 
 __all__ = ["Source", "choose", "plan"]
-
-#: Indexes are not in a dump, and WAL is written beside: what a restore needs for a byte of it.
-_SPACE = 1.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +79,7 @@ def plan(
         snapshot_at=manifest.snapshot_at if manifest else None,
         steps=tuple(_steps(source, mode, database, kept, chosen)),
         problems=tuple(_problems(source, mode, database, server, wanted, chosen, filled)),
-        warnings=tuple(_warnings(source, mode, now, server)),
+        warnings=tuple(_warnings(source, mode, now, server, chosen, wanted)),
     )
 
 
@@ -130,8 +128,7 @@ def _problems(
                 "there, or empty them first"
             )
     else:
-        if not server.may_create:
-            found.append(f"the user {server.user} may not create databases; grant CREATEDB")
+        found += _forbidden(source, mode, server, chosen)
         if database in server.databases and mode != "in_place":
             found.append(f"there is a database {database} already; choose another name")
         if len(database.encode()) > 63 or not database or "\0" in database:
@@ -148,11 +145,56 @@ def _problems(
         size
         and server.free_bytes is not None
         and chosen is None
-        and size * _SPACE > server.free_bytes
+        and needed(size) > server.free_bytes
     ):
         found.append(
             f"the server's disk has {server.free_bytes >> 20} MiB left, and the restored database "
-            f"needs about {int(size * _SPACE) >> 20} MiB"
+            f"needs about {needed(size) >> 20} MiB"
+        )
+    return found
+
+
+def _forbidden(source: Source, mode: str, server: Facts, chosen: Selection | None) -> list[str]:
+    """Return what the user may not do, with the command by which an administrator allows it."""
+    user, found = server.user, list[str]()
+    if server.kept_out is not None:
+        found.append(
+            f"a restore makes a database of its own, and {user} is let into none but the one that "
+            f"is there ({server.kept_out}): write pg_hba.conf anew with `aegis security hba`, and "
+            "reload it"
+        )
+    if not server.may_create:
+        found.append(
+            f"the user {user} may not create databases; `ALTER ROLE {user} CREATEDB` allows it"
+        )
+    items = source.contents.items if chosen is None else chosen.items
+    forbidden = sorted({i.name for i in items if i.kind == "EXTENSION"} & server.forbidden)
+    if forbidden:
+        found.append(
+            f"only a superuser may create the extension {', '.join(forbidden)} in a new database: "
+            "restore with an administrator's address in AEGIS_OWNER_URL, or set `trusted = true` "
+            "in its control file"
+        )
+    if mode == "in_place":
+        found += _forbidden_in_place(server)
+    return found
+
+
+def _forbidden_in_place(server: Facts) -> list[str]:
+    user, found = server.user, list[str]()
+    if not server.owns_live:
+        found.append(
+            f"the database is not {user}'s to rename; `ALTER DATABASE … OWNER TO {user}` allows it"
+        )
+    if server.tied:
+        found.append(
+            f"{', '.join(server.tied)} have settings in the database that {user} cannot give the "
+            "restored one: restore with an administrator's address in AEGIS_OWNER_URL"
+        )
+    if server.strangers:
+        found.append(
+            f"{user} may not disconnect {', '.join(server.strangers)}; "
+            f"`GRANT pg_signal_backend TO {user}` allows it, except for superusers"
         )
     return found
 
@@ -177,8 +219,21 @@ def _lacking(source: Source, server: Facts, wanted: Wanted, chosen: Selection | 
     return found
 
 
-def _warnings(source: Source, mode: str, now: datetime, server: Facts) -> list[str]:
+def _warnings(
+    source: Source,
+    mode: str,
+    now: datetime,
+    server: Facts,
+    chosen: Selection | None,
+    wanted: Wanted,
+) -> list[str]:
     found: list[str] = []
+    items = source.contents.items if chosen is None else chosen.items
+    if not (server.superuser or wanted.no_owner) and any(map(of_the_server, items)):
+        found.append(
+            "Rights on PostgreSQL's own views are left out, as only a superuser gives them: "
+            "`aegis security apply` does"
+        )
     manifest = source.manifest
     if manifest is None:
         found.append("The file has no manifest: there is nothing to compare the restored rows with")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import secrets
-import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,17 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import errors as pg
-from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from aegis.db.admin import admin_connection
-from aegis.db.translate import translated
-from aegis.errors import Conflict, NotFound, OpsError
-from aegis.ops.backup.programs import environment, find_program, first_error, run_program
+from aegis.errors import AegisError, Conflict, NotFound, OpsError
+from aegis.ops.backup.programs import find_program, first_error, run_program
 from aegis.ops.backup.reading import plain_archive, require_sound
 from aegis.ops.restore import planning, server
 from aegis.ops.restore.archive import read_contents
 from aegis.ops.restore.likeness import take_after
+from aegis.ops.restore.live import fill_live, filled_tables
 from aegis.ops.restore.loading import analyze, compare_database, load
 from aegis.ops.restore.models import Plan, Restored, Wanted
 from aegis.ops.restore.planning import Source
@@ -38,6 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Job", "open_entry", "open_file", "prepare", "run"]
 
+#: Seconds that a look at how far a restore is may wait for a connection.
+_GLANCE_S = 2.0
+
 
 @dataclass(slots=True, kw_only=True)
 class Job:
@@ -48,6 +48,7 @@ class Job:
     wanted: Wanted
     chosen: Selection | None
     plan: Plan
+    superuser: bool = True
     timings: dict[str, float] = field(default_factory=dict[str, float])
 
     @contextmanager
@@ -112,14 +113,15 @@ def open_file(path: Path) -> Generator[Source]:
 def prepare(dsn: str, source: Source, wanted: Wanted) -> Job:
     """Look at source and server and return what would be done; changes nothing."""
     chosen = planning.choose(source, wanted)
-    with server.maintenance(dsn) as conn:
-        facts = server.facts(conn)
+    facts = server.look(dsn)
     filled: dict[str, int] = {}
     live = str(conninfo_to_dict(dsn).get("dbname") or "")
     if wanted.in_place and chosen is not None and live in facts.databases:
-        filled = _filled(dsn, chosen)
+        filled = filled_tables(dsn, chosen)
     made = planning.plan(dsn, source, wanted, facts, chosen, filled, datetime.now(UTC))
-    return Job(dsn=dsn, source=source, wanted=wanted, chosen=chosen, plan=made)
+    return Job(
+        dsn=dsn, source=source, wanted=wanted, chosen=chosen, plan=made, superuser=facts.superuser
+    )
 
 
 def run(
@@ -142,7 +144,7 @@ def run(
             f"Nothing was restored: {'; '.join(job.plan.problems)}.", code="restore_refused"
         )
     if job.plan.mode == "tables_in_place":
-        done = _into_live(job, stop)
+        done = fill_live(job, stop)
         if filled is not None:
             filled(make_conninfo(job.dsn, dbname=job.plan.database))
         return done
@@ -160,8 +162,7 @@ def run(
             with job.timed("switch"):
                 detail += _name(job, conn, temporary, list(properties.get("settings") or []), text)
         except BaseException:
-            if not conn.closed:
-                server.drop_database(conn, temporary)
+            server.drop_unfinished(conn, job.dsn, temporary)
             raise
     return Restored(
         database=job.plan.database,
@@ -184,11 +185,12 @@ def _fill(
     with job.timed("load"):
         load(
             source.pg_restore, source.archive, source.contents, dsn, jobs=job.wanted.jobs,
-            owners=not job.wanted.no_owner, selection=job.chosen, stop=stop,
+            owners=not job.wanted.no_owner, superuser=job.superuser, selection=job.chosen,
+            size=size if job.chosen is None else None, stop=stop,
             tick=None if tell is None else _size_teller(dsn, size, tell),
         )  # fmt: skip
     with job.timed("analyze"):
-        analyze(dsn)
+        analyze(dsn, stop=stop)
     if source.manifest is None:
         return "restored; the file has no manifest to compare with", False
     with job.timed("compare"):
@@ -205,11 +207,12 @@ def _size_teller(dsn: str, size: int, tell: Callable[[str, int, int], None]) -> 
     def tick() -> None:
         nonlocal last
         if size and time.monotonic() - last > 1.0:
-            last = time.monotonic()
-            with server.maintenance(dsn) as conn:
+            # Whether it stands still is not for who only shows how far it is.
+            with suppress(AegisError), server.maintenance(dsn, connect_s=_GLANCE_S) as conn:
                 name = str(conninfo_to_dict(dsn).get("dbname"))
                 row = conn.execute("SELECT pg_database_size(%s)", (name,)).fetchone()
-            tell("Restoring", min(row[0] if row else 0, size), size)
+                tell("Restoring", min(row[0] if row else 0, size), size)
+            last = time.monotonic()
 
     return tick
 
@@ -221,27 +224,21 @@ def _name(
 
     Returns what has to be added to what was found.
     """
-    if job.plan.kept_as is not None:
+    beside = ""
 
-        def finish() -> None:
-            server.finish_database(conn, temporary, settings, text)
-            take_after(conn, job.plan.database, temporary)
-
-        server.switch(
-            conn, job.dsn, new=temporary, name=job.plan.database, kept_as=job.plan.kept_as,
-            prepare=finish,
-        )  # fmt: skip
-        return ""
-    with server.ending_clients(job.dsn, temporary), conn.transaction():
+    def finish() -> None:
+        nonlocal beside
         server.finish_database(conn, temporary, settings, text)
-        conn.execute(
-            sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
-                sql.Identifier(temporary), sql.Identifier(job.plan.database)
-            )
-        )
-        if job.source.manifest is None:
-            return ""
-        return _take_after_first(conn, job.source.manifest.database, job.plan.database)
+        if job.plan.kept_as is not None:
+            take_after(conn, job.plan.database, temporary)
+        elif job.source.manifest is not None:
+            beside = _take_after_first(conn, job.source.manifest.database, temporary)
+
+    server.switch(
+        conn, job.dsn, new=temporary, name=job.plan.database, kept_as=job.plan.kept_as,
+        prepare=finish,
+    )  # fmt: skip
+    return beside
 
 
 def _take_after_first(conn: psycopg.Connection, first: str, copy: str) -> str:
@@ -258,98 +255,3 @@ def _take_after_first(conn: psycopg.Connection, first: str, copy: str) -> str:
             f"({error.diag.message_primary}): `aegis security apply` gives them"
         )
     return ""
-
-
-def _filled(dsn: str, chosen: Selection) -> dict[str, int]:
-    """Return, of the chosen tables that are in the live database, 1 for those with rows."""
-    found: dict[str, int] = {}
-    with translated(dsn=dsn), admin_connection(dsn, application_name="aegis-restore") as conn:
-        for item in chosen.tables:
-            name = f"{item.schema}.{item.name}"
-            row = conn.execute(
-                "SELECT to_regclass(format('%%I.%%I', %s::text, %s::text)) IS NOT NULL",
-                (item.schema, item.name),
-            ).fetchone()
-            if row and row[0]:
-                query = sql.SQL("SELECT EXISTS (SELECT FROM ONLY {})").format(
-                    sql.Identifier(item.schema, item.name)
-                )
-                full = conn.execute(query).fetchone()
-                found[name] = int(bool(full and full[0]))
-    return found
-
-
-def _into_live(job: Job, stop: threading.Event | None) -> Restored:
-    """Restore chosen tables into the live database, all in one transaction."""
-    assert job.chosen is not None
-    there = _filled(job.dsn, job.chosen)
-    absent = [t for t in job.chosen.tables if f"{t.schema}.{t.name}" not in there]
-    if absent and there:
-        raise Conflict(
-            f"Nothing was restored: {', '.join(t.title for t in absent)} are missing in "
-            f"{job.plan.database} and others are there; choose them apart.",
-            code="restore_refused",
-        )
-    kinds = {i.kind for i in job.chosen.items} - {"SCHEMA", "EXTENSION", "TYPE", "DOMAIN"}
-    listing = job.chosen.listing(kinds if absent else {"TABLE DATA"})
-    with job.timed("load"), tempfile.TemporaryDirectory() as place:
-        status, said = _in_one_transaction(job, listing, Path(place), stop)
-    if status != 0:
-        raise OpsError(
-            f"pg_restore failed, and {job.plan.database} is as it was: {first_error(said)}",
-            code="restore_failed",
-        )
-    detail, verified = "restored; the file has no manifest to compare with", False
-    if job.source.manifest is not None:
-        with job.timed("compare"):
-            detail = compare_database(job.dsn, job.source.manifest, only=job.chosen, stop=stop)
-        verified = True
-    return Restored(
-        database=job.plan.database,
-        kept_as=None,
-        verdict="verified" if verified else "not_verified",
-        detail=detail,
-        timings=job.timings,
-    )
-
-
-def _in_one_transaction(
-    job: Job, listing: str, place: Path, stop: threading.Event | None
-) -> tuple[int, str]:
-    """Restore entries all or none; return psql's exit status and what it said.
-
-    By way of a script: pg_restore would begin with a setting that servers before 17 refuse, and
-    the transaction would be over.
-    """
-    chosen, script = place / "list", place / "script"
-    chosen.write_text(listing)
-    plain = ["--no-owner", "--no-privileges"] if job.wanted.no_owner else []
-    with script.open("wb") as out:
-        status, said = run_program(
-            [job.source.pg_restore, "--file=-", f"--use-list={chosen}", *plain, job.source.archive],
-            {"LC_ALL": "C"},
-            stop=stop,
-            stdout=out,
-        )
-    if status != 0:
-        return status, said
-    _take_out_newer_settings(script)
-    psql, _ = find_program("psql", 16)
-    with environment(job.dsn) as variables, script.open("rb") as source:
-        return run_program(
-            [psql, "--no-psqlrc", "--quiet", "--single-transaction", "--no-password",
-             "--set=ON_ERROR_STOP=1", f"--dbname={make_conninfo(dbname=job.plan.database)}"],
-            variables,
-            stop=stop,
-            stdin=source,
-        )  # fmt: skip
-
-
-def _take_out_newer_settings(script: Path) -> None:
-    """Overwrite what older servers do not know by a comment of the same length, in the head."""
-    newer = b"SET transaction_timeout = 0;"
-    with script.open("r+b") as file:
-        at = file.read(16_384).find(b"\n" + newer)
-        if at >= 0:
-            file.seek(at + 1)
-            file.write(b"-" * len(newer))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from aegis.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from aegis.ops.restore.archive import Contents, Item
 
@@ -38,6 +38,8 @@ class Selection:
 
     tables: tuple[Item, ...]
     items: tuple[Item, ...]
+    #: The tables' rows: what others refer to first, since constraints that are there are asked.
+    rows: tuple[Item, ...]
 
     def listing(self, kinds: Iterable[str] | None = None) -> str:
         """Return the list that pg_restore takes, of some kinds or of all."""
@@ -45,6 +47,10 @@ class Selection:
         return "".join(
             f"{item.line}\n" for item in self.items if wanted is None or item.kind in wanted
         )
+
+    def rows_listing(self) -> str:
+        """Return the list for rows alone, in an order in which tables that are there take them."""
+        return "".join(f"{item.line}\n" for item in self.rows)
 
 
 def select(contents: Contents, names: Sequence[str], *, with_references: bool) -> Selection:
@@ -67,10 +73,9 @@ def select(contents: Contents, names: Sequence[str], *, with_references: bool) -
             f"{', '.join(asked)} refer to {others}. Choose those too, or add --with-references.",
             code="restore_references",
         )
-    return Selection(
-        tables=tuple(item for item in contents.items if item.id in chosen),
-        items=_closure(contents, set(chosen)),
-    )
+    tables = tuple(item for item in contents.items if item.id in chosen)
+    items = _closure(contents, set(chosen))
+    return Selection(tables=tables, items=items, rows=_in_order(contents, tables, items))
 
 
 def references(contents: Contents, chosen: Iterable[Item]) -> list[Item]:
@@ -78,12 +83,67 @@ def references(contents: Contents, chosen: Iterable[Item]) -> list[Item]:
     by_id = {item.id: item for item in contents.items}
     inside = {item.id for item in chosen}
     found: dict[int, Item] = {}
+    for own, others in _keys(contents, by_id):
+        if own.id in inside:
+            found |= {t.id: t for t in others if t.id not in inside}
+    return list(found.values())
+
+
+def _keys(contents: Contents, by_id: dict[int, Item]) -> Iterator[tuple[Item, list[Item]]]:
+    """Yield each table that has a foreign key, with what that refers to."""
     for item in contents.of_kind("FK CONSTRAINT"):
         tables = _tables_of(item, by_id)
         own = next((t for t in tables if item.name.startswith(f"{t.name} ")), None)
-        if own is not None and own.id in inside:
-            found |= {t.id: t for t in tables if t.id not in inside}
-    return list(found.values())
+        if own is not None:
+            yield own, [t for t in tables if t is not own]
+
+
+def _in_order(
+    contents: Contents, tables: Sequence[Item], items: Sequence[Item]
+) -> tuple[Item, ...]:
+    """Return the entries of rows, those of a table after those of the tables that it refers to."""
+    by_id = {item.id: item for item in contents.items}
+    whole = _wholes(contents, by_id)
+    needs: dict[int, list[int]] = {}
+    for own, others in _keys(contents, by_id):
+        needs.setdefault(whole.get(own.id, own.id), []).extend(
+            whole.get(other.id, other.id) for other in others
+        )
+    order: dict[int, None] = {}
+    under_way: set[int] = set()
+
+    def place(table: int) -> None:
+        # Tables that refer to one another have no such order; any will do.
+        if table not in under_way:
+            under_way.add(table)
+            for other in needs.get(table, ()):
+                place(other)
+            order[table] = None
+
+    for table in tables:
+        place(whole.get(table.id, table.id))
+    rank = {table: number for number, table in enumerate(order)}
+    names = {(t.schema, t.name): rank[whole.get(t.id, t.id)] for t in tables}
+    rows = [item for item in items if item.kind == "TABLE DATA"]
+    return tuple(sorted(rows, key=lambda item: names.get((item.schema, item.name), len(rank))))
+
+
+def _wholes(contents: Contents, by_id: dict[int, Item]) -> dict[int, int]:
+    """Return, of each partition, the id of the table whose keys hold for its rows."""
+    above: dict[int, int] = {}
+    for item in contents.of_kind("TABLE ATTACH"):
+        tables = _tables_of(item, by_id)
+        part = next((t for t in tables if t.name == item.name), None)
+        parent = next((t for t in tables if t is not part), None)
+        if part is not None and parent is not None:
+            above[part.id] = parent.id
+    return {part: _topmost(part, above) for part in above}
+
+
+def _topmost(part: int, above: dict[int, int]) -> int:
+    while part in above:
+        part = above[part]
+    return part
 
 
 def _find(contents: Contents, name: str) -> Item:

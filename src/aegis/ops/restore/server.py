@@ -6,7 +6,8 @@ import shutil
 import threading
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextvars import copy_context
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,10 @@ from psycopg import errors as pg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from aegis.db.admin import admin_connection
+from aegis.db.admin import CONNECT_S, admin_connection
 from aegis.db.translate import translated
-from aegis.errors import Conflict, OpsError
+from aegis.db.vigil import answers
+from aegis.errors import AegisError, ConfigError, Conflict, OpsError
 from aegis.ops.restore.settings import setting_value, split_setting
 
 if TYPE_CHECKING:
@@ -31,9 +33,10 @@ __all__ = [
     "create_database",
     "drop_database",
     "drop_leftovers",
+    "drop_unfinished",
     "ending_clients",
-    "facts",
     "finish_database",
+    "look",
     "maintenance",
     "switch",
 ]
@@ -56,16 +59,30 @@ class Facts:
     #: Extensions that can be made, with their newest versions.
     extensions: dict[str, str]
     may_create: bool
+    superuser: bool
+    #: Of the extensions, those that the user may not make.
+    forbidden: frozenset[str]
+    #: Whether the live database is the user's, so that it can be renamed.
+    owns_live: bool
+    #: Roles with settings of their own in the live database that the user cannot give.
+    tied: tuple[str, ...]
+    #: Roles that are connected to the live database and that the user may not disconnect.
+    strangers: tuple[str, ...]
     user: str
     #: Free bytes where its data lies; None where that is not on this machine.
     free_bytes: int | None
+    #: Why the user cannot get into another database than the live one; None where he can.
+    kept_out: str | None = None
 
 
 @contextmanager
-def maintenance(dsn: str) -> Generator[psycopg.Connection]:
+def maintenance(dsn: str, *, connect_s: float = CONNECT_S) -> Generator[psycopg.Connection]:
     """Lend a connection in autocommit mode to a database that is not the one of `dsn`."""
     other = _other_database(dsn)
-    with translated(dsn=other), admin_connection(other, application_name="aegis-restore") as conn:
+    with (
+        translated(dsn=other),
+        admin_connection(other, application_name="aegis-restore", connect_s=connect_s) as conn,
+    ):
         conn.autocommit = True
         yield conn
 
@@ -75,8 +92,26 @@ def _other_database(dsn: str) -> str:
     return make_conninfo(dsn, dbname="template1" if name == "postgres" else "postgres")
 
 
-def facts(conn: psycopg.Connection) -> Facts:
-    """Return what the server has."""
+def look(dsn: str) -> Facts:
+    """Return what the server has, and what the user of `dsn` may do there.
+
+    Asked in the live database, where there is one: tables go back into it for whom no other opens.
+    """
+    live = str(conninfo_to_dict(dsn).get("dbname") or "")
+    kept_out: str | None = None
+    try:
+        with maintenance(dsn) as conn:
+            return facts(conn, live)
+    except ConfigError as error:
+        if error.code != "db_login_refused":
+            raise
+        kept_out = error.message.partition("FATAL:")[2].partition("). ")[0].strip() or error.message
+    with translated(dsn=dsn), admin_connection(dsn, application_name="aegis-restore") as conn:
+        return replace(facts(conn, live), kept_out=kept_out)
+
+
+def facts(conn: psycopg.Connection, live: str) -> Facts:
+    """Return what the server has, and what the user may do; `live` is the database in question."""
     row: Any = conn.execute(
         """
         SELECT current_setting('server_version_num')::int,
@@ -89,10 +124,50 @@ def facts(conn: psycopg.Connection) -> Facts:
                rolsuper OR rolcreatedb,
                rolname::text,
                CASE WHEN pg_has_role('pg_read_all_settings', 'USAGE')
-                    THEN current_setting('data_directory') END
-        FROM pg_roles
+                    THEN current_setting('data_directory') END,
+               (
+                   SELECT coalesce(array_agg(DISTINCT e.name::text), '{}')
+                   FROM pg_available_extensions e
+                   JOIN pg_available_extension_versions v
+                       ON v.name = e.name AND v.version = e.default_version
+                   WHERE v.superuser
+                     AND NOT v.trusted
+                     AND NOT u.rolsuper
+               ),
+               EXISTS (
+                   SELECT
+                   FROM pg_database d
+                   WHERE d.datname = %(live)s
+                     AND pg_has_role(d.datdba, 'USAGE')
+               ),
+               (
+                   SELECT coalesce(array_agg(s.setrole::regrole::text ORDER BY 1), '{}')
+                   FROM pg_db_role_setting s
+                   JOIN pg_database d ON d.oid = s.setdatabase
+                   WHERE d.datname = %(live)s
+                     AND s.setrole NOT IN (0, u.oid)
+                     AND NOT u.rolsuper
+                     AND NOT (
+                         u.rolcreaterole
+                         AND pg_has_role(s.setrole, 'MEMBER WITH ADMIN OPTION')
+                     )
+               ),
+               (
+                   SELECT coalesce(array_agg(DISTINCT a.usename::text), '{}')
+                   FROM pg_stat_activity a
+                   JOIN pg_roles r ON r.oid = a.usesysid
+                   WHERE a.datname = %(live)s
+                     AND a.pid <> pg_backend_pid()
+                     AND a.backend_type = 'client backend'
+                     AND NOT u.rolsuper
+                     AND NOT pg_has_role(a.usesysid, 'USAGE')
+                     AND NOT (pg_has_role('pg_signal_backend', 'USAGE') AND NOT r.rolsuper)
+               ),
+               rolsuper
+        FROM pg_roles u
         WHERE rolname = current_user
-        """
+        """,
+        {"live": live},
     ).fetchone()
     return Facts(
         version_num=row[0],
@@ -102,6 +177,11 @@ def facts(conn: psycopg.Connection) -> Facts:
         may_create=row[4],
         user=row[5],
         free_bytes=_free(row[6]),
+        superuser=row[11],
+        forbidden=frozenset(row[7]),
+        owns_live=row[8],
+        tied=tuple(row[9]),
+        strangers=tuple(row[10]),
     )
 
 
@@ -204,6 +284,17 @@ def finish_database(conn: psycopg.Connection, name: str, settings: list[str], te
     )
 
 
+def drop_unfinished(conn: psycopg.Connection, dsn: str, name: str) -> None:
+    """Drop what a restore did not finish; where the server does not answer, the next one does."""
+    if conn.closed:
+        return
+    if not answers(dsn):
+        conn.close()
+        return
+    with suppress(psycopg.Error):
+        drop_database(conn, name)
+
+
 def drop_database(conn: psycopg.Connection, name: str) -> None:
     """Drop a database and end whoever is connected to it."""
     conn.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
@@ -215,30 +306,32 @@ def switch(
     *,
     new: str,
     name: str,
-    kept_as: str,
+    kept_as: str | None,
     prepare: Callable[[], None],
 ) -> None:
     """Let `new` take the name `name`, and what has it become `kept_as`: both or neither.
 
-    `prepare` runs first, in the same transaction. Clients are disconnected; who connects
-    meanwhile waits, and finds the new database.
+    Nothing has it where `kept_as` is None. `prepare` runs first, in the same transaction. Clients
+    are disconnected; who connects meanwhile waits, and finds the new database.
 
     Raises:
         OpsError: `restore_switch`, clients could not be disconnected; nothing was changed.
     """
-    with ending_clients(dsn, name, new):
+    # Somebody may look into every database that there is.
+    with ending_clients(dsn, *((new,) if kept_as is None else (name, new))):
         for attempt in range(5):
             try:
                 with conn.transaction():
                     prepare()
                     # It waits some seconds for clients to go, and lets no new ones in.
-                    _rename(conn, name, kept_as)
+                    if kept_as is not None:
+                        _rename(conn, name, kept_as)
                     _rename(conn, new, name)
             except pg.ObjectInUse as error:
                 if attempt == 4:
                     raise OpsError(
-                        f"The database {name} is in use, and its clients could not be "
-                        f"disconnected; {name} is as it was.",
+                        f"The database is in use, and its clients could not be disconnected; "
+                        f"{name} is as it was ({error.diag.message_detail or error}).",
                         code="restore_switch",
                     ) from error
             else:
@@ -252,7 +345,8 @@ def ending_clients(dsn: str, *names: str) -> Generator[None]:
     A pooler by sessions keeps connections that nobody uses.
     """
     done = threading.Event()
-    helper = threading.Thread(target=_end_clients, args=(dsn, names, done), daemon=True)
+    work = (_end_clients, dsn, names, done)
+    helper = threading.Thread(target=copy_context().run, args=work, daemon=True)
     helper.start()
     try:
         yield
@@ -268,10 +362,7 @@ def _rename(conn: psycopg.Connection, name: str, to: str) -> None:
 
 
 def _end_clients(dsn: str, names: tuple[str, ...], done: threading.Event) -> None:
-    with (
-        suppress(psycopg.Error),
-        psycopg.connect(_other_database(dsn), autocommit=True, connect_timeout=10) as conn,
-    ):
+    with suppress(psycopg.Error, AegisError), maintenance(dsn) as conn:
         while not done.is_set():
             conn.execute(
                 """

@@ -53,8 +53,10 @@ def hba_file(
     for kind in ROLES if single is None else ():
         # A plus sign means the members of a group, which are the tenants.
         who = f'+"{roles[kind]}"' if kind == "tenant" else f'"{roles[kind]}"'
-        rows.append(("local", place, who, "", _METHOD))
-        rows += [("host", place, who, address, _METHOD) for address in _LOOPBACK]
+        # A restore makes a database of its own, and is the owner's to do.
+        where = "all" if kind == "owner" else place
+        rows.append(("local", where, who, "", _METHOD))
+        rows += [("host", where, who, address, _METHOD) for address in _LOOPBACK]
         if kind in _FROM_ELSEWHERE:
             rows += [("hostssl", place, who, address, _METHOD) for address in wanted]
     rows += [

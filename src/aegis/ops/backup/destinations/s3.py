@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
 from aegis.errors import ConfigError, OpsError, Unavailable
+from aegis.ops.backup.destinations.pace import called
 from aegis.ops.backup.destinations.place import PIECE
+from aegis.ops.backup.programs import Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -27,6 +29,8 @@ __all__ = ["S3", "open_s3"]
 #: Up to here a file is put at once, beyond it in parts; bytes.
 WHOLE = 64 << 20
 PART = 16 << 20
+#: Lists may have many pages: what is allowed for them, in bytes.
+_LISTS = 8 << 20
 #: More parts than this no store takes.
 _PARTS = 10_000
 
@@ -53,8 +57,8 @@ def open_s3(parts: SplitResult, settings: Settings) -> Generator[S3]:
         aws_secret_access_key=settings.backup_s3_secret_key,
         config=Config(
             retries={"max_attempts": 5, "mode": "standard"},
-            connect_timeout=20,
-            read_timeout=60,
+            connect_timeout=10,
+            read_timeout=30,
             s3={"addressing_style": "path" if settings.backup_s3_endpoint else "auto"},
             # Stores other than Amazon's refuse the newer trailing checksums.
             request_checksum_calculation="when_required",
@@ -90,7 +94,8 @@ class S3:
         """Return the size of an object; None where there is none."""
         with self._errors():
             try:
-                return int(self._client.head_object(**self._at(name))["ContentLength"])
+                found = called(lambda: self._client.head_object(**self._at(name)))
+                return int(found["ContentLength"])
             except self._client.exceptions.ClientError as error:
                 if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NotFound"):
                     return None
@@ -101,17 +106,21 @@ class S3:
         size = source.stat().st_size
         with self._errors():
             if size <= WHOLE:
-                with source.open("rb") as file:
-                    self._client.put_object(**self._at(name), Body=file)
+                called(lambda: self._put_whole(source, name), size)
                 sent(size)
             else:
                 self._put_parts(source, size, name, sent)
 
+    def _put_whole(self, source: Path, name: str) -> None:
+        with source.open("rb") as file:
+            self._client.put_object(**self._at(name), Body=file)
+
     def _put_parts(self, source: Path, size: int, name: str, sent: Callable[[int], None]) -> None:
         length = max(PART, -(-size // _PARTS))
-        upload, have = self._begun(name)
+        upload, have = called(lambda: self._begun(name), _LISTS)
         if upload is None:
-            upload = self._client.create_multipart_upload(**self._at(name))["UploadId"]
+            made = called(lambda: self._client.create_multipart_upload(**self._at(name)))
+            upload = str(made["UploadId"])
         done: list[dict[str, Any]] = []
         with source.open("rb") as file:
             number = 1
@@ -119,15 +128,26 @@ class S3:
                 digest = hashlib.md5(piece, usedforsecurity=False).hexdigest()
                 tag = have.get(number)
                 if tag is None or tag.strip('"') != digest:
-                    tag = self._client.upload_part(
-                        **self._at(name), UploadId=upload, PartNumber=number, Body=piece
-                    )["ETag"]
+                    tag = self._put_part(name, upload, number, piece)
                 done.append({"PartNumber": number, "ETag": tag})
                 sent(len(piece))
                 number += 1
-        self._client.complete_multipart_upload(
-            **self._at(name), UploadId=upload, MultipartUpload={"Parts": done}
+        # The store may put the parts together before it answers.
+        called(
+            lambda: self._client.complete_multipart_upload(
+                **self._at(name), UploadId=upload, MultipartUpload={"Parts": done}
+            ),
+            size >> 4,
         )
+
+    def _put_part(self, name: str, upload: str, number: int, piece: bytes) -> str:
+        sent = called(
+            lambda: self._client.upload_part(
+                **self._at(name), UploadId=upload, PartNumber=number, Body=piece
+            ),
+            len(piece),
+        )
+        return str(sent["ETag"])
 
     def _begun(self, name: str) -> tuple[str | None, dict[int, str]]:
         """Return a broken upload of an object, and the parts of it that the store has."""
@@ -148,36 +168,50 @@ class S3:
         """Yield an object's contents from `offset` on."""
         with self._errors():
             ranged = {"Range": f"bytes={offset}-"} if offset else {}
-            body = self._client.get_object(**self._at(name), **ranged)["Body"]
+            body = called(lambda: self._client.get_object(**self._at(name), **ranged))["Body"]
             try:
-                yield from body.iter_chunks(PIECE)
-            finally:
+                while piece := called(lambda: body.read(PIECE), PIECE):
+                    yield piece
+            except (TimeoutError, Stopped):
+                # Closing would wait for who still reads from it.
+                raise
+            except BaseException:
                 body.close()
+                raise
+            body.close()
 
     def forget(self, name: str) -> None:
         """Remove an object, and the parts of broken uploads of it."""
         with self._errors():
-            self._client.delete_object(**self._at(name))
-            while (upload := self._begun(name)[0]) is not None:
-                self._client.abort_multipart_upload(**self._at(name), UploadId=upload)
+            called(lambda: self._forget(name), _LISTS)
+
+    def _forget(self, name: str) -> None:
+        self._client.delete_object(**self._at(name))
+        while (upload := self._begun(name)[0]) is not None:
+            self._client.abort_multipart_upload(**self._at(name), UploadId=upload)
 
     def files(self, backup: str) -> list[str]:
         """Return the names of everything that a backup has there, unfinished uploads too."""
         begin = f"{self.prefix}{backup}/"
         found = set(self._keys(begin))
         with self._errors():
-            uploads = self._client.list_multipart_uploads(Bucket=self.bucket, Prefix=begin)
+            uploads = called(
+                lambda: self._client.list_multipart_uploads(Bucket=self.bucket, Prefix=begin)
+            )
             found |= {u["Key"] for u in uploads.get("Uploads", [])}
         return sorted(key.removeprefix(self.prefix) for key in found)
 
     def _keys(self, begin: str) -> list[str]:
-        with self._errors():
-            pages = self._client.get_paginator("list_objects_v2")
+        def pages() -> list[str]:
+            paginator = self._client.get_paginator("list_objects_v2")
             return [
                 item["Key"]
-                for page in pages.paginate(Bucket=self.bucket, Prefix=begin)
+                for page in paginator.paginate(Bucket=self.bucket, Prefix=begin)
                 for item in page.get("Contents", [])
             ]
+
+        with self._errors():
+            return called(pages, _LISTS)
 
     def _at(self, name: str) -> dict[str, str]:
         return {"Bucket": self.bucket, "Key": self.prefix + name}

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
 from aegis.errors import AegisError, ConfigError, Unavailable
+from aegis.ops.backup.destinations.pace import awaited
 from aegis.ops.backup.destinations.place import PIECE
+from aegis.ops.backup.programs import Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Iterator
@@ -26,6 +28,8 @@ __all__ = ["Sftp", "open_sftp"]
 T = TypeVar("T")
 
 _CONNECT_S = 30.0
+#: Seconds that a server has to say goodbye.
+_CLOSE_S = 5.0
 #: A server that is silent for so long is gone.
 _KEEPALIVE_S = 15.0
 
@@ -66,6 +70,8 @@ class Sftp:
         self.root = path[1:] if path.startswith("//") else path.lstrip("/") or "."
         self._connection: Any = None
         self._client: Any = None
+        #: How the line broke; whoever tries again is told that, not that it is broken.
+        self._broken: Unavailable | None = None
 
     @property
     def title(self) -> str:
@@ -75,7 +81,7 @@ class Sftp:
 
     def connect(self) -> None:
         """Connect, the host key checked (`ConfigError`, `Unavailable`)."""
-        self._run(self._connect())
+        self._run(awaited(self._connect()))
 
     async def _connect(self) -> None:
         settings = self._settings
@@ -101,12 +107,18 @@ class Sftp:
         """End the connection."""
         if self._connection is not None:
             self._connection.close()
-            with suppress(AegisError):
-                self._run(self._connection.wait_closed())
+            self._runner.run(self._goodbye())
+
+    async def _goodbye(self) -> None:
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                await self._connection.wait_closed()
+        except (self._ssh.Error, OSError, TimeoutError):
+            self._connection.abort()
 
     def names(self) -> list[str]:
         """Return the names of the backups that have a manifest there."""
-        return self._run(self._names())
+        return self._run(awaited(self._names()))
 
     async def _names(self) -> list[str]:
         found: list[str] = []
@@ -119,7 +131,7 @@ class Sftp:
 
     def size(self, name: str) -> int | None:
         """Return the size of a finished file; None where there is none."""
-        return self._run(self._size(self._path(name)))
+        return self._run(awaited(self._size(self._path(name))))
 
     async def _size(self, path: str) -> int | None:
         with suppress(self._ssh.SFTPNoSuchFile):
@@ -142,10 +154,10 @@ class Sftp:
             sent(begun)
             async with client.open(part, "ab" if begun else "wb") as writer:
                 while piece := reader.read(PIECE):
-                    await writer.write(piece)
+                    await awaited(writer.write(piece), len(piece))
                     sent(len(piece))
                 with suppress(self._ssh.SFTPError):  # Not every server knows how.
-                    await writer.fsync()
+                    await awaited(writer.fsync(), size)
         # Plain renaming refuses a name that is taken, by a copy that was found bad.
         with suppress(self._ssh.SFTPNoSuchFile):
             await client.remove(target)
@@ -153,20 +165,21 @@ class Sftp:
 
     def read(self, name: str, offset: int = 0) -> Iterator[bytes]:
         """Yield a file's contents from `offset` on."""
-        file: Any = self._run(self._open(self._path(name)))
+        file: Any = self._run(awaited(self._open(self._path(name))))
         try:
-            while piece := self._run(file.read(PIECE, offset)):
+            while piece := self._run(awaited(file.read(PIECE, offset), PIECE)):
                 offset += len(piece)
                 yield piece
         finally:
-            self._run(file.close())
+            with suppress(AegisError):
+                self._run(awaited(file.close()))
 
     async def _open(self, path: str) -> Any:
         return await self._client.open(path, "rb")
 
     def forget(self, name: str) -> None:
         """Remove a file, and what is left of broken uploads of it."""
-        self._run(self._forget(self._path(name)))
+        self._run(awaited(self._forget(self._path(name))))
 
     async def _forget(self, path: str) -> None:
         for each in (path, path + ".part"):
@@ -180,7 +193,7 @@ class Sftp:
 
     def files(self, backup: str) -> list[str]:
         """Return the names of everything that a backup has there."""
-        return self._run(self._files(backup))
+        return self._run(awaited(self._files(backup)))
 
     async def _files(self, backup: str) -> list[str]:
         found: list[str] = []
@@ -203,8 +216,19 @@ class Sftp:
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         ssh = self._ssh
+        if self._broken is not None:
+            work.close()
+            raise self._broken
         try:
             return self._runner.run(work)
+        except (Stopped, TimeoutError) as error:
+            # Nobody knows what of it is still under way.
+            if self._connection is not None:
+                self._connection.abort()
+            if isinstance(error, Stopped):
+                raise
+            self._broken = self._down(error)
+            raise self._broken from error
         except ssh.HostKeyNotVerifiable as error:
             raise ConfigError(
                 f"The host key of {self._host} is not the one that is known, or none is known: "
@@ -223,9 +247,12 @@ class Sftp:
                 f"{self._host} lets us not write or read there: {error.reason}.",
                 code="backup_destination_refused",
             ) from error
-        except (ssh.Error, OSError, TimeoutError) as error:
-            raise Unavailable(
-                f"{self._host}:{self._port} broke off or does not answer: {error}. Run it again; "
-                "it goes on where it was.",
-                code="backup_destination_down",
-            ) from error
+        except (ssh.Error, OSError) as error:
+            raise self._down(error) from error
+
+    def _down(self, error: Exception) -> Unavailable:
+        return Unavailable(
+            f"{self._host}:{self._port} broke off or does not answer: {error}. Run it again; "
+            "it goes on where it was.",
+            code="backup_destination_down",
+        )
