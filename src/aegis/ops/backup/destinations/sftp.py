@@ -154,14 +154,22 @@ class Sftp:
             sent(begun)
             async with client.open(part, "ab" if begun else "wb") as writer:
                 while piece := reader.read(PIECE):
-                    await awaited(writer.write(piece), len(piece))
+                    await self._move(writer.write(piece), len(piece))
                     sent(len(piece))
                 with suppress(self._ssh.SFTPError):  # Not every server knows how.
-                    await awaited(writer.fsync(), size)
+                    await self._move(writer.fsync(), size)
         # Plain renaming refuses a name that is taken, by a copy that was found bad.
         with suppress(self._ssh.SFTPNoSuchFile):
             await client.remove(target)
         await client.rename(part, target)
+
+    async def _move(self, work: Coroutine[Any, Any, Any], size: int) -> None:
+        """Wait for a step of an upload; the file that is open would wait to be closed."""
+        try:
+            await awaited(work, size)
+        except (Stopped, TimeoutError):
+            self._connection.abort()
+            raise
 
     def read(self, name: str, offset: int = 0) -> Iterator[bytes]:
         """Yield a file's contents from `offset` on."""
@@ -247,6 +255,9 @@ class Sftp:
                 f"{self._host} lets us not write or read there: {error.reason}.",
                 code="backup_destination_refused",
             ) from error
+        except (ssh.ConnectionLost, ssh.SFTPConnectionLost) as error:
+            self._broken = self._down(error)
+            raise self._broken from error
         except (ssh.Error, OSError) as error:
             raise self._down(error) from error
 
