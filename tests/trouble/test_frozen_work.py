@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
-import signal
-import subprocess
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,74 +17,41 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from aegis.config import load_settings
 from aegis.db import Database, database, migrate, patience, vigil
 from aegis.db.dump import dump
 from aegis.db.postmaster import wait_until
 from aegis.db.revision import HEAD
 from aegis.errors import Unavailable
-from aegis.ops.backup import creating
 from aegis.ops.backup.creating import Wish
-from aegis.ops.backup.crypto import new_key
 from aegis.ops.backup.service import Backups
 from aegis.ops.maintenance.service import Maintenance
 from aegis.ops.restore.models import Wanted
-from tests.cluster import Handle, handled_cluster, reachable_folder, wheel_bin_dir
-from tests.serving import CALL, environment
-from tests.trouble.freezing import frozen
+from tests.cluster import Handle
+from tests.trouble.freezing import (
+    DUMPING,
+    MIGRATING,
+    RESTORING,
+    VACUUMING,
+    databases,
+    free,
+    frozen,
+    middle,
+    run_sql,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
     from aegis.config import Settings
 
 pytestmark = pytest.mark.timeout(600)
 
-KEY = new_key()
 WISHES = {
     "custom": Wish(compression="gzip:9"),
     "encrypted": Wish(compression="gzip:9", encrypt=True),
     "directory": Wish(format="directory", jobs=2, compression="gzip:9"),
 }
-#: What the server's processes do while a piece of work is in its middle.
-DUMPING = "application_name = 'aegis-backup' AND query LIKE 'COPY public.big%' AND state = 'active'"
-RESTORING = (
-    "application_name = 'aegis-restore' AND query LIKE 'COPY public.big%' AND state = 'active'"
-)
-MIGRATING = "application_name = 'aegis-migrate' AND backend_xid IS NOT NULL"
-VACUUMING = "query LIKE 'VACUUM%\"big\"%' AND state = 'active'"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Handle]:
-    with handled_cluster(wheel_bin_dir()) as handle:
-        _execute(handle.dsn, "CREATE DATABASE still TEMPLATE template0")
-        url = make_conninfo(handle.dsn, dbname="still")
-        migrate.upgrade(url)
-        _execute(
-            url,
-            """
-            CREATE TABLE big AS
-            SELECT i, repeat(md5(i::text), 40) AS t
-            FROM generate_series(1, 60000) AS i
-            """,
-        )
-        yield handle
-
-
-@pytest.fixture
-def url(server: Handle) -> str:
-    return make_conninfo(server.dsn, dbname="still")
-
-
-@pytest.fixture
-def settings(url: str) -> Iterator[Settings]:
-    with reachable_folder() as folder:
-        yield load_settings(
-            {}, data_dir=folder / "data", database_url=url, embedder="none", backup_keys=KEY,
-            connect_timeout_s=2.0, pool_timeout_s=2.0,
-        )  # fmt: skip
 
 
 @pytest.fixture
@@ -132,48 +96,11 @@ def unanswered(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], bool]:
     return lambda least: count >= least
 
 
-async def _middle(server: Handle, doing: str) -> None:
-    """Wait until the server does something, or fail: the fault has to meet it."""
-
-    def there() -> bool:
-        query = f"SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND {doing}"
-        row = conn.execute(query.encode()).fetchone()
-        return row is not None and row[0] > 0
-
-    with psycopg.connect(server.dsn, autocommit=True) as conn:
-        assert await asyncio.to_thread(wait_until, there, 120)
-
-
-def _execute(dsn: str, statement: str) -> None:
-    with psycopg.connect(dsn, autocommit=True) as conn:
-        conn.execute(statement.encode())
-
-
 def _unlocked(server: Handle) -> bool:
     """Return whether nobody holds an advisory lock."""
     with psycopg.connect(server.dsn, autocommit=True) as conn:
         row = conn.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").fetchone()
     return row == (0,)
-
-
-def _free(server: Handle) -> bool:
-    """Return whether nobody holds an advisory lock, and nobody is connected but who asks."""
-    with psycopg.connect(server.dsn, autocommit=True) as conn:
-        row = conn.execute(
-            """
-            SELECT (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'),
-                   (
-                       SELECT count(*) FROM pg_stat_activity
-                       WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'
-                   )
-            """
-        ).fetchone()
-    return row == (0, 0)
-
-
-def _databases(server: Handle) -> set[str]:
-    with psycopg.connect(server.dsn, autocommit=True) as conn:
-        return {name for (name,) in conn.execute("SELECT datname::text FROM pg_database")}
 
 
 @contextmanager
@@ -194,14 +121,14 @@ async def test_a_backup_is_given_up_in_one_line_and_the_next_one_is_made(
     backups = Backups(settings)
     with _nothing_is_dropped_by_chance():
         making = asyncio.create_task(backups.create(WISHES[wish]))
-        await _middle(server, DUMPING)
+        await middle(server, DUMPING)
         with frozen(server):
             async with asyncio.timeout(60):
                 with pytest.raises(Unavailable, match="stands still") as silent:
                     await making
         assert silent.value.code == "db_unreachable"
         assert "\n" not in silent.value.message
-        assert wait_until(lambda: _free(server), 60)
+        assert wait_until(lambda: free(server), 60)
     assert await backups.list() == []
     assert list(backups.catalogue.folder.glob(".partial*")) == []
     assert (await backups.create()).verdict == "verified"
@@ -217,7 +144,7 @@ async def test_a_backup_goes_on_with_a_server_that_goes_on(
 ) -> None:
     hasty(300.0)
     making = asyncio.create_task(Backups(settings).create(WISHES[wish]))
-    await _middle(server, DUMPING)
+    await middle(server, DUMPING)
     with frozen(server):
         assert await asyncio.to_thread(wait_until, lambda: unanswered(1), 60)
     async with asyncio.timeout(120):
@@ -229,20 +156,20 @@ async def test_a_restore_is_given_up_and_the_next_one_clears_up_after_it(
 ) -> None:
     backups = Backups(settings)
     await backups.create(Wish(compression="none"))
-    before = _databases(server)
+    before = databases(server)
     hasty(1.0)
     restoring = asyncio.create_task(backups.restore("latest", Wanted(into="given_up", jobs=2)))
-    await _middle(server, RESTORING)
+    await middle(server, RESTORING)
     with frozen(server):
         async with asyncio.timeout(60):
             with pytest.raises(Unavailable, match="stands still"):
                 await restoring
-    assert wait_until(lambda: _free(server), 60)
-    assert "given_up" not in _databases(server)
+    assert wait_until(lambda: free(server), 60)
+    assert "given_up" not in databases(server)
     done = await backups.restore("latest", Wanted(into="given_up", jobs=2))
     assert done.verdict == "verified"
-    assert _databases(server) - before == {"given_up"}
-    _execute(server.dsn, "DROP DATABASE given_up")
+    assert databases(server) - before == {"given_up"}
+    run_sql(server.dsn, "DROP DATABASE given_up")
 
 
 async def test_a_restore_goes_on_with_a_server_that_goes_on(
@@ -255,20 +182,20 @@ async def test_a_restore_goes_on_with_a_server_that_goes_on(
     shown: set[str] = set()
     backups = Backups(settings, tell=lambda step, done, of: shown.add(step))
     await backups.create(Wish(compression="none"))
-    before = _databases(server)
+    before = databases(server)
     hasty(300.0)
     wanted = Wanted(into="gone_on", jobs=2)
     with _nothing_is_dropped_by_chance():
         restoring = asyncio.create_task(backups.restore("latest", wanted))
-        await _middle(server, RESTORING)
+        await middle(server, RESTORING)
         with frozen(server):
             # The one who shows how far it is gives up before.
             assert await asyncio.to_thread(wait_until, lambda: unanswered(2), 60)
         async with asyncio.timeout(120):
             assert (await restoring).verdict == "verified"
     assert shown >= {"Restoring", "Comparing"}
-    assert _databases(server) - before == {"gone_on"}
-    _execute(server.dsn, "DROP DATABASE gone_on")
+    assert databases(server) - before == {"gone_on"}
+    run_sql(server.dsn, "DROP DATABASE gone_on")
 
 
 @pytest.mark.parametrize("ends", [True, False], ids=["for-good", "for-a-while"])
@@ -278,12 +205,12 @@ async def test_an_upgrade_is_at_a_valid_revision_and_the_next_one_goes_on(
     unanswered: Callable[[int], bool],
     ends: bool,
 ) -> None:
-    _execute(server.dsn, "CREATE DATABASE rising TEMPLATE template0")
+    run_sql(server.dsn, "CREATE DATABASE rising TEMPLATE template0")
     url = make_conninfo(server.dsn, dbname="rising")
     migrate.upgrade(url, "0010")
     hasty(1.0 if ends else 300.0)
     rising = asyncio.create_task(asyncio.to_thread(migrate.upgrade, url))
-    await _middle(server, MIGRATING)
+    await middle(server, MIGRATING)
     with frozen(server):
         async with asyncio.timeout(60):
             if ends:
@@ -292,14 +219,14 @@ async def test_an_upgrade_is_at_a_valid_revision_and_the_next_one_goes_on(
             else:
                 assert await asyncio.to_thread(wait_until, lambda: unanswered(1), 60)
     if ends:
-        assert wait_until(lambda: _free(server), 60)
+        assert wait_until(lambda: free(server), 60)
         assert "0010" <= (migrate.current(url) or "") < HEAD
         migrate.upgrade(url)
     else:
         async with asyncio.timeout(120):
             await rising
     assert migrate.check(url) == []
-    _execute(server.dsn, "DROP DATABASE rising")
+    run_sql(server.dsn, "DROP DATABASE rising")
 
 
 @pytest.mark.parametrize("owned", [True, False], ids=["owner", "pool"])
@@ -313,16 +240,16 @@ async def test_maintenance_is_given_up_or_goes_on(
     ends: bool,
     owned: bool,
 ) -> None:
-    _execute(url, "UPDATE big SET i = i + 1")
+    run_sql(url, "UPDATE big SET i = i + 1")
     # Vacuuming takes seconds, or minutes, which the next run does not have to wait for.
     delay = "100ms" if ends else "3ms"
-    _execute(url, f"ALTER DATABASE still SET vacuum_cost_delay = '{delay}'")
+    run_sql(url, f"ALTER DATABASE still SET vacuum_cost_delay = '{delay}'")
     hasty(1.0 if ends else 300.0)
     settings = replace(settings, owner_url=url if owned else None)
     async with await Database.open(url, settings, min_size=1) as db:
         maintenance = Maintenance(db, settings)
         working = asyncio.create_task(maintenance.run(outside_window=True, tell=lambda _: None))
-        await _middle(server, VACUUMING)
+        await middle(server, VACUUMING)
         with frozen(server):
             async with asyncio.timeout(120):
                 if ends:
@@ -334,7 +261,7 @@ async def test_maintenance_is_given_up_or_goes_on(
         if not ends:
             async with asyncio.timeout(120):
                 assert (await working).interrupted == 0
-    _execute(url, "ALTER DATABASE still RESET vacuum_cost_delay")
+    run_sql(url, "ALTER DATABASE still RESET vacuum_cost_delay")
     assert await asyncio.to_thread(wait_until, lambda: _unlocked(server), 60)
     async with await Database.open(url, settings, min_size=1) as db, asyncio.timeout(120):
         maintenance = Maintenance(db, settings)
@@ -357,91 +284,8 @@ def test_the_dump_before_a_downgrade_is_given_up(
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    asyncio.run(_middle(server, "application_name = 'pg_dump' AND query LIKE 'COPY public.big%'"))
+    asyncio.run(middle(server, "application_name = 'pg_dump' AND query LIKE 'COPY public.big%'"))
     with frozen(server):
         thread.join(60)
     assert [type(error) for error in ended] == [Unavailable]
     assert list(tmp_path.iterdir()) == []
-
-
-COMMANDS: dict[str, tuple[list[str], str]] = {
-    "create": (["backup", "create", "--compression=gzip:9"], DUMPING),
-    "encrypted": (["backup", "create", "--compression=gzip:9", "--encrypt"], DUMPING),
-    "restore": (["backup", "restore", "latest", "--yes", "--into=cut_off"], RESTORING),
-    "maintenance": (["maintenance", "run", "--now"], VACUUMING),
-    "upgrade": (["db", "upgrade"], MIGRATING),
-}
-
-
-@pytest.mark.parametrize("command", list(COMMANDS))
-async def test_ctrl_c_ends_a_command_while_the_server_stands_still(
-    server: Handle, url: str, settings: Settings, command: str
-) -> None:
-    arguments, doing = COMMANDS[command]
-    target = url
-    if command == "restore":
-        await Backups(settings).create(Wish(compression="none"))
-    elif command == "maintenance":
-        _execute(url, "UPDATE big SET i = i + 1")
-        _execute(url, "ALTER DATABASE still SET vacuum_cost_delay = '20ms'")
-    elif command == "upgrade":
-        _execute(server.dsn, "CREATE DATABASE rising TEMPLATE template0")
-        target = make_conninfo(server.dsn, dbname="rising")
-        migrate.upgrade(target, "0010")
-    before = _databases(server)
-    listed = [entry.name for entry in await Backups(settings).list()]
-    with subprocess.Popen(
-        [*CALL, *arguments],
-        env=environment(
-            settings.data_dir, database_url=target, embedder="none", backup_keys=KEY,
-            backup_jobs="2",
-        ),
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
-        try:
-            await _middle(server, doing)
-            with frozen(server):
-                process.send_signal(signal.SIGINT)
-                # Nobody waits for what will not come: the patience of commands is longer.
-                said = await asyncio.to_thread(process.communicate, timeout=25)
-        finally:
-            process.kill()
-    assert process.returncode == 130, said
-    assert "Traceback" not in said[1]
-    assert "cancel" not in said[1]
-    assert wait_until(lambda: _free(server), 60)
-    assert [entry.name for entry in await Backups(settings).list()] == listed
-    left = _databases(server) - before
-    assert all(name.startswith("aegis_restoring_") for name in left)
-    if command == "upgrade":
-        migrate.upgrade(target)
-        _execute(server.dsn, "DROP DATABASE rising")
-    elif command == "restore":
-        await Backups(settings).restore("latest", Wanted(into="cut_off", jobs=2))
-        assert _databases(server) - before == {"cut_off"}
-        _execute(server.dsn, "DROP DATABASE cut_off")
-
-
-async def test_whoever_wants_no_backup_any_more_is_not_held_by_one_process_of_the_server(
-    server: Handle, url: str, settings: Settings
-) -> None:
-    """The server answers others; what stands still is the process that works for us."""
-    with psycopg.connect(url, autocommit=True) as holder:
-        # The lock that every backup wants first: it waits in the server.
-        holder.execute("SELECT pg_advisory_lock(%s)", (creating.LOCK_KEY,))
-        making = asyncio.create_task(Backups(settings).create())
-        await _middle(server, "query LIKE '%pg_advisory_lock%' AND wait_event_type = 'Lock'")
-        row = holder.execute(
-            "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-        ).fetchone()
-        assert row is not None
-        os.kill(row[0], signal.SIGSTOP)
-        try:
-            making.cancel()
-            async with asyncio.timeout(60):
-                with pytest.raises(asyncio.CancelledError):
-                    await making
-        finally:
-            os.kill(row[0], signal.SIGCONT)
-    assert wait_until(lambda: _free(server), 60)
-    assert await Backups(settings).list() == []

@@ -81,7 +81,7 @@ class Sftp:
 
     def connect(self) -> None:
         """Connect, the host key checked (`ConfigError`, `Unavailable`)."""
-        self._run(awaited(self._connect()))
+        self._run(self._connect())
 
     async def _connect(self) -> None:
         settings = self._settings
@@ -118,7 +118,7 @@ class Sftp:
 
     def names(self) -> list[str]:
         """Return the names of the backups that have a manifest there."""
-        return self._run(awaited(self._names()))
+        return self._run(self._names())
 
     async def _names(self) -> list[str]:
         found: list[str] = []
@@ -131,7 +131,7 @@ class Sftp:
 
     def size(self, name: str) -> int | None:
         """Return the size of a finished file; None where there is none."""
-        return self._run(awaited(self._size(self._path(name))))
+        return self._run(self._size(self._path(name)))
 
     async def _size(self, path: str) -> int | None:
         with suppress(self._ssh.SFTPNoSuchFile):
@@ -140,7 +140,7 @@ class Sftp:
 
     def put(self, source: Path, name: str, sent: Callable[[int], None]) -> None:
         """Store a file, going on where a broken upload ended."""
-        self._run(self._put(source, source.stat().st_size, self._path(name), sent))
+        self._run(self._put(source, source.stat().st_size, self._path(name), sent), None)
 
     async def _put(self, source: Path, size: int, target: str, sent: Callable[[int], None]) -> None:
         client, part = self._client, target + ".part"
@@ -173,21 +173,21 @@ class Sftp:
 
     def read(self, name: str, offset: int = 0) -> Iterator[bytes]:
         """Yield a file's contents from `offset` on."""
-        file: Any = self._run(awaited(self._open(self._path(name))))
+        file: Any = self._run(self._open(self._path(name)))
         try:
-            while piece := self._run(awaited(file.read(PIECE, offset), PIECE)):
+            while piece := self._run(file.read(PIECE, offset), PIECE):
                 offset += len(piece)
                 yield piece
         finally:
             with suppress(AegisError):
-                self._run(awaited(file.close()))
+                self._run(file.close())
 
     async def _open(self, path: str) -> Any:
         return await self._client.open(path, "rb")
 
     def forget(self, name: str) -> None:
         """Remove a file, and what is left of broken uploads of it."""
-        self._run(awaited(self._forget(self._path(name))))
+        self._run(self._forget(self._path(name)))
 
     async def _forget(self, path: str) -> None:
         for each in (path, path + ".part"):
@@ -201,7 +201,7 @@ class Sftp:
 
     def files(self, backup: str) -> list[str]:
         """Return the names of everything that a backup has there."""
-        return self._run(awaited(self._files(backup)))
+        return self._run(self._files(backup))
 
     async def _files(self, backup: str) -> list[str]:
         found: list[str] = []
@@ -222,13 +222,14 @@ class Sftp:
     def _path(self, name: str) -> str:
         return posixpath.join(self.root, name)
 
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+    def _run(self, work: Coroutine[Any, Any, T], size: int | None = 0) -> T:
+        """Do it within the limit for what it moves; None where it looks to its limits itself."""
         ssh = self._ssh
         if self._broken is not None:
             work.close()
             raise self._broken
         try:
-            return self._runner.run(work)
+            return self._runner.run(work if size is None else awaited(work, size))
         except (Stopped, TimeoutError) as error:
             # Nobody knows what of it is still under way.
             if self._connection is not None:
