@@ -31,6 +31,7 @@ _HOW = {
     "ops/health/running.py": "only without such a pooler",
     "ops/maintenance/doing.py": "owner",
     "ops/maintenance/history.py": "owner",
+    "ops/maintenance/service.py": "owner",
     "ops/restore/loading.py": "admin_connection",
     "ops/restore/server.py": "admin_connection",
     "ops/stats/statements.py": "a table of one transaction (ON COMMIT DROP)",
