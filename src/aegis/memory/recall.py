@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING
 
 from aegis.errors import AegisError, InvalidInput
 from aegis.memory import validate
+from aegis.memory.beside import beside
 from aegis.memory.dates import understand
 from aegis.memory.echoes import without_echoes
 from aegis.memory.hits import SPARE, hits_of, newest
 from aegis.memory.models import Hits, ScorePart
+from aegis.memory.question_words import plan_words
 from aegis.memory.ranking import (
     Question,
     Ranked,
     idf_of_counts,
-    idf_of_shares,
     load_weights,
     rank,
 )
@@ -50,22 +51,16 @@ if TYPE_CHECKING:
     from aegis.memory.models import EpisodeFilter, Hit, Metric, Mode
     from aegis.memory.store.search import QuestionFacts, Space
 
-__all__ = ["MAX_K", "Asked", "gather", "plan_words", "recall"]
+__all__ = ["MAX_K", "Asked", "gather", "recall"]
 
 MAX_K = 1_000
 
 #: Longer questions are cut here: what follows adds words, not meaning.
 _MAX_QUERY = 20_000
-#: The words that tell most apart are enough; each costs a look at every candidate.
-_MAX_WORDS = 24
 #: How many memories the words and the vector hand to the ranking, at least, and how many of their
 #: neighbours on either side come with each.
 _SMALL_ARMS = (30, 30, 2)
 _LARGE_ARMS = (20, 30, 1)
-#: Postings that are read in a large namespace, in all: the rarest words first.
-_POSTINGS = 300
-#: Share of a word that the sample of a large namespace did not list.
-_RARE_SHARE = 0.0004
 _SAMPLE_AGAIN_DAYS = 1.0
 #: Signs of fewer dimensions than these say too little about a vector.
 _SKETCHED_DIMENSIONS = 128
@@ -121,7 +116,14 @@ async def recall(
     if mode == "time":
         async with db.transaction() as conn:
             return Hits(await newest(conn, replace(where, alive=True), k, but=[], echoes=True))
-    found, space, second = await _vector(embedder, text, vector, mode, patience)
+    facts: QuestionFacts | None = None
+    if embedder is None or vector is not None or mode == "text":
+        found, space, second = await _vector(embedder, text, vector, mode, patience)
+    else:
+        # What the database says of the words does not wait for the vector.
+        async with beside(_facts(db, text, where, mode)) as reading:
+            found, space, second = await _vector(embedder, text, vector, mode, patience)
+            facts = await reading
     if mode == "vector" and found is None:
         raise_disagreement(embedder)
         raise InvalidInput(
@@ -141,7 +143,7 @@ async def recall(
         times=understand(text, now) if mode != "vector" else (),
         second=second,
     )
-    hits, stale = await _answer(db, asked)
+    hits, stale = await _answer(db, asked, facts)
     if stale and await _sample(db, asked):
         hits, _ = await _answer(db, asked)
     missed = embedder is not None and found is None and mode != "text"
@@ -184,16 +186,32 @@ async def _vector(
     return await vectors_of(embedder, text, patience)
 
 
-async def _answer(db: Database, asked: Asked) -> tuple[list[Hit], bool]:
-    """Return the hits, and whether the namespace's words ought to be sampled again."""
-    built_in = _EF_VECTOR if asked.mode == "vector" else _EF_FUSED
+async def _facts(db: Database, text: str, where: EpisodeFilter, mode: Mode) -> QuestionFacts:
     async with db.reading() as conn:
-        facts = await search.read_question(
-            conn,
-            query=asked.query,
-            namespace=asked.where.namespace or "",
-            ef_search=db.settings.hnsw_ef_search or built_in,
-        )
+        return await _read(conn, db, text, where, mode)
+
+
+async def _read(
+    conn: Connection, db: Database, text: str, where: EpisodeFilter, mode: Mode
+) -> QuestionFacts:
+    return await search.read_question(
+        conn, query=text, namespace=where.namespace or "", ef_search=_width(db, mode)
+    )
+
+
+def _width(db: Database, mode: Mode) -> int:
+    return db.settings.hnsw_ef_search or (_EF_VECTOR if mode == "vector" else _EF_FUSED)
+
+
+async def _answer(
+    db: Database, asked: Asked, facts: QuestionFacts | None = None
+) -> tuple[list[Hit], bool]:
+    """Return the hits, and whether the namespace's words ought to be sampled again."""
+    async with db.reading() as conn:
+        if facts is None:
+            facts = await _read(conn, db, asked.query, asked.where, asked.mode)
+        elif facts.iterative and facts.episodes > search.SMALL_NAMESPACE:
+            await search.set_width(conn, ef_search=_width(db, asked.mode))
         if facts.expired:
             asked = replace(asked, where=replace(asked.where, alive=True))
         if asked.mode == "vector":
@@ -283,28 +301,6 @@ async def gather(
     )
     candidates = await fill_in(conn, asked.second, candidates)
     return candidates, Question(words=words, idf=idf, mean_terms=facts.mean_terms)
-
-
-def plan_words(facts: QuestionFacts, *, small: bool) -> tuple[list[str], list[float], list[int]]:
-    """Return the words to use, what each tells apart, and how many postings to read of each.
-
-    In a small namespace all are read. In a large one the rarest words find the candidates, and
-    the others only count in them: they are in so many memories that they find nothing.
-    """
-    shares = [_RARE_SHARE if share is None else share for share in facts.shares]
-    order = sorted(range(len(shares)), key=lambda i: (shares[i], facts.words[i]))[:_MAX_WORDS]
-    words = [facts.words[i] for i in order]
-    idf = idf_of_shares([shares[i] for i in order], facts.episodes)
-    if small:
-        return words, idf, [facts.episodes + 1] * len(words)
-    caps: list[int] = []
-    left = _POSTINGS
-    for i in order:
-        expected = max(1, round(shares[i] * facts.episodes))
-        # The rarest word is read whatever it costs, up to the limit.
-        caps.append(left if left >= expected or not caps else 0)
-        left = max(0, left - expected)
-    return words, idf, caps
 
 
 def _approximate(facts: QuestionFacts, asked: Asked) -> bool:

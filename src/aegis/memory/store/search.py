@@ -44,6 +44,7 @@ __all__ = [
     "lexeme_query",
     "list_by_ids",
     "read_question",
+    "set_width",
 ]
 
 #: Up to here a namespace is searched exactly and its words are counted while at it.
@@ -188,8 +189,7 @@ async def read_question(
             "namespace": namespace,
             "bound": SMALL_NAMESPACE + 1,
             "ef_search": str(ef_search),
-            # What a transaction leaves set would be met by whoever gets the process next.
-            "local": conn.info.transaction_status != TransactionStatus.IDLE or not conn.autocommit,
+            "local": _is_local(conn),
         },
     )
     row: Any = await cursor.fetchone()
@@ -204,6 +204,22 @@ async def read_question(
         echoes=row[7],
         expired=row[8],
     )
+
+
+async def set_width(conn: Connection, *, ef_search: int) -> None:
+    """Set how HNSW is searched, as `read_question` does, on a connection that did not read it."""
+    await conn.execute(
+        """
+        SELECT set_config('hnsw.ef_search', %(ef_search)s, %(local)s),
+               set_config('hnsw.iterative_scan', 'relaxed_order', %(local)s)
+        """,
+        {"ef_search": str(ef_search), "local": _is_local(conn)},
+    )
+
+
+def _is_local(conn: Connection) -> bool:
+    # What a transaction leaves set would be met by whoever gets the process next.
+    return conn.info.transaction_status != TransactionStatus.IDLE or not conn.autocommit
 
 
 async def find_candidates(
