@@ -1,8 +1,8 @@
 """Recall: find what answers a question, rank it, say why.
 
-Four statements on one connection: the question in the terms of the namespace, what the arms find,
-what the ranking needs to know of it, the winners' rows. Between them plain arithmetic (`ranking`).
-The embedder is asked before, and when it fails the other arms answer. There is no transaction:
+Four statements: the question in the terms of the namespace, what the arms find, what the ranking
+needs to know of it, the winners' rows. Between them plain arithmetic (`ranking`). The embedder is
+asked beside the first one, and when it fails the other arms answer. There is no transaction:
 each statement sees what is committed either way, and its two round trips cost a tenth of an answer.
 """
 
