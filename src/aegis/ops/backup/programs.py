@@ -39,6 +39,8 @@ __all__ = [
 PREFERRED = ("zstd:1", "gzip:1")
 
 _PR_SET_PDEATHSIG = 1
+#: What a program says whose server has ended beneath it.
+_SERVERS_END = ("No space left", "server closed the connection", "terminating connection")
 
 
 class Stopped(OpsError):
@@ -174,11 +176,11 @@ def run_program(
         said.seek(0)
         text = said.read().decode(errors="replace")
         died = process.returncode < 0 or "worker process died unexpectedly" in text
-        # A server whose disk is full takes its clients along, and says why.
-        if died and "No space left" not in text:
+        # A server whose disk is full takes its clients along, and may have said why.
+        if died and not any(sign in text for sign in _SERVERS_END):
+            what = f" (signal {-process.returncode})" if process.returncode < 0 else ""
             raise OpsError(
-                f"{Path(command[0]).name} was killed (signal {-process.returncode}), perhaps for "
-                "want of memory; try again.",
+                f"{Path(command[0]).name} was killed{what}, perhaps for want of memory; try again.",
                 code="program_killed",
             )
         return process.returncode, text

@@ -132,7 +132,9 @@ def _restore(
     if errors or (status != 0 and "errors ignored on restore" not in said):
         interrupted = any(_INTERRUPTED.search(line) for line in errors)
         full = "No space left" in said
-        needs = f"; the database needs about {needed(size) >> 20} MiB" if full and size else ""
+        # A server that cannot write its log ends, and has no time to say why.
+        ended = full or "server closed the connection" in said
+        needs = f"; the database needs about {needed(size) >> 20} MiB" if ended and size else ""
         raise OpsError(
             f"pg_restore failed: {errors[0] if errors else first_error(said)}"
             + (f" (and {len(errors) - 1} more)" if len(errors) > 1 else "")

@@ -19,7 +19,6 @@ from aegis.ops.backup.creating import Wish
 from aegis.ops.backup.service import Backups
 from aegis.ops.restore.models import Wanted
 from tests.serving import CALL, environment
-from tests.trouble.conftest import KEY
 from tests.trouble.freezing import (
     DUMPING,
     MIGRATING,
@@ -31,6 +30,7 @@ from tests.trouble.freezing import (
     middle,
     run_sql,
 )
+from tests.trouble.frozen.conftest import KEY
 
 if TYPE_CHECKING:
     from aegis.config import Settings

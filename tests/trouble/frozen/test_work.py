@@ -62,7 +62,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
         for module in (vigil, patience):
             monkeypatch.setattr(module, "LOOK_S", 0.1)
         monkeypatch.setattr(vigil, "ASK_S", 2)
-        for module in (vigil, database):
+        for module in (vigil, patience):
             monkeypatch.setattr(module, "WORK_SILENCE_S", silence_s)
 
     return wait_for
