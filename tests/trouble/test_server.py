@@ -287,6 +287,11 @@ _FACTS = {
 
 def _answer(kind: bytes, body: bytes) -> bytes:
     """Answer one message of the client; the only rows are those about the server itself."""
+    if kind == b"Q" and b"pg_backend_pid" in body:
+        # The process that the greeting told of: none. So nothing lies between.
+        column = b"pid\0" + struct.pack("!ihihih", 0, 0, 23, -1, -1, 0)
+        row = _message(b"D", struct.pack("!hi", 1, 1) + b"0") + _message(b"C", b"SELECT 1\0")
+        return _message(b"T", struct.pack("!h", 1) + column) + row + _READY
     if kind in (b"Q", b"S") and not (kind == b"Q" and b"server_version" in body):
         done = _message(b"C", b"SET\0") if kind == b"Q" else b""
         return done + _READY
