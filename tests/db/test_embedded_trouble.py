@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +19,10 @@ from aegis.db.binaries import binaries_at, find_binaries, reachable
 from aegis.errors import AegisError, ConfigError, OpsError
 from tests.cluster import embedded_folder, reachable_folder
 from tests.db.test_embedded import START, ask
+from tests.disks import small_disk
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Iterator
 
 
 @pytest.fixture
@@ -129,16 +130,6 @@ def test_missing_programs_are_named() -> None:
 
 # What only root meets, and can bring about.
 if os.geteuid() == 0:
-
-    @contextmanager
-    def small_disk(folder: Path, megabytes: int) -> Generator[Path]:
-        folder.mkdir()
-        options = f"size={megabytes}m,mode=755"
-        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True)
-        try:
-            yield folder
-        finally:
-            subprocess.run(["umount", "-l", folder], check=True)
 
     def test_a_disk_too_small_for_a_first_start_leaves_nothing_behind(own: Settings) -> None:
         with small_disk(own.data_dir, 20):

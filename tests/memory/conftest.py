@@ -13,6 +13,7 @@ from aegis.config import load_settings
 from aegis.db import Database
 from aegis.memory import Memory
 from aegis.memory.embedding import Embedder, open_embedder
+from tests.memory.filling import indexed_afterwards
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -91,15 +92,9 @@ def large_template(cluster: Cluster, template: str) -> Iterator[str]:
     name = f"recall_large_{cluster.major}"
     dsn = cluster.create_database(name, template)
     with psycopg.connect(dsn, autocommit=True) as conn:
-        # Row by row into HNSW takes many times as long as building it.
-        definition = conn.execute(
-            "SELECT pg_get_indexdef('idx_episodic_embedding_minilm'::regclass)"
-        ).fetchone()
-        assert definition is not None
-        conn.execute("DROP INDEX idx_episodic_embedding_minilm")
-        for namespace, rows in (("default", LARGE), ("small", 40)):
-            conn.execute(_FILL, {"start": START, "rows": rows, "namespace": namespace})
-        conn.execute(definition[0])
+        with indexed_afterwards(conn, "idx_episodic_embedding_minilm"):
+            for namespace, rows in (("default", LARGE), ("small", 40)):
+                conn.execute(_FILL, {"start": START, "rows": rows, "namespace": namespace})
         conn.execute("VACUUM (ANALYZE) episodic_memory")
     yield name
     cluster.admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # pyright: ignore

@@ -17,6 +17,7 @@ from aegis.db import Database
 from aegis.errors import AegisError
 from aegis.memory import Memory
 from aegis.memory.store import fact_reading
+from tests.memory.filling import indexed_afterwards
 from tests.memory.past import FILL, LIST, MODEL, ROWS, SEARCH, START, slowly
 
 if TYPE_CHECKING:
@@ -36,17 +37,12 @@ def long_past(cluster: Cluster, template: str) -> Iterator[str]:
     name = f"facts_past_{cluster.major}"
     dsn = cluster.create_database(name, template)
     with psycopg.connect(dsn, autocommit=True) as conn:
-        row = conn.execute(
-            "SELECT pg_get_indexdef('idx_semantic_embedding_minilm'::regclass)"
-        ).fetchone()
-        assert row is not None
-        conn.execute("DROP INDEX idx_semantic_embedding_minilm")
         conn.execute("SET session_replication_role = replica")
         params = {"namespace": "default", "rows": ROWS, "model": MODEL, "start": START}
-        conn.execute(FILL[0].replace(" % ", " %% ").encode(), params)
-        for statement in FILL[1:]:
-            conn.execute(statement.encode())
-        conn.execute(row[0])
+        with indexed_afterwards(conn, "idx_semantic_embedding_minilm"):
+            conn.execute(FILL[0].replace(" % ", " %% ").encode(), params)
+            for statement in FILL[1:]:
+                conn.execute(statement.encode())
         conn.execute("VACUUM (ANALYZE) semantic_memory")
         conn.execute("VACUUM (ANALYZE) fact_history")
     yield name

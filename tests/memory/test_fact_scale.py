@@ -10,6 +10,7 @@ import pytest
 from aegis.db import Database
 from aegis.memory import Memory
 from aegis.memory.store import fact_reading, fact_search
+from tests.memory.filling import indexed_afterwards
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -51,16 +52,11 @@ def large_facts(cluster: Cluster, template: str) -> Iterator[str]:
     name = f"facts_large_{cluster.major}"
     dsn = cluster.create_database(name, template)
     with psycopg.connect(dsn, autocommit=True) as conn:
-        row = conn.execute(
-            "SELECT pg_get_indexdef('idx_semantic_embedding_minilm'::regclass)"
-        ).fetchone()
-        assert row is not None
-        conn.execute("DROP INDEX idx_semantic_embedding_minilm")
         conn.execute("SET session_replication_role = replica")
-        for namespace, rows in (("default", LARGE), ("middle", 1_500), ("small", 40)):
-            conn.execute(_FILL, {"namespace": namespace, "rows": rows, "model": MODEL})
         conn.execute("SET maintenance_work_mem = '256MB'")
-        conn.execute(row[0])
+        with indexed_afterwards(conn, "idx_semantic_embedding_minilm"):
+            for namespace, rows in (("default", LARGE), ("middle", 1_500), ("small", 40)):
+                conn.execute(_FILL, {"namespace": namespace, "rows": rows, "model": MODEL})
         conn.execute("VACUUM (ANALYZE) semantic_memory")
     yield name
     cluster.admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # pyright: ignore

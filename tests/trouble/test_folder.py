@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import subprocess
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -17,12 +16,12 @@ from aegis.db import embedded, migrate
 from aegis.db.admin import exclusive_connection
 from aegis.db.binaries import find_binaries
 from tests.cluster import embedded_folder
+from tests.disks import small_disk
 from tests.serving import CALL, environment, serving
 from tests.trouble.refusal import refused, run
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
-    from pathlib import Path
+    from collections.abc import Iterator
 
 STARTERS = [("memory", "recall", "x"), ("db", "start"), ("db", "url"), ("up", "--port", "0")]
 
@@ -142,16 +141,6 @@ def test_address_of_another_machine_is_refused(own: Settings) -> None:
 
 # What only root can bring about.
 if os.geteuid() == 0:
-
-    @contextmanager
-    def small_disk(folder: Path, megabytes: int) -> Generator[None]:
-        folder.mkdir()
-        options = f"size={megabytes}m,mode=755"
-        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True)
-        try:
-            yield
-        finally:
-            subprocess.run(["umount", "-l", folder], check=True)
 
     @pytest.mark.parametrize("command", [("memory", "recall", "x"), ("up", "--port", "0")])
     def test_disk_full_at_the_first_start_leaves_nothing_half_made(

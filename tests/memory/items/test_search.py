@@ -13,6 +13,7 @@ from aegis.memory.embedding.minilm import MODEL
 from aegis.memory.items import SearchItems
 from aegis.memory.store import item_search
 from aegis.memory.store.search_sql import Space
+from tests.memory.filling import indexed_afterwards
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -52,15 +53,9 @@ def filled_template(cluster: Cluster, template: str) -> Iterator[str]:
     name = f"items_large_{cluster.major}"
     dsn = cluster.create_database(name, template)
     with psycopg.connect(dsn, autocommit=True) as conn:
-        # Row by row into HNSW takes many times as long as building it.
-        definition = conn.execute(
-            "SELECT pg_get_indexdef('idx_store_embedding_minilm'::regclass)"
-        ).fetchone()
-        assert definition is not None
-        conn.execute("DROP INDEX idx_store_embedding_minilm")
-        conn.execute("SELECT setseed(0.5)")
-        conn.execute(_FILL, {"rows": ROWS, "places": PLACES, "model": MODEL})
-        conn.execute(definition[0])
+        with indexed_afterwards(conn, "idx_store_embedding_minilm"):
+            conn.execute("SELECT setseed(0.5)")
+            conn.execute(_FILL, {"rows": ROWS, "places": PLACES, "model": MODEL})
         conn.execute("VACUUM (ANALYZE) store_items, store_vectors")
     yield name
     cluster.admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # pyright: ignore

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -23,9 +22,9 @@ from aegis.ops.backup.service import Backups
 from aegis.ops.restore import planning
 from aegis.ops.restore.models import Wanted
 from tests.cluster import reachable_folder, throwaway_cluster, wheel_bin_dir
+from tests.disks import small_disk
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
     from pathlib import Path
 
 NEEDED = r"needs about (\d+) MiB"
@@ -38,16 +37,6 @@ def _nothing(size: int) -> int:
 
 # Mounting takes root.
 if os.geteuid() == 0:
-
-    @contextmanager
-    def small_disk(folder: Path, megabytes: int) -> Generator[Path]:
-        folder.mkdir()
-        options = f"size={megabytes}m,mode=755"
-        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True)
-        try:
-            yield folder
-        finally:
-            subprocess.run(["umount", "-l", folder], check=True)
 
     @pytest.mark.timeout(600)
     async def test_a_restore_says_what_it_needed_and_leaves_nothing(

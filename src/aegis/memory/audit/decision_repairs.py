@@ -45,9 +45,6 @@ async def repair_decisions(
                 conn,
                 check,
                 namespace=namespace,
-                model=None,
-                dimensions=None,
-                share=1.0,
                 limit=store.MOST_COUNTED if dry_run else _BATCH,
                 after=after,
             )

@@ -174,7 +174,6 @@ async def _change_rows(
                     namespace=namespace,
                     model=embedder.model if embedder is not None else None,
                     dimensions=embedder.dimensions if embedder is not None else None,
-                    share=1.0,
                     limit=store.MOST_COUNTED if dry_run else _BATCH,
                     after=after,
                 )

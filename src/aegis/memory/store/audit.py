@@ -94,10 +94,10 @@ async def find_rows(
     check: RowCheck,
     *,
     namespace: str | None,
-    model: str | None,
-    dimensions: int | None,
-    share: float,
     limit: int,
+    model: str | None = None,
+    dimensions: int | None = None,
+    share: float = 1.0,
     after: int | None = None,
 ) -> tuple[int, list[int], list[Example]]:
     """Return how many rows a check finds, up to `limit`, their ids, and the first as examples.

@@ -6,13 +6,12 @@ only: what it was then is looked up by its id (`fact_past`), and ranked exactly.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, LiteralString
+from typing import TYPE_CHECKING, LiteralString
 
 from psycopg import sql
 
 from aegis.memory.store.fact_past import BELIEVED, FIRST_STEPS, REWORDED, THEN_FOUND, VALID
-from aegis.memory.store.fact_search import COMMON, EF_SEARCH, NEAR, WORDED, list_words
-from aegis.memory.store.search import lexeme_query
+from aegis.memory.store.fact_search import DISTANCE, nearest_facts, search_by_both
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -145,18 +144,6 @@ ORDER BY s.similarity + s.word_rank DESC, s.id DESC
 LIMIT %(limit)s
 """
 
-_DISTANCE: LiteralString = """
-    CASE
-        WHEN f.embedding_model = %(model)s::text
-        THEN f.embedding <=> %(vector)s::text::vector
-        ELSE (
-            SELECT v.embedding <=> %(vector)s::text::vector
-            FROM semantic_vectors v
-            WHERE v.id = f.id
-              AND v.model = %(model)s::text
-        )
-    END
-"""
 _NEAR_THEN: LiteralString = """
     SELECT n.id
     FROM (
@@ -199,49 +186,21 @@ async def search_past(
     `believed` is what `count_believed` says. None where too little was found: then they have to be
     read after all.
     """
-    words = await list_words(conn, query)
-    near = max(NEAR, limit)
-    facts = max(believed, 1)
-    approximate = (
-        vector is not None
-        and sizes.iterative
-        and not sizes.mixed
-        and 3 * near * max(sizes.table_rows, facts) / facts < facts
+    return await search_by_both(
+        conn,
+        _statement,
+        namespace=namespace,
+        query=query,
+        vector=vector,
+        embedding_model=embedding_model,
+        limit=limit,
+        facts=max(believed, 1),
+        sizes=sizes,
+        more={"as_of": as_of, "valid_at": valid_at},
     )
-    if approximate:
-        await conn.execute(
-            "SELECT set_config('hnsw.ef_search', %(ef)s, true), "
-            "set_config('hnsw.iterative_scan', 'relaxed_order', true)",
-            {"ef": str(min(1_000, max(EF_SEARCH, limit)))},
-        )
-    params: dict[str, Any] = {
-        "seeks": [f"{lexeme_query(chr(1) + namespace)} & {lexeme_query(w)}" for w in words],
-        "query": " | ".join(map(lexeme_query, words)),
-        "namespace": namespace,
-        "as_of": as_of,
-        "valid_at": valid_at,
-        "common": COMMON,
-        "worded": WORDED,
-        "near": near,
-        "vector": vector,
-        "model": embedding_model,
-        "limit": limit,
-    }
-    while True:
-        statement = _statement(vector, embedding_model, approximate=approximate)
-        cursor = await conn.execute(statement, params, prepare=False)
-        rows = await cursor.fetchall()
-        found = rows[0][3] if rows else 0
-        if not approximate or found >= near:
-            break
-        # The graph gave up on what else is in the table.
-        approximate = False
-    if len(rows) < limit:
-        return None
-    return [(row[0], row[1], row[2]) for row in rows]
 
 
-def _statement(vector: str | None, model: str | None, *, approximate: bool) -> sql.Composed:
+def _statement(vector: str | None, model: str | None, approximate: bool) -> sql.Composed:
     valid = sql.SQL(VALID)
 
     def stood(row_id: LiteralString) -> sql.Composed:
@@ -251,25 +210,21 @@ def _statement(vector: str | None, model: str | None, *, approximate: bool) -> s
     stands = sql.SQL("coalesce({}, {})").format(stood("f.id"), valid)
     # An index of when facts were recorded would only be read beside those of words and vectors.
     found_stands = sql.SQL("({}) IS TRUE AND {}").format(sql.SQL(BELIEVED), stands)
-    distance = sql.SQL(_DISTANCE if vector is not None else "NULL::float8")
+    distance = sql.SQL(DISTANCE if vector is not None else "NULL::float8")
     near_then = sql.SQL(_NEAR_THEN + FIRST_STEPS + _NEAR_THEN_OF).format(
         kept_stood=sql.SQL(_KEPT_STOOD).format(before=sql.SQL("later.before"))
     )
     if vector is None:
-        near = near_then = sql.SQL("SELECT NULL::int AS id WHERE false")
-    elif approximate:
-        kind = sql.SQL("halfvec({})").format(sql.Literal(vector.count(",") + 1))
-        near = sql.SQL(
-            "SELECT f.id FROM semantic_memory f WHERE f.embedding_model = {model} "
-            "AND f.namespace = %(namespace)s AND {stands} "
-            "ORDER BY f.embedding::{kind} <=> %(vector)s::text::{kind} LIMIT %(near)s"
-        ).format(model=sql.Literal(model), kind=kind, stands=found_stands)
-    else:
-        near = sql.SQL(
-            "SELECT n.id FROM (SELECT f.id, {distance} AS distance FROM semantic_memory f "
-            "WHERE f.namespace = %(namespace)s AND {believed} AND {stands} OFFSET 0) AS n "
-            "WHERE n.distance IS NOT NULL ORDER BY n.distance, n.id DESC LIMIT %(near)s"
-        ).format(distance=distance, believed=sql.SQL(BELIEVED), stands=stands)
+        near_then = sql.SQL("SELECT NULL::int AS id WHERE false")
+    near = nearest_facts(
+        vector,
+        model,
+        approximate=approximate,
+        distance=distance,
+        eligible=found_stands
+        if approximate
+        else sql.SQL("{} AND {}").format(sql.SQL(BELIEVED), stands),
+    )
     return sql.SQL(_SEARCH).format(
         stands=found_stands,
         stood=stood("h.fact_id"),

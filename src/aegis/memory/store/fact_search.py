@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Any, LiteralString
 
 from psycopg import sql
 
-from aegis.memory.store.search import lexeme_query
+from aegis.memory.store.search import lexeme_query, set_width
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from aegis.db import Connection
 
 __all__ = [
-    "COMMON",
-    "EF_SEARCH",
-    "NEAR",
+    "DISTANCE",
     "SMALL",
-    "WORDED",
     "FactSizes",
     "list_words",
+    "nearest_facts",
     "read_sizes",
+    "search_by_both",
     "search_large",
 ]
 
@@ -36,11 +36,11 @@ SMALL = 1_000
 #: How far facts are counted, by an index alone.
 _COUNTED = 10_000
 #: A word of more facts than that finds nothing by itself.
-COMMON = 300
+_COMMON = 300
 #: Facts that words find in all, the rarest first; and those that are nearest by vector.
-WORDED, NEAR = 600, 200
+_WORDED, _NEAR = 600, 200
 #: How wide HNSW is searched: at least what is asked of it.
-EF_SEARCH = 200
+_EF_SEARCH = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +151,7 @@ ORDER BY s.similarity + s.word_rank DESC, s.id DESC
 LIMIT %(limit)s
 """
 
-_DISTANCE: LiteralString = """
+DISTANCE: LiteralString = """
     CASE
         WHEN f.embedding_model = %(model)s::text
         THEN f.embedding <=> %(vector)s::text::vector
@@ -187,35 +187,63 @@ async def search_large(
 
     None where too little was found for that: then they have to be read after all.
     """
+    return await search_by_both(
+        conn,
+        _statement,
+        namespace=namespace,
+        query=query,
+        vector=vector,
+        embedding_model=embedding_model,
+        limit=limit,
+        facts=sizes.facts,
+        sizes=sizes,
+        more={"valid_at": valid_at},
+    )
+
+
+async def search_by_both(
+    conn: Connection,
+    statement_of: Callable[[str | None, str | None, bool], sql.Composed],
+    *,
+    namespace: str,
+    query: str,
+    vector: str | None,
+    embedding_model: str | None,
+    limit: int,
+    facts: int,
+    sizes: FactSizes,
+    more: Mapping[str, Any],
+) -> list[tuple[int, float, float]] | None:
+    """Return (id, similarity, word rank) of the best of `facts` facts by words and vectors.
+
+    `statement_of` makes the statement of a vector, its model, and whether the graph is used; `more`
+    are its own parameters. None where too little was found.
+    """
     words = await list_words(conn, query)
-    near = max(NEAR, limit)
+    near = max(_NEAR, limit)
     approximate = (
         vector is not None
         and sizes.iterative
         and not sizes.mixed
         # The graph is that of the whole table: a fact of the namespace in so many steps.
-        and 3 * near * max(sizes.table_rows, sizes.facts) / sizes.facts < sizes.facts
+        and 3 * near * max(sizes.table_rows, facts) / facts < facts
     )
     if approximate:
-        await conn.execute(
-            "SELECT set_config('hnsw.ef_search', %(ef)s, true), "
-            "set_config('hnsw.iterative_scan', 'relaxed_order', true)",
-            {"ef": str(min(1_000, max(EF_SEARCH, limit)))},
-        )
+        await set_width(conn, ef_search=min(1_000, max(_EF_SEARCH, limit)))
     params: dict[str, Any] = {
         "seeks": [f"{lexeme_query(chr(1) + namespace)} & {lexeme_query(w)}" for w in words],
         "query": " | ".join(map(lexeme_query, words)),
         "namespace": namespace,
-        "valid_at": valid_at,
-        "common": COMMON,
-        "worded": WORDED,
+        "common": _COMMON,
+        "worded": _WORDED,
         "near": near,
         "vector": vector,
         "model": embedding_model,
         "limit": limit,
+        **more,
     }
     while True:
-        statement = _statement(vector, embedding_model, approximate=approximate)
+        statement = statement_of(vector, embedding_model, approximate)
         # Plans depend on the namespace's size: each is planned with its values in sight.
         cursor = await conn.execute(statement, params, prepare=False)
         rows = await cursor.fetchall()
@@ -229,24 +257,35 @@ async def search_large(
     return [(row[0], row[1], row[2]) for row in rows]
 
 
-def _statement(vector: str | None, model: str | None, *, approximate: bool) -> sql.Composed:
-    distance = sql.SQL(_DISTANCE if vector is not None else "NULL::float8")
-    valid = sql.SQL(_VALID)
+def nearest_facts(
+    vector: str | None,
+    model: str | None,
+    *,
+    approximate: bool,
+    distance: sql.Composable,
+    eligible: sql.Composable,
+) -> sql.Composable:
+    """Return the statement of the eligible facts that are nearest, by the graph or one by one."""
     if vector is None:
-        near = sql.SQL("SELECT NULL::int AS id WHERE false")
-    elif approximate:
+        return sql.SQL("SELECT NULL::int AS id WHERE false")
+    if approximate:
         kind = sql.SQL("halfvec({})").format(sql.Literal(vector.count(",") + 1))
-        near = sql.SQL(
+        return sql.SQL(
             "SELECT f.id FROM semantic_memory f WHERE f.embedding_model = {model} "
-            "AND f.namespace = %(namespace)s AND {valid} "
+            "AND f.namespace = %(namespace)s AND {eligible} "
             "ORDER BY f.embedding::{kind} <=> %(vector)s::text::{kind} LIMIT %(near)s"
-        ).format(model=sql.Literal(model), kind=kind, valid=valid)
-    else:
-        near = sql.SQL(
-            "SELECT n.id FROM (SELECT f.id, {distance} AS distance FROM semantic_memory f "
-            "WHERE f.namespace = %(namespace)s AND {valid} OFFSET 0) AS n "
-            "WHERE n.distance IS NOT NULL ORDER BY n.distance, n.id DESC LIMIT %(near)s"
-        ).format(distance=distance, valid=valid)
+        ).format(model=sql.Literal(model), kind=kind, eligible=eligible)
+    return sql.SQL(
+        "SELECT n.id FROM (SELECT f.id, {distance} AS distance FROM semantic_memory f "
+        "WHERE f.namespace = %(namespace)s AND {eligible} OFFSET 0) AS n "
+        "WHERE n.distance IS NOT NULL ORDER BY n.distance, n.id DESC LIMIT %(near)s"
+    ).format(distance=distance, eligible=eligible)
+
+
+def _statement(vector: str | None, model: str | None, approximate: bool) -> sql.Composed:
+    distance = sql.SQL(DISTANCE if vector is not None else "NULL::float8")
+    valid = sql.SQL(_VALID)
+    near = nearest_facts(vector, model, approximate=approximate, distance=distance, eligible=valid)
     return sql.SQL(_LARGE).format(valid=valid, near=near, distance=distance)
 
 
