@@ -172,6 +172,7 @@ async def test_what_is_not_there_is_answered_as_ever(http: httpx2.AsyncClient) -
     wrong = await http.put("/v1/keys/tiers")
     assert wrong.status_code == 405
     assert wrong.headers["allow"] == "GET"
+    assert wrong.json()["detail"] == "This address takes GET, not PUT."
     gone = await http.get("/v1/keys/tiers/more/than/that")
     assert (gone.status_code, gone.json()["code"]) == (404, "not_found")
     assert (await http.get("/v1/keys/tiers/")).status_code == 404

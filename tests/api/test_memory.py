@@ -262,6 +262,15 @@ async def test_read_that_cannot_be_answered_says_why(
     assert "PostgreSQL" not in response.json()["detail"]
 
 
+async def test_a_time_of_the_address_that_cannot_be_read_is_named(http: httpx2.AsyncClient) -> None:
+    response = await http.get(f"{EPISODES}?since=yesterday&until=2026-05-01")
+    assert response.json()["detail"] == (
+        "since: it is 'yesterday'; write a time such as 2026-05-01T09:00:00+00:00; "
+        "until: it is 2026-05-01T00:00:00, which has no time zone; add one, such as "
+        "2026-05-01T00:00:00+00:00."
+    )
+
+
 @pytest.mark.parametrize(
     "path",
     [EPISODES, f"{EPISODES}/1", "/v1/memory/facts", "/v1/memory/facts/1", "/v1/memory/decisions"],

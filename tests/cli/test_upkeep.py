@@ -64,7 +64,7 @@ def test_an_audit_finds_repairs_and_restores(tmp_path: Path, dsn: str) -> None:
     dry = _ask(tmp_path, dsn, "audit", "--repair", "junk_empty")
     assert (dry.returncode, "nothing was changed" in dry.stdout) == (0, True)
     done = _ask(tmp_path, dsn, "audit", "--repair", "junk_empty", "--yes")
-    assert "Repaired 1 rows." in done.stdout
+    assert "Repaired 1 row." in done.stdout
     assert "aegis memory quarantine restore --kind junk_empty --yes" in done.stdout
     clean = _ask(tmp_path, dsn, "audit")
     assert (clean.returncode, "Nothing was found." in clean.stdout) == (0, True)
@@ -87,7 +87,7 @@ def test_open_decisions_are_closed_on_the_operator_s_word(tmp_path: Path, dsn: s
     words = ("audit", "--repair", "decisions_open", "--way", "close")
     dry = _ask(tmp_path, dsn, *words)
     assert "1  Where? → closed, the outcome is not known" in dry.stdout
-    assert "1 rows would be repaired; nothing was changed." in dry.stdout
+    assert "1 row would be repaired; nothing was changed." in dry.stdout
     done = _ask(tmp_path, dsn, *words, "--yes")
     assert "Undo it with aegis memory quarantine restore --kind decisions_open" in done.stdout
     assert _ask(tmp_path, dsn, "decisions", "due").stdout.count("Where?") == 0

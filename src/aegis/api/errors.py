@@ -121,7 +121,7 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)
         return _invalid(error)
 
-    async def http_error(_: Request, error: Exception) -> Response:
+    async def http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         if error.status_code == 400 and isinstance(error.__cause__, ValueError | RecursionError):
             return _not_json(error.__cause__)
@@ -130,6 +130,8 @@ def install(app: FastAPI) -> None:
         detail = str(error.detail)
         if error.status_code == 404:
             detail = "There is nothing at this address; see /openapi.json."
+        elif error.status_code == 405 and headers and "Allow" in headers:
+            detail = f"This address takes {headers['Allow']}, not {request.method}."
         return problem(error.status_code, code, detail, headers=headers)
 
     async def other(_: Request, __: Exception) -> Response:

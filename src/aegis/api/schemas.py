@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationInfo
+from pydantic_core import PydanticCustomError
 
 from aegis.api.shapes import Body
 from aegis.errors import InvalidInput
@@ -47,9 +48,16 @@ __all__ = [
 
 
 def _time(value: Any, info: ValidationInfo) -> datetime | None:
-    name = info.field_name or "time"
+    name = info.field_name
     if value is None:
         return None
+    if name is None:
+        # Of a query: its name is known further up, where the place is added.
+        try:
+            return parse_time("it", value)
+        except InvalidInput as error:
+            why = error.message.removesuffix(".")
+            raise PydanticCustomError("time", "{why}", {"why": why}) from None
     if not isinstance(value, str):
         raise InvalidInput(f"{name} is {value!r}; write a time such as 2026-05-01T09:00:00+00:00.")
     return parse_time(name, value)

@@ -148,12 +148,13 @@ def _repair(kind: str, way: str | None, namespace: str | None, yes: bool, as_jso
     if as_json:
         show_json(done)
         return
+    rows = f"{done['rows']:,} {'row' if done['rows'] == 1 else 'rows'}"
     for example in done["examples"]:
         line(f"  {style(_place(example), 'dim')}  {example['excerpt']}")
     if done["dry_run"]:
-        line(f"{done['rows']:,} rows would be repaired; nothing was changed. Add --yes to do it.")
+        line(f"{rows} would be repaired; nothing was changed. Add --yes to do it.")
         return
-    line(f"Repaired {done['rows']:,} rows.")
+    line(f"Repaired {rows}.")
     if done["held"]:
         note(f"{done['held']:,} stay: {_HELD.get(kind, _HELD_MOSTLY)}.")
     if done["undo"] is not None:

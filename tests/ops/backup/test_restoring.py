@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, LiteralString
 
 import psycopg
 import pytest
@@ -223,6 +223,32 @@ async def test_tables_go_back_into_the_live_database_where_they_are_empty_or_gon
     assert (await backups.restore(entry.name, wanted)).verdict == "verified"
     assert value(full_dsn, "SELECT count(*) FROM lone") == 2
     assert value(full_dsn, "SELECT count(*) FROM pg_constraint WHERE conname = 'lone_pkey'") == 1
+
+
+@pytest.mark.parametrize("kind", ["serial", "int GENERATED ALWAYS AS IDENTITY"])
+async def test_rows_that_went_back_do_not_meet_the_numbers_of_new_ones(
+    backups: Backups, full_dsn: str, kind: LiteralString
+) -> None:
+    execute(
+        full_dsn,
+        'CREATE TABLE "Odd Name" (id ' + kind + " PRIMARY KEY, word text)",
+        "INSERT INTO \"Odd Name\" (word) VALUES ('one'), ('two'), ('three')",
+    )
+    entry = await backups.create()
+    wanted = Wanted(in_place=True, tables=("Odd Name",))
+    execute(full_dsn, 'TRUNCATE "Odd Name" RESTART IDENTITY')
+    assert (await backups.restore(entry.name, wanted)).verdict == "verified"
+    execute(full_dsn, "INSERT INTO \"Odd Name\" (word) VALUES ('four')")
+    assert value(full_dsn, "SELECT id FROM \"Odd Name\" WHERE word = 'four'") == 4
+    # Numbers that were drawn since are not drawn again.
+    execute(
+        full_dsn,
+        "INSERT INTO \"Odd Name\" (word) VALUES ('five')",
+        'TRUNCATE "Odd Name"',
+    )
+    assert (await backups.restore(entry.name, wanted)).verdict == "verified"
+    execute(full_dsn, "INSERT INTO \"Odd Name\" (word) VALUES ('six')")
+    assert value(full_dsn, "SELECT id FROM \"Odd Name\" WHERE word = 'six'") == 6
 
 
 async def test_a_plain_file_of_pg_dump_is_restored_and_gets_no_verdict(

@@ -66,7 +66,7 @@ async def test_it_ends_in_time_and_what_arrived_in_part_is_no_copy(
     own = varied(backups, **settings, backup_compression="none", backup_keep_at_least=1)
     old, new = await aged(own, [100, 1])
     await own.push(old.name)
-    monkeypatch.setattr(pace, "STALL_S", 8.0)
+    monkeypatch.setattr(pace, "STALL_S", 3.0)
     monkeypatch.setattr(pace, "SLOWEST", 1 << 20)
     monkeypatch.setattr("aegis.ops.backup.copying._Meter.pause", _at_once)
     line.break_(fault, up=up, after=1 << 20)

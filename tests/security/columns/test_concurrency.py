@@ -142,7 +142,7 @@ KILLED = """
 def _killed(tmp: Path, dsn: str, action: str, point: int) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(KILLED), action, str(point), ",".join(ACCOUNT)],
-        env=environment(tmp, database_url=dsn, embedder="none"),
+        env=environment(tmp, database_url=dsn, embedder="none", application_name="to be killed"),
         capture_output=True,
         text=True,
         timeout=120,
@@ -150,15 +150,13 @@ def _killed(tmp: Path, dsn: str, action: str, point: int) -> subprocess.Complete
 
 
 async def _buried(db: Database) -> None:
-    """Wait until the server has noticed that a killed process is gone: its lock goes with it."""
-    held = """
-        SELECT FROM pg_locks l
-        JOIN pg_database d ON d.oid = l.database
-        WHERE l.locktype = 'advisory'
-          AND d.datname = current_database()
+    """Wait until the server has noticed that a killed process is gone: its locks go with it.
+
+    Looking for its locks is not enough: one that it had asked for may be given to it yet.
     """
+    sessions = "SELECT FROM pg_stat_activity WHERE application_name = 'to be killed'"
     async with asyncio.timeout(30):
-        while await rows(db, held):
+        while await rows(db, sessions):
             await asyncio.sleep(0.01)
 
 

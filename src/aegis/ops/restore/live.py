@@ -58,6 +58,8 @@ def fill_live(job: Job, stop: threading.Event | None) -> Restored:
     kinds = {i.kind for i in job.chosen.items} - {"SCHEMA", "EXTENSION", "TYPE", "DOMAIN"}
     listing = job.chosen.listing(kinds) if absent else job.chosen.rows_listing()
     before, after = ("", "") if absent else _quieting(job.dsn, job.chosen)
+    if not absent:
+        after += _raising(job.dsn, job.chosen)
     with job.timed("load"), tempfile.TemporaryDirectory() as place:
         status, said = _in_one_transaction(job, listing, before, after, Path(place), stop)
     if status != 0:
@@ -149,6 +151,44 @@ def _quieting(dsn: str, chosen: Selection) -> tuple[str, str]:
                 off.append(alter.format(table, sql.SQL("DISABLE"), trigger).as_string(conn))
                 on.append(alter.format(table, how, trigger).as_string(conn))
     return "".join(off), "".join(on)
+
+
+def _raising(dsn: str, chosen: Selection) -> str:
+    """Return what brings the tables' own sequences past the rows that went back.
+
+    As the archive has them they might go back behind what was drawn since.
+    """
+    raised: list[str] = []
+    with translated(dsn=dsn), admin_connection(dsn, application_name="aegis-restore") as conn:
+        for item in chosen.tables:
+            found = conn.execute(
+                """
+                SELECT a.attname::text, n.nspname::text, s.relname::text
+                FROM pg_depend d
+                JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+                JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+                JOIN pg_namespace n ON n.oid = s.relnamespace
+                WHERE d.classid = 'pg_class'::regclass
+                  AND d.refclassid = 'pg_class'::regclass
+                  AND d.refobjid = to_regclass(format('%%I.%%I', %s::text, %s::text))
+                  AND d.deptype IN ('a', 'i')
+                ORDER BY a.attname
+                """,
+                (item.schema, item.name),
+            ).fetchall()
+            for column, schema, sequence in found:
+                raise_it = sql.SQL(
+                    "SELECT setval({name}::regclass, r.highest)\n"
+                    "FROM (SELECT max({column}) AS highest FROM {table}) AS r, {sequence} AS s\n"
+                    "WHERE r.highest >= s.last_value;\n"
+                ).format(
+                    name=sql.Literal(sql.Identifier(schema, sequence).as_string(conn)),
+                    column=sql.Identifier(column),
+                    table=sql.Identifier(item.schema, item.name),
+                    sequence=sql.Identifier(schema, sequence),
+                )
+                raised.append(raise_it.as_string(conn))
+    return "".join(raised)
 
 
 def _take_out_newer_settings(script: Path) -> None:
