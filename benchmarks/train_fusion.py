@@ -25,13 +25,13 @@ import numpy as np
 
 import aegis.memory
 from aegis.config import load_settings
+from aegis.memory.arms import Asked, gather, read
 from aegis.memory.dates import understand
 from aegis.memory.embedding import open_embedder, vector_text
 from aegis.memory.models import EpisodeFilter
 from aegis.memory.ranking import FEATURES, Weights, load_weights, score_features
-from aegis.memory.recall import Asked, gather
 from aegis.memory.service import Memory
-from aegis.memory.store.search import Space, read_question
+from aegis.memory.store.search import Space
 from aegis.memory.timing import weigh_times
 from benchmarks.conversations import (
     Conversation,
@@ -239,8 +239,10 @@ async def _example(
 ) -> Example:
     namespace = asked.where.namespace or ""
     async with db.transaction() as conn:
-        facts = await read_question(conn, query=asked.query, namespace=namespace, ef_search=80)
-        candidates, weighed = await gather(conn, asked, facts)
+        reading = await read(
+            conn, query=asked.query, where=asked.where, mode="hybrid", k=asked.k, ef_search=80
+        )
+        candidates, weighed = await gather(conn, asked, reading), reading.question
         close = weigh_times(asked.times, candidates, asked.now.tzinfo)
     closeness = np.array([(c.when, c.told) for c in close] or [(0.0, 0.0)] * len(candidates.ids))
     return Example(

@@ -51,11 +51,11 @@ async def test_its_own_failure_is_the_blocks_when_it_is_asked() -> None:
             await task
 
 
-async def test_words_are_read_while_the_question_is_embedded(
+async def test_words_are_sought_while_the_question_is_embedded(
     memory: Memory, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await memory.record("note", "tea in the morning")
-    read, embed = search.read_question, embedder.embed
+    read, embed = search.find_worded, embedder.embed
     asked, told = asyncio.Event(), asyncio.Event()
 
     async def reading(*args: Any, **kwargs: Any) -> Any:
@@ -69,7 +69,7 @@ async def test_words_are_read_while_the_question_is_embedded(
         told.set()
         return await embed(texts)
 
-    monkeypatch.setattr(search, "read_question", reading)
+    monkeypatch.setattr(search, "find_worded", reading)
     monkeypatch.setattr(embedder, "embed", embedding)
     async with asyncio.timeout(30):
         hits = await memory.recall("morning tea", k=1)

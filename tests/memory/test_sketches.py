@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aegis.memory import Memory, recall
+from aegis.memory import Memory, arms
 from aegis.memory.models import EpisodeFilter
 from aegis.memory.store import search, space, statistics
 
@@ -101,14 +101,14 @@ def _never(*_: object) -> bool:
 def asked_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
     """How each question's vectors were searched; never by the graph, as in a table of millions."""
     ways: list[str] = []
-    find = search.find_candidates
+    find = search.find_near
 
     async def noting(*args: Any, **kwargs: Any) -> Any:
         ways.append("sketches" if kwargs["sketched"] else "all")
         return await find(*args, **kwargs)
 
-    monkeypatch.setattr(recall, "_approximate", _never)
-    monkeypatch.setattr(search, "find_candidates", noting)
+    monkeypatch.setattr(arms, "_approximate", _never)
+    monkeypatch.setattr(search, "find_near", noting)
     return lambda: ways
 
 
@@ -121,22 +121,18 @@ async def _found(db: Database, asked: Space, vector: str, *, sketched: bool) -> 
     where = EpisodeFilter(namespace="default")
     async with db.connection() as conn:
         facts = await search.read_question(conn, query="", namespace="default", ef_search=40)
-        found = await search.find_candidates(
+        found = await search.find_near(
             conn,
             where=where,
-            words=[],
-            idf=[],
-            caps=[],
-            facts=facts,
             vector=vector,
             space=asked,
+            facts=facts,
             approximate=False,
             sketched=sketched,
-            worded_limit=1,
-            near_limit=30,
+            limit=30,
         )
-    assert found.near == 30
-    return set(found.ids)
+    assert len(found) == 30
+    return set(found)
 
 
 async def test_sketches_find_what_comparing_all_vectors_finds(large_db: Database) -> None:

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from datetime import datetime, tzinfo
 
     from aegis.db import Connection
+    from aegis.memory.arms import Asked
     from aegis.memory.candidates import Candidates
     from aegis.memory.dates import TimeSpan
     from aegis.memory.dates.closeness import Closeness
-    from aegis.memory.recall import Asked
 
 __all__ = ["READ_CHARACTERS", "timely_ids", "weigh_times"]
 

@@ -116,7 +116,7 @@ async def test_relations_and_mentions_go_along(db: Database) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["read_question", "find_candidates", "describe", "list_by_ids", "find_newest"]
+    "name", ["read_question", "find_worded", "describe", "list_by_ids", "find_newest"]
 )
 async def test_a_question_asked_while_rows_move_between_namespaces_is_answered(
     db: Database, monkeypatch: pytest.MonkeyPatch, name: str

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aegis.memory import recall
+from aegis.memory import arms
 from aegis.memory.store import search
 from tests.memory.change.conftest import WordEmbedder, client, remember
 from tests.memory.change.test_moving import by_the_graph
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 #: Each statement of a question, by its mode, before which the rows move.
 STATEMENTS = [
     ("hybrid", "read_question"),
-    ("hybrid", "find_candidates"),
+    ("hybrid", "find_worded"),
+    ("hybrid", "find_near"),
     ("hybrid", "describe"),
     ("hybrid", "list_by_ids"),
     ("vector", "read_question"),
@@ -64,7 +65,7 @@ async def test_a_batch_that_moves_within_a_question_hides_nothing(
     await both.models.fill()
     await both.models.switch()
     if graph:
-        monkeypatch.setattr(recall, "_approximate", by_the_graph)
+        monkeypatch.setattr(arms, "_approximate", by_the_graph)
     worker = client(db, old, new)
 
     async def move() -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aegis.memory import recall
+from aegis.memory import arms
 from aegis.memory.change import work as working
 from aegis.memory.change.work import Pauses
 from tests.memory.change.conftest import WordEmbedder, found, remember
@@ -61,7 +61,7 @@ async def test_what_carried_the_new_model_before_the_change_is_found_after_the_s
     await both.models.fill()
     await both.models.switch(force=True)
     # As in a large namespace: by the graph, beside the rows.
-    monkeypatch.setattr(recall, "_approximate", by_the_graph)
+    monkeypatch.setattr(arms, "_approximate", by_the_graph)
     assert await found(both, ["brought along"])
     assert await value(db, "SELECT count(*) FROM episodic_vectors WHERE model = 'new-model'") == 4
 

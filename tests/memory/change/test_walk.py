@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aegis.errors import AegisError
-from aegis.memory import recall
+from aegis.memory import arms
 from tests.memory.change.conftest import WordEmbedder, client
 from tests.memory.change.test_moving import by_the_graph
 
@@ -198,7 +198,7 @@ async def test_every_memory_is_found_at_every_step_of_a_change(
 ) -> None:
     if seed % 2:
         # As large namespaces are searched, whose vectors are looked for in one place.
-        monkeypatch.setattr(recall, "_approximate", by_the_graph)
+        monkeypatch.setattr(arms, "_approximate", by_the_graph)
     walk = Walk(db, seed)
     for _ in range(6):
         await walk.record()

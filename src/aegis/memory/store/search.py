@@ -1,7 +1,7 @@
 """SQL of recall: which memories the arms find, and what the ranking has to know about them.
 
-Plans depend on sizes: under a filter `find_candidates`, and `find_nearest` always, are planned anew
-each time with the values in sight (`prepare=False`); `describe` looks up keys, and one plan serves.
+Plans depend on sizes: what is under a filter, and what compares every vector, is planned anew each
+time with the values in sight (`prepare=False`); `describe` looks up keys, and one plan serves.
 They run after `read_question` on its connection, which sets how HNSW is searched.
 """
 
@@ -19,11 +19,12 @@ from aegis.memory.store.episodes import COLUMNS, filter_params
 from aegis.memory.store.search_conditions import asked_for
 from aegis.memory.store.search_sql import (
     Space,
-    candidates_sql,
     descriptions_sql,
+    near_sql,
     nearest_sql,
     newest_sql,
     undated_sql,
+    worded_sql,
 )
 
 if TYPE_CHECKING:
@@ -33,14 +34,15 @@ if TYPE_CHECKING:
     from aegis.memory.models import EpisodeFilter, Metric
 
 __all__ = [
-    "Found",
     "QuestionFacts",
     "Space",
+    "Worded",
     "asked_for",
     "describe",
-    "find_candidates",
+    "find_near",
     "find_nearest",
     "find_newest",
+    "find_worded",
     "lexeme_query",
     "list_by_ids",
     "read_question",
@@ -85,14 +87,12 @@ class QuestionFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """What the arms found."""
+class Worded:
+    """What the words found."""
 
     ids: list[int]
     #: Episodes that hold each word, as far as they were looked at.
     word_counts: list[int]
-    #: How many the vector arm found.
-    near: int
 
 
 def lexeme_query(lexeme: str) -> str:
@@ -222,7 +222,7 @@ def _is_local(conn: Connection) -> bool:
     return conn.info.transaction_status != TransactionStatus.IDLE or not conn.autocommit
 
 
-async def find_candidates(
+async def find_worded(
     conn: Connection,
     *,
     where: EpisodeFilter,
@@ -230,27 +230,15 @@ async def find_candidates(
     idf: Sequence[float | None],
     caps: Sequence[int],
     facts: QuestionFacts,
-    vector: str | None,
-    space: Space | None,
-    approximate: bool,
-    worded_limit: int,
-    near_limit: int,
-    sketched: bool = False,
-) -> Found:
-    """Return the best by words and the nearest by vector, by the graph, by sketches, or by all.
+    limit: int,
+) -> Worded:
+    """Return the best by words; one with cap 0 finds nothing.
 
-    A word with cap 0 finds nothing. `idf` None: counted here, exactly, over the namespace.
+    `idf` None: counted here, exactly, over the namespace.
     """
     filters = asked_for(where)
-    statement = candidates_sql(
-        filters,
-        space,
-        approximate=approximate,
-        sketched=sketched,
-        exactly=any(weight is None for weight in idf),
-        echoes=not facts.echoes,
-        near_limit=near_limit,
-    )
+    exactly = any(weight is None for weight in idf)
+    statement = worded_sql(filters, exactly=exactly, echoes=not facts.echoes)
     lexemes = [lexeme_query(word) for word in words]
     # Where most of the table is this namespace, asking the index for it only costs. A table that
     # nobody has analysed yet may hold anything.
@@ -264,14 +252,45 @@ async def find_candidates(
         "unit": _TS_RANK_UNIT,
         "episodes": facts.episodes,
         "mean_terms": facts.mean_terms,
-        "worded_limit": worded_limit,
-        "vector": vector,
+        "worded_limit": limit,
     }
     async with conn.cursor(binary=True) as cursor:
-        # Without filters there is one good plan for small namespaces, and one for large ones.
-        await cursor.execute(statement, params, prepare=approximate and not filters)
+        # Without filters one plan is good for every namespace: the index of words.
+        await cursor.execute(statement, params, prepare=not filters)
         row: Any = await cursor.fetchone()
-    return Found(ids=row[0], word_counts=row[1], near=row[2])
+    return Worded(ids=row[0], word_counts=row[1])
+
+
+async def find_near(
+    conn: Connection,
+    *,
+    where: EpisodeFilter,
+    vector: str,
+    space: Space,
+    facts: QuestionFacts,
+    approximate: bool,
+    sketched: bool,
+    limit: int,
+) -> list[int]:
+    """Return the nearest by vector, in no order: by the graph, by sketches, or by all of them."""
+    filters = asked_for(where)
+    statement = near_sql(
+        filters,
+        space,
+        approximate=approximate,
+        sketched=sketched,
+        echoes=not facts.echoes,
+        limit=limit,
+    )
+    async with conn.cursor(binary=True) as cursor:
+        await cursor.execute(
+            statement,
+            filter_params(where) | {"vector": vector},
+            # By the graph there is one good plan for every namespace.
+            prepare=approximate and not filters,
+        )
+        row: Any = await cursor.fetchone()
+    return row[0]
 
 
 async def describe(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, LiteralString
 
 from psycopg import sql
 
-from aegis.memory.store.search_conditions import conditions_of, formatted, inside, one_line
+from aegis.memory.store.search_conditions import conditions_of, formatted, inside
 from aegis.memory.store.space import (
     Space,
     comparable,
@@ -28,54 +28,55 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Space",
-    "candidates_sql",
     "descriptions_sql",
+    "near_sql",
     "nearest_sql",
     "newest_sql",
     "undated_sql",
+    "worded_sql",
 ]
 
 
 @lru_cache(maxsize=256)
-def candidates_sql(
+def worded_sql(filters: tuple[str, ...], *, exactly: bool, echoes: bool) -> bytes:
+    """Return the statement of `find_worded`; `exactly` counts words over the namespace, all.
+
+    `echoes` lets those through; where there are none, not asking after them is quicker.
+    """
+    conditions = conditions_of(filters, echoes=echoes)
+    return formatted(
+        _WORDED,
+        eligible=conditions,
+        # Counting words is for the namespace; looking for memories is for the filter.
+        inside=conditions if filters and not exactly else inside(echoes=echoes),
+        # A limit lets the planner hope to be done early by reading the whole table.
+        most=sql.SQL("OFFSET 0" if exactly else "LIMIT w.cap"),
+    )
+
+
+@lru_cache(maxsize=256)
+def near_sql(
     filters: tuple[str, ...],
-    space: Space | None,
+    space: Space,
     *,
     approximate: bool,
     sketched: bool,
-    exactly: bool,
     echoes: bool,
-    near_limit: int,
+    limit: int,
 ) -> bytes:
-    """Return the statement of `find_candidates`; `exactly` counts words over the namespace, all.
-
-    `sketched` reads the vectors that sketches tell. `echoes` lets those through; where there are
-    none, not asking after them is quicker.
-    """
+    """Return the statement of `find_near`; `sketched` reads the vectors that sketches tell."""
     conditions = conditions_of(filters, echoes=echoes)
-    place = inside(echoes=echoes)
-    if sketched and space is not None:
-        near = sketched_nearest(conditions, space, limit=near_limit)
+    if sketched:
+        near = sketched_nearest(conditions, space, limit=limit)
     else:
         near = _nearest(
             # One plan for every namespace: the graph, whatever else an index could do.
-            place if approximate and not filters else conditions,
+            inside(echoes=echoes) if approximate and not filters else conditions,
             space,
             approximate=approximate,
-            limit=near_limit,
+            limit=limit,
         )
-    return (
-        sql.SQL(one_line(_CANDIDATES))
-        .format(
-            eligible=conditions,
-            # Counting words is for the namespace; looking for memories is for the filter.
-            inside=conditions if filters and not exactly else place,
-            # A limit lets the planner hope to be done early by reading the whole table.
-            most=sql.SQL("OFFSET 0" if exactly else "LIMIT w.cap"),
-            near=near,
-        )
-        .as_bytes(None)
-    )
+    return formatted("SELECT coalesce(array_agg(n.id), '{{}}') FROM ({near}) AS n", near=near)
 
 
 @lru_cache(maxsize=256)
@@ -124,7 +125,7 @@ def undated_sql(filters: tuple[str, ...], *, echoes: bool) -> bytes:
     return formatted(_UNDATED, conditions=conditions_of(filters, echoes=echoes))
 
 
-_CANDIDATES: LiteralString = """
+_WORDED: LiteralString = """
 WITH words AS MATERIALIZED (
     SELECT w.seek::tsquery AS seek,
            w.word::tsquery AS word,
@@ -170,14 +171,9 @@ worded AS (
              ) DESC,
              max(m.timestamp) DESC NULLS LAST, m.id DESC
     LIMIT (SELECT %(worded_limit)s::bigint)
-),
-near AS MATERIALIZED (
-    {near}
 )
-SELECT (SELECT coalesce(array_agg(f.id), '{{}}')
-        FROM (SELECT id FROM worded UNION SELECT id FROM near) AS f),
-       (SELECT coalesce(array_agg(c.episodes ORDER BY c.place), '{{}}') FROM counted c),
-       (SELECT count(*) FROM near)
+SELECT (SELECT coalesce(array_agg(w.id), '{{}}') FROM worded w),
+       (SELECT coalesce(array_agg(c.episodes ORDER BY c.place), '{{}}') FROM counted c)
 """
 
 # Only primary keys and sessions are looked up here, so one plan serves every call.
@@ -286,15 +282,13 @@ _OPERATORS: dict[Metric, sql.SQL] = {
 
 def _nearest(
     conditions: sql.Composable,
-    space: Space | None,
+    space: Space,
     *,
     approximate: bool,
     metric: Metric = "cosine",
     limit: int | None = None,
 ) -> sql.Composable:
     """Return the statement of the vectors; a `limit` of its own is a constant to the planner."""
-    if space is None:
-        return sql.SQL("SELECT NULL::int AS id WHERE false")
     # The expressions of the HNSW indexes, and one that no index has.
     if approximate and space.model is not None:
         kind = sql.SQL("halfvec({})").format(sql.Literal(space.dimensions))
