@@ -260,7 +260,7 @@ async def test_commit_waits_for_the_disk_where_quota_is_spent_and_only_there(
             (free.key, 1, True, "off"),
         ):
             request = f'[{{"number": 0, "hashes": ["{secret.hash(key)}"], "costs": [{cost}]}}]'
-            await verify_calls(conn, request, lazily=lazily)
+            await verify_calls(conn.cursor(), request, lazily=lazily)
             row = await (await conn.execute("SHOW synchronous_commit")).fetchone()
             assert row == (expected,)
     assert (await rows(db, "SHOW synchronous_commit"))[0][0] == before

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from aegis.errors import Unavailable
 
 __all__ = ["Deadline"]
 
 
+#: The share of a deadline that may be over before it is worth a timer to begin anew.
+_OVER: Final = 0.1
+
+
 class Deadline:
-    """Seconds until the database counts as down; each `renew` begins them again."""
+    """Seconds until the database counts as down; each `renew` gives nearly all of them again."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -19,7 +23,9 @@ class Deadline:
 
     def renew(self) -> None:
         """Begin again."""
-        self._timeout.reschedule(asyncio.get_running_loop().time() + self._seconds)
+        due = asyncio.get_running_loop().time() + self._seconds
+        if due - (self._timeout.when() or 0.0) > _OVER * self._seconds:
+            self._timeout.reschedule(due)
 
     async def __aenter__(self) -> Self:
         await self._timeout.__aenter__()

@@ -29,6 +29,9 @@ from aegis.keys.store import verification as store
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from psycopg import AsyncCursor
+    from psycopg.rows import TupleRow
+
     from aegis.config import Settings
     from aegis.db import Connection, Database
     from aegis.keys.models import Limit
@@ -288,10 +291,14 @@ class Verifier:
     async def _work(self) -> None:
         while batch := self._take():
             try:
-                async with self._deadline() as deadline, self._db.connection() as conn:
+                async with (
+                    self._deadline() as deadline,
+                    self._db.connection() as conn,
+                    conn.cursor() as cursor,
+                ):
                     left = _STATEMENTS_A_LOAN
                     while batch:
-                        await self._decide(conn, batch)
+                        await self._decide(cursor, batch)
                         self._done(batch)
                         batch = []
                         # Those who were answered may have the next question at once.
@@ -312,12 +319,16 @@ class Verifier:
     async def _decide_singly(self, batch: Sequence[_Call]) -> None:
         for call in batch:
             try:
-                async with self._deadline(), self._db.connection() as conn:
-                    await self._decide(conn, [call])
+                async with (
+                    self._deadline(),
+                    self._db.connection() as conn,
+                    conn.cursor() as cursor,
+                ):
+                    await self._decide(cursor, [call])
             except AegisError as error:
                 _fail([call], error)
 
-    async def _decide(self, conn: Connection, batch: Sequence[_Call]) -> None:
+    async def _decide(self, cursor: AsyncCursor[TupleRow], batch: Sequence[_Call]) -> None:
         groups: dict[Question, list[_Call]] = {}
         for call in batch:
             groups.setdefault(call.question, []).append(call)
@@ -326,7 +337,7 @@ class Verifier:
             request(number, question, [call.cost for call in calls])
             for number, (question, calls) in enumerate(ordered)
         ]
-        found = await store.verify_calls(conn, json.dumps(requests), lazily=True)
+        found = await store.verify_calls(cursor, json.dumps(requests), lazily=True)
         again = dict(enumerate(ordered))
         for row in found:
             if row.codes is None:
@@ -342,7 +353,7 @@ class Verifier:
                 if not call.answer.done():
                     call.answer.set_result(answer)
         if again:
-            await self._prepare(conn, list(again.values()))
+            await self._prepare(cursor.connection, list(again.values()))
         if self._used and time.monotonic() - self._written_at > _WRITE_S:
             self._start_writing()
 

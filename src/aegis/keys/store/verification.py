@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date, datetime
 
+    from psycopg import AsyncCursor
+    from psycopg.rows import TupleRow
+
     from aegis.db import Connection
 
 __all__ = ["Answer", "make_meters", "verify_calls", "write_last_use"]
@@ -54,14 +57,15 @@ class Answer(NamedTuple):
 
 
 async def verify_calls(
-    conn: Connection, requests: str, *, lazily: bool = False
+    cursor: AsyncCursor[TupleRow], requests: str, *, lazily: bool = False
 ) -> Sequence[Answer]:
     """Return what became of each group of calls in `requests`, a JSON array.
 
+    A cursor serves one after another: making one takes a twentieth of a busy process's time.
     `lazily` lets a transaction of nothing else commit without waiting for the disk, unless quota
     was used.
     """
-    cursor = await conn.execute(
+    await cursor.execute(
         """
         SELECT
             v.number, v.codes, v.hash, v.key_id::text, v.customer_id, v.key_prefix, v.name, v.tier,
