@@ -90,21 +90,21 @@ def test_what_was_refused_is_counted_once_at_most() -> None:
     assert pace.wait("a", 60.1) == 0.0
 
 
-def test_flood_of_a_million_addresses_takes_no_more_memory_than_the_last_ones() -> None:
+def test_flood_of_addresses_takes_no_more_memory_than_the_last_ones() -> None:
     pace = Pace(1.0, 1, most=1_000)
     for number in range(2_000):
         pace.take(str(number), 0.0)
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
-    for number in range(1_000_000):
+    for number in range(200_000):
         pace.take(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 1.0)
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     assert len(pace) == 1_000
-    # A thousand entries; a million would be 170 MB.
+    # A thousand entries; all of them would be 34 MB.
     assert grown < 400_000
     # The one that was seen last is still known.
-    assert pace.take("10.15.66.63", 1.0) > 0
+    assert pace.take("10.3.13.63", 1.0) > 0
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psycopg
 import pytest
 
 import aegis
@@ -23,6 +24,7 @@ from aegis.wire.plain import plain
 from tests.memory.change.conftest import WordEmbedder
 from tests.memory.conftest import LARGE
 from tests.memory.endpoint import Endpoint, Reply, serving
+from tests.memory.filling import indexed_afterwards
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -165,7 +167,7 @@ async def test_a_tenant_beside_a_large_one_costs_what_its_own_rows_cost(
 
 
 async def test_of_many_namespaces_in_one_graph_each_gives_as_many_as_are_asked_for(
-    db: Database, embedder: Embedder
+    db: Database, dsn: str, embedder: Embedder
 ) -> None:
     rng = np.random.default_rng(3)
     sizes = (20, 25, 40, 80, 150, 300, 600, 1_200, 2_100, 2_500)
@@ -173,16 +175,20 @@ async def test_of_many_namespaces_in_one_graph_each_gives_as_many_as_are_asked_f
     random.Random(4).shuffle(rows)
     memory = Memory(db, embedder, namespace="default")
     vectors = rng.standard_normal((len(rows), 384))
-    await memory.record_many(
-        NewEpisode(
-            event_type="note",
-            summary=f"common word{i % 7} rare{i}",
-            namespace=f"tenant{n}",
-            embedding=vector.tolist(),
-            embedding_model=embedder.model,
+    with (
+        psycopg.connect(dsn, autocommit=True) as conn,
+        indexed_afterwards(conn, "idx_episodic_embedding_minilm"),
+    ):
+        await memory.record_many(
+            NewEpisode(
+                event_type="note",
+                summary=f"common word{i % 7} rare{i}",
+                namespace=f"tenant{n}",
+                embedding=vector.tolist(),
+                embedding_model=embedder.model,
+            )
+            for (n, i), vector in zip(rows, vectors, strict=True)
         )
-        for (n, i), vector in zip(rows, vectors, strict=True)
-    )
     for n in range(len(sizes)):
         for question in rng.standard_normal((5, 384)):
             for mode in ("vector", "hybrid", "text"):
