@@ -8,7 +8,8 @@ import pytest
 
 from aegis.memory import Memory, arms
 from aegis.memory.models import EpisodeFilter
-from aegis.memory.store import search, space, statistics
+from aegis.memory.store import search, search_sql, space, statistics
+from aegis.memory.store.episodes import filter_params
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -185,3 +186,38 @@ async def test_sketches_that_are_too_few_do_not_hide_anything(
     hits = await large_memory.recall("common word3 rare1234", k=5)
     assert len(hits) == 5
     assert asked_by()[-2:] == ["sketches", "all"]
+
+
+def _visited(node: dict[str, Any]) -> float:
+    """How many rows a plan's nodes handed on or threw away, in all their loops."""
+    rows = sum(v for k, v in node.items() if k == "Actual Rows" or k.startswith("Rows Removed"))
+    return rows * node["Actual Loops"] + sum(_visited(n) for n in node.get("Plans", ()))
+
+
+async def test_a_namespace_that_statistics_do_not_know_yet_is_read_once(
+    large_db: Database,
+) -> None:
+    await one(large_db, "DROP INDEX idx_episodic_embedding_minilm")
+    moved = "UPDATE episodic_memory SET namespace = 'late' WHERE id % 2 = 0"
+    assert await one(large_db, moved) > 3_000
+    where = EpisodeFilter(namespace="late")
+    statement = search_sql.near_sql(
+        search.asked_for(where),
+        space.Space(model=MODEL, dimensions=384),
+        approximate=False,
+        sketched=True,
+        echoes=True,
+        limit=30,
+    )
+    vector = await one(
+        large_db, "SELECT embedding::text FROM episodic_memory WHERE namespace = 'late' LIMIT 1"
+    )
+    async with large_db.connection() as conn:
+        cursor = await conn.execute(
+            b"EXPLAIN (ANALYZE, FORMAT JSON) " + statement,
+            filter_params(where) | {"vector": vector},
+            prepare=False,
+        )
+        row: Any = await cursor.fetchone()
+    # Every sketch once or twice over, and the two hundred best rows.
+    assert _visited(row[0][0]["Plan"]) < 20_000
