@@ -5,7 +5,7 @@ a function whose first argument is `conn` runs in its caller's transaction and n
 whose first argument is `db` opens its own short ones.
 """
 
-from aegis.db.database import Connection, Database, PoolFigures
+from aegis.db.database import Connection, Cursor, Database, PoolFigures
 from aegis.db.query import (
     execute,
     fetch_all,
@@ -17,6 +17,7 @@ from aegis.db.query import (
 
 __all__ = [
     "Connection",
+    "Cursor",
     "Database",
     "PoolFigures",
     "execute",

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from aegis.db.opening import Way
     from aegis.db.pooler import Pooling
 
-__all__ = ["Connection", "Database", "PoolFigures"]
+__all__ = ["Connection", "Cursor", "Database", "PoolFigures"]
 
 #: Seconds to wait for the answer to whether the server is there at all; libpq takes no less than 2.
 _PROBE_S = 2
@@ -49,6 +49,7 @@ _KEPT: dict[str, Any] = {
 }
 
 Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
+Cursor: TypeAlias = psycopg.AsyncCursor[TupleRow]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

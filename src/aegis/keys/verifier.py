@@ -29,11 +29,8 @@ from aegis.keys.store import verification as store
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from psycopg import AsyncCursor
-    from psycopg.rows import TupleRow
-
     from aegis.config import Settings
-    from aegis.db import Connection, Database
+    from aegis.db import Connection, Cursor, Database
     from aegis.keys.models import Limit
     from aegis.keys.secret import Secret
     from aegis.vault import Vault
@@ -328,7 +325,7 @@ class Verifier:
             except AegisError as error:
                 _fail([call], error)
 
-    async def _decide(self, cursor: AsyncCursor[TupleRow], batch: Sequence[_Call]) -> None:
+    async def _decide(self, cursor: Cursor, batch: Sequence[_Call]) -> None:
         groups: dict[Question, list[_Call]] = {}
         for call in batch:
             groups.setdefault(call.question, []).append(call)

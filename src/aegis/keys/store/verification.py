@@ -10,10 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date, datetime
 
-    from psycopg import AsyncCursor
-    from psycopg.rows import TupleRow
-
-    from aegis.db import Connection
+    from aegis.db import Connection, Cursor
 
 __all__ = ["Answer", "make_meters", "verify_calls", "write_last_use"]
 
@@ -56,9 +53,7 @@ class Answer(NamedTuple):
     customer_rooms: list[int] | None
 
 
-async def verify_calls(
-    cursor: AsyncCursor[TupleRow], requests: str, *, lazily: bool = False
-) -> Sequence[Answer]:
+async def verify_calls(cursor: Cursor, requests: str, *, lazily: bool = False) -> Sequence[Answer]:
     """Return what became of each group of calls in `requests`, a JSON array.
 
     A cursor serves one after another: making one takes a twentieth of a busy process's time.
