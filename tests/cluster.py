@@ -73,17 +73,27 @@ def embedded_folder() -> Generator[Path]:
 
 @contextmanager
 def throwaway_cluster(
-    bin_dir: Path, *, settings: dict[str, str] | None = None, place: Path | None = None
+    bin_dir: Path,
+    *,
+    settings: dict[str, str] | None = None,
+    place: Path | None = None,
+    log_place: Path | None = None,
 ) -> Generator[str]:
     """Yield the DSN of the `postgres` database of a new cluster on a Unix socket, superuser.
 
-    It is below `place`; without one, where it is quickest, which need not be a disk.
+    It is below `place`; without one, where it is quickest, which need not be a disk. Its log of
+    writes is in a new folder `log_place`, if one is given.
     """
     with reachable_folder(place or _quick_place()) as run:
         account = account_for(run)
         programs = reachable(binaries_at(bin_dir), account, run / "programs")
         own_folder(run / "server", account)
-        with _server(programs, run / "server", run_as(account), {**_FAST, **(settings or {})}):
+        made_with: tuple[str, ...] = ()
+        if log_place is not None:
+            own_folder(log_place, account)
+            made_with = ("--waldir", str(log_place))
+        set_up = {**_FAST, **(settings or {})}
+        with _server(programs, run / "server", run_as(account), set_up, made_with):
             yield f"host={run / 'server'} user=aegis dbname=postgres"
 
 

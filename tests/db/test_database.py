@@ -15,7 +15,7 @@ from psycopg.conninfo import make_conninfo
 
 from aegis.db import Database, database, embedded, execute, fetch_value, migrate, opening, patience
 from aegis.db.server import finder
-from aegis.errors import AegisError, ConfigError, OpsError, Unavailable
+from aegis.errors import AegisError, ConfigError, InvalidInput, OpsError, Unavailable
 from tests.cluster import embedded_folder, throwaway_cluster, wheel_bin_dir
 
 if TYPE_CHECKING:
@@ -53,6 +53,18 @@ async def test_a_transaction_is_one_after_a_loan_without(db: Database) -> None:
     async with db.transaction() as conn:
         await execute(conn, "SELECT 1")
         assert conn.info.transaction_status.name == "INTRANS"
+
+
+async def test_half_a_character_that_nobody_looked_at_is_the_caller_s_fault(db: Database) -> None:
+    with pytest.raises(InvalidInput, match="surrogate"):
+        async with db.transaction() as conn:
+            await execute(conn, "SELECT %(text)s::text", {"text": "a\ud800"})
+    # What somebody else cannot write is not meant.
+    with pytest.raises(UnicodeEncodeError):
+        async with db.transaction():
+            "ä".encode("ascii")
+    async with db.transaction() as conn:
+        assert await fetch_value(conn, "SELECT 1") == 1
 
 
 async def test_figures_count_what_is_lent(dsn: str, settings: Settings) -> None:

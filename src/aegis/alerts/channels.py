@@ -95,6 +95,8 @@ class Channels:
     ) -> Sequence[Delivery]:
         """Return messages, the newest first; those given up are `dead`."""
         validate.check_limit(limit)
+        if channel is not None:
+            validate.check_channel(channel)
         for state in states:
             if state not in DELIVERY_STATES:
                 raise InvalidInput(f"state is {state!r}; use {', '.join(DELIVERY_STATES)}.")
@@ -109,6 +111,8 @@ class Channels:
         """
         if delivery_id is not None and not 0 < delivery_id < 2**63:
             raise InvalidInput(f"delivery_id is {delivery_id}; give the number of a message.")
+        if channel is not None:
+            validate.check_channel(channel)
         async with audited(self._db) as conn:
             count = await outbox.retry(conn, delivery_id=delivery_id, channel=channel)
             if count == 0 and delivery_id is not None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MOST_CONDITIONS",
     "check_by",
+    "check_channel",
     "check_conditions",
     "check_glob",
     "check_labels",
@@ -92,8 +93,13 @@ def check_rule(rule: Rule) -> None:
     if 0 < rule.remind_s < 60:
         raise InvalidInput(f"remind_s is {rule.remind_s:g}; it is 60 or more, or 0 for never.")
     for name in (*rule.channels, *rule.escalate_to):
-        if not _NAME.fullmatch(name):
-            raise InvalidInput(f"{name[:70]!r} is no name of a channel.")
+        check_channel(name)
+
+
+def check_channel(name: str) -> None:
+    """Return if a channel may have this name (`InvalidInput`)."""
+    if not _NAME.fullmatch(name):
+        raise InvalidInput(f"{name[:70]!r} is no name of a channel.")
 
 
 def check_glob(field: str, text: str) -> str:

@@ -43,6 +43,11 @@ def translated(*, dsn: str | None = None) -> Generator[None, None, None]:
         # A malformed address is repeated in the driver's error: that cause is not kept.
         meant = translate(error, dsn=dsn)
         raise meant from (None if meant.code == "db_url_invalid" else error)
+    except UnicodeEncodeError as error:
+        if error.reason != "surrogates not allowed":
+            raise
+        # The driver's, of a value that whoever took it in did not look at.
+        raise InvalidInput("A text contains half of a surrogate pair; it is not text.") from error
 
 
 def redact(dsn: str) -> str:

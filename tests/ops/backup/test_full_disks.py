@@ -16,7 +16,6 @@ from psycopg.conninfo import make_conninfo
 from aegis.client import ask_aegis
 from aegis.config import load_settings
 from aegis.db import migrate
-from aegis.db.admin import admin_connection
 from aegis.errors import OpsError
 from aegis.ops.backup import proving
 from aegis.ops.backup.service import Backups
@@ -43,11 +42,11 @@ if os.geteuid() == 0:
     async def test_a_restore_says_what_it_needed_and_leaves_nothing(
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        small = {"max_wal_size": "64MB", "min_wal_size": "32MB"}
         with (
             reachable_folder() as folder,
-            small_disk(folder / "disk", 340) as disk,
-            throwaway_cluster(wheel_bin_dir(), place=disk, settings=small) as dsn,
+            small_disk(folder / "disk", 280) as disk,
+            # A server that has no room for its log would stop.
+            throwaway_cluster(wheel_bin_dir(), place=disk, log_place=folder / "log") as dsn,
         ):
             backups = await _furnished(dsn, folder)
             entry = await backups.create()
@@ -57,15 +56,14 @@ if os.geteuid() == 0:
             plan = await backups.plan_restore(entry.name, Wanted(into="y"))
             assert re.search(NEEDED, plan.problems[0])
             monkeypatch.setattr(planning, "needed", _nothing)
-            with pytest.raises(OpsError, match=r"No space left|server closed the conn") as full:
+            with pytest.raises(OpsError, match="No space left") as full:
                 await backups.restore(entry.name, Wanted(into="y"))
             assert full.value.code == "restore_interrupted"
             needed = re.search(NEEDED, full.value.message)
             assert needed is not None
             assert int(needed.group(1)) == int(entry.manifest.database_bytes * 1.3) >> 20
             assert "\n" not in full.value.message
-            # A server that had no room for its log recovers.
-            with admin_connection(dsn) as conn:
+            with psycopg.connect(dsn) as conn:
                 names = {n for (n,) in conn.execute("SELECT datname::text FROM pg_database")}
             assert names == {"postgres", "template0", "template1", "x"}
             # There is no word on the backup in it.
