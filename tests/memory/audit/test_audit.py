@@ -36,7 +36,7 @@ def finding(report: AuditReport, kind: str) -> Finding:
 async def run_sql(db: Database, query: str, **params: Any) -> list[Any]:
     async with db.transaction() as conn:
         cursor = await conn.execute(query.encode(), params)
-        return await cursor.fetchall() if cursor.description else []
+        return await cursor.fetchall() if cursor.description is not None else []
 
 
 async def everything(db: Database) -> list[Any]:

@@ -14,7 +14,7 @@ async def rows_of(db: Database, statement: str, *values: Any) -> list[Any]:
     """Return the rows of a statement."""
     async with db.transaction() as conn:
         cursor = await conn.execute(statement.encode(), values or None)
-        return await cursor.fetchall() if cursor.description else []
+        return await cursor.fetchall() if cursor.description is not None else []
 
 
 async def age(db: Database, ids: Sequence[int], days: int) -> None:
