@@ -7,7 +7,7 @@ once it is there (`gather`).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from aegis.memory.hits import SPARE
 from aegis.memory.question_words import plan_words
@@ -28,10 +28,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Asked", "Reading", "gather", "nearest", "read"]
 
-#: How many memories the words and the vector hand to the ranking, at least, and how many of their
-#: neighbours on either side come with each.
-_SMALL_ARMS = (30, 30, 2)
-_LARGE_ARMS = (20, 30, 1)
+
+class _Lengths(NamedTuple):
+    """How far arms reach."""
+
+    #: Memories that words, and that the vector, hand to the ranking, at least.
+    worded: int
+    near: int
+    #: Neighbours on either side that come with each.
+    depth: int
+
+
+_SMALL, _LARGE = _Lengths(30, 30, 2), _Lengths(20, 30, 1)
 #: Signs of fewer dimensions than these say too little about a vector.
 _SKETCHED_DIMENSIONS = 128
 
@@ -68,7 +76,12 @@ class Reading:
     @property
     def small(self) -> bool:
         """Whether the namespace is searched exactly."""
-        return self.facts.episodes <= search.SMALL_NAMESPACE
+        return _is_small(self.facts)
+
+    @property
+    def lengths(self) -> _Lengths:
+        """How far the arms reach in such a namespace."""
+        return _SMALL if self.small else _LARGE
 
 
 async def read(
@@ -83,7 +96,7 @@ async def read(
     if mode == "vector":
         nothing = Question(words=[], idf=[], mean_terms=facts.mean_terms)
         return Reading(facts=facts, where=where, question=nothing, worded=())
-    small = facts.episodes <= search.SMALL_NAMESPACE
+    small = _is_small(facts)
     words, idf, caps = plan_words(facts, small=small)
     worded: Sequence[int] = ()
     if words:
@@ -94,7 +107,7 @@ async def read(
             idf=[None] * len(words) if small else idf,
             caps=caps,
             facts=facts,
-            limit=max((_SMALL_ARMS if small else _LARGE_ARMS)[0], k + SPARE),
+            limit=max((_SMALL if small else _LARGE).worded, k + SPARE),
         )
         worded = found.ids
         if small:
@@ -129,7 +142,7 @@ async def gather(conn: Connection, asked: Asked, reading: Reading) -> Candidates
         words=words,
         vector=asked.vector,
         space=asked.space,
-        depth=(_SMALL_ARMS if reading.small else _LARGE_ARMS)[2],
+        depth=reading.lengths.depth,
         echoes=not facts.echoes,
         characters=READ_CHARACTERS if asked.times else 0,
     )
@@ -194,15 +207,19 @@ async def _near(
 
 
 def _wanted(asked: Asked, reading: Reading) -> int:
-    return max((_SMALL_ARMS if reading.small else _LARGE_ARMS)[1], asked.k)
+    return max(reading.lengths.near, asked.k)
+
+
+def _is_small(facts: QuestionFacts) -> bool:
+    return facts.episodes <= search.SMALL_NAMESPACE
 
 
 def _approximate(facts: QuestionFacts, asked: Asked) -> bool:
     """Return whether HNSW is quicker than comparing every vector of the namespace."""
-    if not facts.iterative or facts.episodes <= search.SMALL_NAMESPACE:
+    if not facts.iterative or _is_small(facts):
         return False
     # The index walks the whole table's graph: a row of the namespace in `visits` steps.
-    visits = max(_LARGE_ARMS[1], asked.k) * max(facts.table_rows, facts.episodes) / facts.episodes
+    visits = max(_LARGE.near, asked.k) * max(facts.table_rows, facts.episodes) / facts.episodes
     return 3 * visits < facts.episodes
 
 
@@ -210,7 +227,7 @@ def _sketched(facts: QuestionFacts, asked: Asked) -> bool:
     """Return whether sketches tell which vectors of the namespace are worth reading."""
     space = asked.space
     return (
-        facts.episodes > search.SMALL_NAMESPACE
+        not _is_small(facts)
         and space is not None
         and space.model is not None
         and not space.mixed

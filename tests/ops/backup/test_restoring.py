@@ -251,6 +251,24 @@ async def test_rows_that_went_back_do_not_meet_the_numbers_of_new_ones(
     assert value(full_dsn, "SELECT id FROM \"Odd Name\" WHERE word = 'six'") == 6
 
 
+async def test_numbers_that_no_sequence_gives_are_no_hindrance(
+    backups: Backups, full_dsn: str
+) -> None:
+    execute(
+        full_dsn,
+        "CREATE TABLE odd (code text, n int)",
+        "CREATE SEQUENCE codes OWNED BY odd.code",
+        "CREATE SEQUENCE few MAXVALUE 10 OWNED BY odd.n",
+        "INSERT INTO odd VALUES ('X' || nextval('codes'), 1000)",
+    )
+    entry = await backups.create()
+    execute(full_dsn, "TRUNCATE odd")
+    done = await backups.restore(entry.name, Wanted(in_place=True, tables=("odd",)))
+    assert done.verdict == "verified"
+    assert value(full_dsn, "SELECT n FROM odd") == 1000
+    assert value(full_dsn, "SELECT nextval('few')") == 1
+
+
 async def test_a_plain_file_of_pg_dump_is_restored_and_gets_no_verdict(
     backups: Backups, full_dsn: str, cluster: Cluster, tmp_path: Path
 ) -> None:

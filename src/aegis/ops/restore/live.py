@@ -163,29 +163,33 @@ def _raising(dsn: str, chosen: Selection) -> str:
         for item in chosen.tables:
             found = conn.execute(
                 """
-                SELECT a.attname::text, n.nspname::text, s.relname::text
+                SELECT a.attname::text, n.nspname::text, s.relname::text, q.seqmax
                 FROM pg_depend d
                 JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-                JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+                JOIN pg_class s ON s.oid = d.objid
+                JOIN pg_sequence q ON q.seqrelid = s.oid AND q.seqincrement > 0
                 JOIN pg_namespace n ON n.oid = s.relnamespace
                 WHERE d.classid = 'pg_class'::regclass
                   AND d.refclassid = 'pg_class'::regclass
                   AND d.refobjid = to_regclass(format('%%I.%%I', %s::text, %s::text))
                   AND d.deptype IN ('a', 'i')
+                  -- Others, such as texts with a number in them, have no highest one.
+                  AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
                 ORDER BY a.attname
                 """,
                 (item.schema, item.name),
             ).fetchall()
-            for column, schema, sequence in found:
+            for column, schema, sequence, most in found:
                 raise_it = sql.SQL(
                     "SELECT setval({name}::regclass, r.highest)\n"
                     "FROM (SELECT max({column}) AS highest FROM {table}) AS r, {sequence} AS s\n"
-                    "WHERE r.highest >= s.last_value;\n"
+                    "WHERE r.highest BETWEEN s.last_value AND {most};\n"
                 ).format(
                     name=sql.Literal(sql.Identifier(schema, sequence).as_string(conn)),
                     column=sql.Identifier(column),
                     table=sql.Identifier(item.schema, item.name),
                     sequence=sql.Identifier(schema, sequence),
+                    most=sql.Literal(most),
                 )
                 raised.append(raise_it.as_string(conn))
     return "".join(raised)
