@@ -19,6 +19,8 @@ _log = logging.getLogger("aegis.serve")
 
 _WATCH_S = 15.0
 _SEND_S = 3.0
+#: How long the end waits for what is to be saved.
+_CLOSE_S = 5.0
 _LONGEST_PAUSE_S = 60.0
 #: Rounds of sending between two looks at what is old.
 _KEEP_EVERY = 1_200
@@ -59,10 +61,11 @@ async def watch_metrics(client: Aegis) -> None:
 async def _close(client: Aegis) -> None:
     """Save what is known and let another process go on; whichever loop ends first does it."""
     try:
-        await asyncio.wait_for(client.telemetry.aclose(), 5.0)
+        await asyncio.wait_for(client.telemetry.aclose(), _CLOSE_S)
     except (AegisError, TimeoutError) as error:
         # What is not saved is judged again.
-        _log.warning("serve.watch_not_saved", extra={"why": str(error)})
+        why = str(error) or f"it took longer than {_CLOSE_S:g} s"
+        _log.warning("serve.watch_not_saved", extra={"why": why})
 
 
 async def send_alerts(client: Aegis) -> None:
