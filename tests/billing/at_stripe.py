@@ -20,7 +20,8 @@ def at_stripe(db: Database, settings: Settings, stripe: Stripe, **more: Any) -> 
         stripe_meters="calls=api_calls,tokens=api_tokens", **more,
     )  # fmt: skip
     made = Billing(db, chosen)
-    made.stripe.timeout_s = 1.0
+    # Long enough for an answer on a busy machine, and soon over where none comes.
+    made.stripe.timeout_s = 5.0
     return made
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -168,11 +168,19 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
                 return
             if fault == "hang":
-                threading.Event().wait(1.5)
+                self._outwait()
+                return
             if fault == "drip":
                 self._drip()
                 return
             self._say(status, body, headers)
+
+    def _outwait(self) -> None:
+        """Say nothing until the client has given up."""
+        self.close_connection = True
+        self.connection.settimeout(60)
+        with contextlib.suppress(OSError):
+            self.connection.recv(1)
 
     def _drip(self) -> None:
         """Answer a byte at a time, so that no pause is long and the end does not come."""
@@ -196,7 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(text)
 
 
-@contextmanager
+@contextlib.contextmanager
 def fake_stripe() -> Generator[Stripe]:
     """Serve until the block ends."""
     stripe = Stripe()
