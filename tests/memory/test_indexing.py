@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
-from aegis.db import Database, fetch_value, migrate
+from aegis.db import Database, fetch_value, migrate, vector_indexes
+from aegis.db.vector_indexes import Graph, room_for_build
 from aegis.errors import Conflict, InvalidInput
 from aegis.memory import Memory
 from aegis.memory.indexing import index_name, rebuild
-from aegis.memory.store import indexing as store
 from aegis.memory.store.search import Space
 from tests.serving import aegis, answer
 
@@ -65,14 +66,40 @@ async def test_writers_and_readers_go_on_while_an_index_is_built(
 async def test_a_build_leaves_a_processor_to_those_who_ask_and_write(
     db: Database, monkeypatch: pytest.MonkeyPatch, processors: int, expected: str
 ) -> None:
-    monkeypatch.setattr(store.os, "cpu_count", lambda: processors)
+    monkeypatch.setattr(vector_indexes.os, "cpu_count", lambda: processors)
     setting = "SELECT current_setting('max_parallel_maintenance_workers')"
+    small = Graph(vectors=1_000, dimensions=8, m=16)
     async with db.connection() as conn:
-        async with store.unhurried(conn):
+        async with room_for_build(conn, small):
             assert await fetch_value(conn, setting) == expected
         assert await fetch_value(conn, setting) == "2"
-    # Nobody knows here what another machine has.
-    assert store._workers("db.example.org") is None  # pyright: ignore[reportPrivateUsage]
+        # They would share the graph; where a container gives them no room for that, nobody helps.
+        monkeypatch.setattr(vector_indexes.os, "statvfs", _no_room)
+        async with room_for_build(conn, small):
+            assert await fetch_value(conn, setting) == "0"
+
+
+def _no_room(_path: str) -> Any:
+    return SimpleNamespace(f_bavail=1, f_frsize=4096)
+
+
+async def test_a_build_may_take_the_memory_that_its_graph_needs(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting = "SELECT pg_size_bytes(current_setting('maintenance_work_mem'))"
+    monkeypatch.setattr(vector_indexes, "memory_bytes", lambda: 8 << 30)
+    async with db.connection() as conn:
+        before = await fetch_value(conn, setting)
+
+        async def within(vectors: int) -> int:
+            graph = Graph(vectors=vectors, dimensions=384, m=16)
+            async with room_for_build(conn, graph):
+                return await fetch_value(conn, setting)
+
+        assert await within(1_000) == before
+        assert 1_000_000 * (768 + 512) < await within(1_000_000) < 2 << 30
+        assert await within(100_000_000) == 2 << 30
+        assert await fetch_value(conn, setting) == before
 
 
 async def test_what_a_killed_build_left_is_removed_and_a_finished_one_is_used(

@@ -11,8 +11,9 @@ import psycopg
 import pytest
 
 from aegis.db import Database
+from aegis.db.vector_indexes import Graph
 from aegis.errors import AegisError, Conflict, NotFound
-from aegis.ops.maintenance import Maintenance
+from aegis.ops.maintenance import Maintenance, doing
 from aegis.ops.maintenance.planning import Rules
 from aegis.ops.scheduled import run_maintenance
 from tests.ops.statements import run
@@ -232,6 +233,40 @@ async def test_a_window_that_closes_cancels_a_rebuild_and_sweeps_up_after_it(
     # The writer kept it from being swept at once; the next run does it.
     await maintenance(db, settings).run(outside_window=True)
     assert await invalid(db) == []
+
+
+async def test_a_graph_of_vectors_is_rebuilt_with_the_memory_it_needs(
+    db: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "idx_episodic_embedding_minilm"
+    await run(
+        db,
+        """
+        INSERT INTO episodic_memory (timestamp, event_type, summary, embedding, embedding_model)
+        SELECT now(), 'note', 'number ' || n, array_agg(random()::real - 0.5)::vector,
+               'all-MiniLM-L6-v2-onnx-int8'
+        FROM generate_series(1, 50) n, generate_series(1, 384)
+        GROUP BY n
+        """,
+        "UPDATE episodic_memory SET embedding = embedding",
+        "ANALYZE episodic_memory",
+        f"ALTER INDEX {name} SET (m = 20)",
+        "SELECT pg_stat_force_next_flush()",
+        "SELECT 1",
+    )
+    lent: list[Graph] = []
+    room = doing.room_for_build
+
+    def noting(conn: Any, graph: Graph) -> Any:
+        lent.append(graph)
+        return room(conn, graph)
+
+    monkeypatch.setattr(doing, "room_for_build", noting)
+    work = maintenance(db, settings)
+    assert await steps_of(work, name) == ["reindex"]
+    assert (await work.run(outside_window=True)).failed == 0
+    assert Graph(vectors=50, dimensions=384, m=20) in lent
+    assert await steps_of(work, name) == []
 
 
 async def test_nothing_is_done_outside_the_window(db: Database, settings: Settings) -> None:

@@ -61,7 +61,7 @@ async def build_indexes(db: Database, model: str, dimensions: int, *, of_rows: b
         beside = await store.find_index(conn, name)
         if beside is None or not beside.valid:
             await store.drop_index(conn, name)
-            await spares.build_spare_index(conn, name, space)
+            await store.build_index(conn, "episodic_vectors", name, space)
 
 
 async def build_index_of_rows(db: Database, model: str, dimensions: int) -> None:
@@ -106,7 +106,7 @@ async def _build(conn: Connection, table: store.Table, space: Space) -> None:
     found = await store.find_index(conn, name)
     if found is None or not found.valid:
         await store.drop_index(conn, name)
-        await store.build_index(conn, table, name, space, m=16, ef_construction=64)
+        await store.build_index(conn, table, name, space)
 
 
 async def drop_indexes_beside(db: Database, model: str) -> None:

@@ -6,14 +6,14 @@ build that was killed leaves an invalid index under its own name, which the next
 
 from __future__ import annotations
 
-import os
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from psycopg import sql
 
 from aegis.db import fetch_optional, fetch_value
+from aegis.db.vector_indexes import LINKS, Graph, room_for_build
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -30,11 +30,12 @@ __all__ = [
     "lock_builds",
     "read_progress",
     "swap_index",
-    "unhurried",
     "unlock_builds",
 ]
 
 Table = Literal["episodic_memory", "semantic_memory", "store_vectors"]
+#: Also that of the vectors beside the rows.
+AnyTable: TypeAlias = Table | Literal["episodic_vectors"]
 TABLES: tuple[Table, ...] = ("episodic_memory", "semantic_memory", "store_vectors")
 
 #: Key of the advisory lock of builds: "hnsw" in ASCII.
@@ -85,63 +86,53 @@ async def find_index(conn: Connection, name: str) -> _Index | None:
 
 
 async def build_index(
-    conn: Connection, table: Table, name: str, space: Space, *, m: int, ef_construction: int
+    conn: Connection,
+    table: AnyTable,
+    name: str,
+    space: Space,
+    *,
+    m: int = LINKS,
+    ef_construction: int = 64,
 ) -> None:
-    """Build the index of a model, beside all that goes on; `conn` is in autocommit mode."""
+    """Build the index of a model beside all that goes on; `conn` is in autocommit mode."""
+    column = sql.Identifier("model" if table == "episodic_vectors" else "embedding_model")
     statement = sql.SQL(
         """
         CREATE INDEX CONCURRENTLY {name}
             ON {table} USING hnsw ((embedding::halfvec({dimensions})) halfvec_cosine_ops)
             WITH (m = {m}, ef_construction = {ef_construction})
-            WHERE embedding_model = {model}
+            WHERE {column} = {model}
         """
     ).format(
         name=sql.Identifier(name),
         table=sql.Identifier(table),
+        column=column,
         dimensions=sql.Literal(space.dimensions),
         m=sql.Literal(m),
         ef_construction=sql.Literal(ef_construction),
         model=sql.Literal(space.model),
     )
-    async with unhurried(conn):
-        await conn.execute(statement)
+    counted = sql.SQL("SELECT count(*) FROM {table} WHERE {column} = {model}").format(
+        table=sql.Identifier(table), column=column, model=sql.Literal(space.model)
+    )
+    async with _unhurried(conn):
+        vectors = await fetch_value(conn, counted)
+        graph = Graph(vectors=vectors, dimensions=space.dimensions, m=m)
+        async with room_for_build(conn, graph):
+            await conn.execute(statement)
 
 
 @asynccontextmanager
-async def unhurried(conn: Connection) -> AsyncGenerator[None]:
-    """Let statements take as long as they take, and leave a processor to those who ask and write.
-
-    PostgreSQL builds with three processes, on two processors as on fifty: beside such a build
-    single writes took half as long again as beside one with one process.
-    """
+async def _unhurried(conn: Connection) -> AsyncGenerator[None]:
+    """Let statements take as long as they take."""
     await conn.execute("SET statement_timeout = 0")
     await conn.execute("SET lock_timeout = 0")
-    workers = _workers(conn.info.host)
-    if workers is not None:
-        await conn.execute(
-            """
-            SELECT set_config(
-                'max_parallel_maintenance_workers',
-                least(current_setting('max_parallel_maintenance_workers')::int, %(workers)s)::text,
-                false
-            )
-            """,
-            {"workers": workers},
-        )
     try:
         yield
     finally:
         if not conn.closed:
             await conn.execute("RESET statement_timeout")
             await conn.execute("RESET lock_timeout")
-            await conn.execute("RESET max_parallel_maintenance_workers")
-
-
-def _workers(host: str) -> int | None:
-    """Return how many processes may help a build; None for a server on another machine."""
-    if not host.startswith("/") and host not in ("127.0.0.1", "::1", "localhost"):
-        return None
-    return max(0, (os.cpu_count() or 1) - 2)
 
 
 async def drop_index(conn: Connection, name: str) -> None:

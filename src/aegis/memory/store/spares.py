@@ -13,20 +13,17 @@ from typing import TYPE_CHECKING, Literal, LiteralString
 from psycopg import sql
 
 from aegis.db import execute, fetch_value
-from aegis.memory.store.indexing import unhurried
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aegis.db import Connection
-    from aegis.memory.store.space import Space
 
 __all__ = [
     "TABLES",
     "SpareTable",
     "add_spares",
     "any_carries",
-    "build_spare_index",
     "count_rows",
     "has_halfvec",
     "last_id",
@@ -248,23 +245,6 @@ async def similarities(
 async def has_halfvec(conn: Connection) -> bool:
     """Return whether pgvector has the type that the indexes are made of (0.7)."""
     return await fetch_value(conn, "SELECT to_regtype('halfvec') IS NOT NULL")
-
-
-async def build_spare_index(conn: Connection, name: str, space: Space) -> None:
-    """Build the index of a model's spare vectors of episodes; `conn` is in autocommit mode."""
-    statement = sql.SQL(
-        """
-        CREATE INDEX CONCURRENTLY {name}
-            ON episodic_vectors USING hnsw ((embedding::halfvec({dimensions})) halfvec_cosine_ops)
-            WHERE model = {model}
-        """
-    ).format(
-        name=sql.Identifier(name),
-        dimensions=sql.Literal(space.dimensions),
-        model=sql.Literal(space.model),
-    )
-    async with unhurried(conn):
-        await conn.execute(statement)
 
 
 def with_tables(text: LiteralString, table: SpareTable) -> sql.Composed:

@@ -20,6 +20,7 @@ from psycopg import sql
 
 from aegis.db.opening import server_pid
 from aegis.db.translate import translate
+from aegis.db.vector_indexes import room_for_build
 from aegis.errors import Unavailable
 from aegis.ops.health.looking import rows
 from aegis.ops.maintenance import finding, history
@@ -119,8 +120,10 @@ async def _run(
         if tell is None
         else asyncio.ensure_future(_watch(db, step, await server_pid(conn), tell))
     )
+    room = contextlib.nullcontext() if step.graph is None else room_for_build(conn, step.graph)
     try:
-        await conn.execute(command)
+        async with room:
+            await conn.execute(command)
     finally:
         if watching is not None:
             watching.cancel()

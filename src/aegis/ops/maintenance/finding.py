@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from aegis.db import fetch_value
+from aegis.db.vector_indexes import LINKS, Graph
 from aegis.ops.health.checks.integrity import PARTITIONS
 from aegis.ops.health.looking import rows
 from aegis.ops.health.ranges import ahead_of, parse_bound
@@ -51,12 +52,20 @@ async def find_needs(conn: Connection, *, least_index_bytes: int) -> Needs:
             coalesce(s.n_tup_upd + s.n_tup_del, 0),
             coalesce(s.n_live_tup, 0),
             r.changed_rows,
-            r.finished_at
+            r.finished_at,
+            greatest(c.reltuples, 0)::bigint,
+            greatest(x.atttypmod, 0),
+            (
+                SELECT o.option_value::int
+                FROM pg_options_to_table(c.reloptions) o
+                WHERE o.option_name = 'm'
+            )
         FROM pg_index i
         JOIN pg_class c ON c.oid = i.indexrelid
         JOIN pg_class t ON t.oid = i.indrelid
         JOIN pg_namespace n ON n.oid = c.relnamespace
         JOIN pg_am a ON a.oid = c.relam
+        JOIN pg_attribute x ON x.attrelid = c.oid AND x.attnum = 1
         LEFT JOIN pg_stat_user_tables s ON s.relid = i.indrelid
         LEFT JOIN LATERAL (
             SELECT m.changed_rows, m.finished_at
@@ -171,7 +180,9 @@ async def _bloat(conn: Connection, statement: Any, *, pages: int) -> dict[str, f
 
 
 def _index(row: Any, bloat: Mapping[str, float]) -> IndexNeed:
-    schema, name, table, method, valid, leftover, size, text, churn, live, before, rebuilt = row
+    *known, vectors, dimensions, m = row
+    schema, name, table, method, valid, leftover, size, text, churn, live, before, rebuilt = known
+    graph = Graph(vectors=vectors, dimensions=dimensions, m=m or LINKS)
     return IndexNeed(
         schema=schema,
         name=name,
@@ -185,6 +196,7 @@ def _index(row: Any, bloat: Mapping[str, float]) -> IndexNeed:
         live_rows=live,
         churn_before=before,
         rebuilt_at=rebuilt,
+        graph=graph if method == "hnsw" else None,
     )
 
 
