@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from aegis.errors import NotFound, OpsError, Unavailable
 from aegis.ops.backup.catalogue import KEY, MANIFEST, read_manifest, require_local
-from aegis.ops.backup.dumping import hash_file
+from aegis.ops.backup.hashing import hash_file
 from aegis.ops.backup.locks import file_lock
 from aegis.ops.backup.models import Copy, Manifest
 from aegis.ops.backup.programs import Stopped

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import subprocess
@@ -20,6 +19,7 @@ from aegis.errors import InvalidInput, OpsError, Unavailable
 from aegis.ops.backup import crypto
 from aegis.ops.backup.catalogue import ARCHIVE, KEY, MANIFEST
 from aegis.ops.backup.digest import digest_tables
+from aegis.ops.backup.hashing import GrowingHashes
 from aegis.ops.backup.models import FileEntry, Format, TableEntry
 from aegis.ops.backup.programs import Stopped, environment, first_error, started, wait
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from aegis.ops.backup.digest import Table
     from aegis.ops.backup.survey import Survey
 
-__all__ = ["DumpWaited", "Run", "Wish", "archive_files", "dump_and_digest", "hash_file"]
+__all__ = ["DumpWaited", "Run", "Wish", "archive_files", "dump_and_digest"]
 
 
 class DumpWaited(Exception):
@@ -77,6 +77,8 @@ class Run:
     tell: Callable[[str, int, int], None]
     data_key: bytes | None
     timings: dict[str, float] = field(default_factory=dict[str, float])
+    #: Of the files that pg_dump writes.
+    hashes: GrowingHashes = field(default_factory=GrowingHashes)
 
     @contextmanager
     def timed(self, step: str) -> Generator[None]:
@@ -130,6 +132,7 @@ def dump_and_digest(
 
 def _dump(run: Run, pg_dump: Path, snapshot: str, found: Survey) -> None:
     piped = run.data_key is not None and run.wish.format == "custom"
+    run.hashes = GrowingHashes()
     target = run.folder / (ARCHIVE + ("" if run.wish.format == "directory" else ".dump"))
     command: list[str | Path] = [
         pg_dump, f"--format={run.wish.format}", f"--compress={run.wish.compression}",
@@ -150,7 +153,7 @@ def _dump(run: Run, pg_dump: Path, snapshot: str, found: Survey) -> None:
         ) as process,
     ):
         with _encrypting(run, process, target) if piped else nullcontext():
-            wait(process, run.dsn, run.stop, lambda: _tell_bytes(run, target, found))
+            wait(process, run.dsn, run.stop, lambda: _follow(run, target, found))
         said.seek(0)
         _check_dump(process.returncode, said.read().decode(errors="replace"), run)
 
@@ -197,7 +200,10 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
-def _tell_bytes(run: Run, target: Path, found: Survey) -> None:
+def _follow(run: Run, target: Path, found: Survey) -> None:
+    if run.wish.format == "directory" and run.data_key is None:
+        # Table by table they are only added to; the table of contents is not.
+        run.hashes.follow(target, "[0-9]*.dat*")
     written = target.stat().st_size if target.is_file() else 0
     if written:
         run.tell("Bytes", written, found.database_bytes)
@@ -232,7 +238,7 @@ def archive_files(run: Run) -> tuple[FileEntry, ...]:
         if run.data_key is not None and path.suffix != ".enc":
             path = _encrypt_file(path, run)
         name = path.relative_to(run.folder).as_posix()
-        return FileEntry(name=name, bytes=path.stat().st_size, sha256=hash_file(path))
+        return FileEntry(name=name, bytes=path.stat().st_size, sha256=run.hashes.finish(path))
 
     # Hashing lets go of the interpreter: threads use the cores that pg_dump has left.
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
@@ -247,9 +253,3 @@ def _encrypt_file(path: Path, run: Run) -> Path:
         crypto.encrypt(source, file.write, key)
     path.unlink()
     return encrypted
-
-
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from aegis.errors import AegisError, ConfigError, OpsError
 from aegis.ops.backup import crypto
 from aegis.ops.backup.catalogue import ARCHIVE, KEY, MANIFEST, STATE, read_manifest
-from aegis.ops.backup.dumping import hash_file
+from aegis.ops.backup.hashing import hash_file
 from aegis.ops.backup.models import Check, Verification
 from aegis.ops.backup.programs import Stopped, find_program, first_error, run_program
 from aegis.ops.backup.sealed import read_sealed
