@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from aegis.billing import Billing
-from tests.billing.conftest import rows
+from tests.statements import rows
 
 if TYPE_CHECKING:
     from aegis.config import Settings

@@ -10,6 +10,7 @@ import pytest
 
 from aegis.billing import Billing
 from tests.billing.fake_stripe import fake_stripe
+from tests.statements import rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,13 +37,6 @@ def billing(db: Database, settings: Settings) -> Billing:
 def stripe() -> Iterator[Stripe]:
     with fake_stripe() as server:
         yield server
-
-
-async def rows(db: Database, statement: str, *params: Any) -> list[Any]:
-    """Run a statement of the test's own, committed, and return its rows."""
-    async with db.transaction() as conn:
-        cursor = await conn.execute(statement.encode(), params or None)
-        return await cursor.fetchall() if cursor.description is not None else []
 
 
 async def use(

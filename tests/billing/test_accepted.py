@@ -24,8 +24,9 @@ from aegis.db import Database
 from aegis.errors import InvalidInput
 from aegis.usage import Usage
 from aegis.usage import meter as meter_module
-from tests.billing.conftest import rows, subscribed
+from tests.billing.conftest import subscribed
 from tests.billing.test_books import Dying, Killed
+from tests.statements import rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,7 +16,8 @@ from aegis.billing import run as run_module
 from aegis.billing.months import next_month
 from aegis.config import load_settings
 from aegis.db import Database
-from tests.billing.conftest import LATER, rows, subscribed, use
+from tests.billing.conftest import LATER, subscribed, use
+from tests.statements import rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,7 +19,8 @@ from aegis.billing.documents import invoice_html, invoices_csv
 from aegis.billing.models import Invoice, InvoiceLine
 from aegis.billing.store.entries import OpenEntry
 from aegis.errors import Conflict
-from tests.billing.conftest import LATER, rows, subscribed, use
+from tests.billing.conftest import LATER, subscribed, use
+from tests.statements import rows
 
 if TYPE_CHECKING:
     from aegis.billing import Billing

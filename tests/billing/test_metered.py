@@ -21,7 +21,8 @@ from aegis.config import load_settings
 from aegis.db import Database
 from aegis.errors import NotFound
 from aegis.keys import Keys
-from tests.billing.conftest import PER_CALL, rows, subscribed, use
+from tests.billing.conftest import PER_CALL, subscribed, use
+from tests.statements import rows
 
 if TYPE_CHECKING:
     from pathlib import Path

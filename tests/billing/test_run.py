@@ -13,7 +13,8 @@ import pytest
 from aegis.billing import run as run_module
 from aegis.errors import AegisError, Conflict
 from aegis.keys import Keys
-from tests.billing.conftest import LATER, PER_CALL, rows, subscribed, use
+from tests.billing.conftest import LATER, PER_CALL, subscribed, use
+from tests.statements import rows
 
 if TYPE_CHECKING:
     from aegis.billing import Billing

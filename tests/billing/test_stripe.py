@@ -15,7 +15,8 @@ from aegis.billing.stripe.calls import pause_s
 from aegis.db import Database
 from aegis.errors import ConfigError, Conflict
 from tests.billing.at_stripe import at_stripe, sync_all
-from tests.billing.conftest import LATER, rows, subscribed, use
+from tests.billing.conftest import LATER, subscribed, use
+from tests.statements import rows
 
 if TYPE_CHECKING:
     from aegis.config import Settings

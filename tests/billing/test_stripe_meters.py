@@ -16,8 +16,9 @@ from aegis.billing.store import webhooks
 from aegis.config import load_settings
 from aegis.db import Database
 from tests.billing.at_stripe import at_stripe, sync_all
-from tests.billing.conftest import LATER, rows, use
+from tests.billing.conftest import LATER, use
 from tests.billing.fake_stripe import fake_stripe
+from tests.statements import rows
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,7 +19,8 @@ from aegis.billing import Billing
 from aegis.billing.stripe.events import is_newer, read_event
 from aegis.billing.stripe.signature import check_signature
 from aegis.errors import AegisError, ConfigError, InvalidInput, Unauthenticated
-from tests.billing.conftest import LATER, rows, subscribed, use
+from tests.billing.conftest import LATER, subscribed, use
+from tests.statements import rows
 
 if TYPE_CHECKING:
     from aegis.config import Settings

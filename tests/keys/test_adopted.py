@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aegis.keys import Keys
-from tests.keys.conftest import rows
+from tests.statements import rows
 
 if TYPE_CHECKING:
     from aegis.config import Settings

@@ -13,8 +13,8 @@ import pytest
 from aegis.errors import Conflict, InvalidInput, NotFound
 from aegis.keys import Keys, Limit
 from aegis.keys.headers import limit_headers, refuse
-from tests.keys.conftest import rows
 from tests.keys.test_processes import hammer
+from tests.statements import rows
 
 if TYPE_CHECKING:
     from aegis.config import Settings

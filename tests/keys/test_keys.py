@@ -12,7 +12,7 @@ import pytest
 
 from aegis.errors import ConfigError, Conflict, InvalidInput, NotFound
 from aegis.keys import Keys
-from tests.keys.conftest import rows
+from tests.statements import rows
 
 if TYPE_CHECKING:
     from aegis.config import Settings

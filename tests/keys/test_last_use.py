@@ -6,7 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from tests.keys.conftest import rows
+from tests.statements import rows
 
 if TYPE_CHECKING:
     from aegis.db import Database

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aegis.errors import Conflict, InvalidInput, NotFound
-from tests.keys.conftest import rows
+from tests.statements import rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

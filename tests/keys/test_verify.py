@@ -13,7 +13,7 @@ import pytest
 from aegis.errors import ConfigError, InvalidInput, Unavailable
 from aegis.keys import Keys, Limit
 from aegis.keys.secret import make_key
-from tests.keys.conftest import rows
+from tests.statements import rows
 
 if TYPE_CHECKING:
     from aegis.config import Settings

@@ -10,8 +10,8 @@ import pytest
 from aegis.errors import Unavailable
 from aegis.memory.retention import spooled
 from aegis.sessions import spool
-from tests.memory.retention.conftest import rows_of
 from tests.sessions.conftest import Transcript, record
+from tests.statements import rows
 
 if TYPE_CHECKING:
     from aegis.db import Database
@@ -56,7 +56,7 @@ async def test_what_waits_in_the_spool_never_comes_into_the_database(
 
     await sessions.sweep(idle_minutes=500_000)
     assert spool.is_empty(sessions.spool)
-    assert await rows_of(db, "SELECT text FROM session_events") == [("Buy bread.",)]
+    assert await rows(db, "SELECT text FROM session_events") == [("Buy bread.",)]
     assert (await plain_memory.erasures.verify(proof.id, subject=NAME)).ok
 
 
@@ -83,7 +83,7 @@ async def test_a_transcript_that_speaks_of_the_subject_is_read_on_but_never_agai
     end = record("SessionStart", transcript.session_id, transcript_path=str(transcript.path))
     spool.append(sessions.spool, end)
     await sessions.drain()
-    await rows_of(db, "UPDATE claude_sessions SET transcript_due = true")
+    await rows(db, "UPDATE claude_sessions SET transcript_due = true")
 
     assert (await plain_memory.erasures.plan(NAME)).transcripts == 1
     proof = await plain_memory.erasures.run(NAME)
@@ -99,7 +99,7 @@ async def test_a_transcript_that_speaks_of_the_subject_is_read_on_but_never_agai
         record("Stop", transcript.session_id, transcript_path=str(transcript.path), minute=3),
     )
     await sessions.sweep(idle_minutes=500_000)
-    said = [text for (text,) in await rows_of(db, "SELECT summary FROM episodic_memory")]
+    said = [text for (text,) in await rows(db, "SELECT summary FROM episodic_memory")]
     assert any("Bob likes coffee" in text for text in said)
     assert (await plain_memory.erasures.plan(NAME)).rows == {}
 

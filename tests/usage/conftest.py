@@ -34,10 +34,3 @@ def event(event_id: str = "e1", **fields: Any) -> dict[str, Any]:
         "status_code": 200,
         **fields,
     }
-
-
-async def rows(db: Database, statement: str, *params: Any) -> list[Any]:
-    """Run a statement of the test's own, committed, and return its rows."""
-    async with db.transaction() as conn:
-        cursor = await conn.execute(statement.encode(), params or None)
-        return await cursor.fetchall() if cursor.description is not None else []

@@ -19,7 +19,7 @@ from starlette.routing import Route
 from aegis.errors import InvalidInput, Unavailable
 from aegis.keys.asgi import ApiKeys
 from aegis.usage.asgi import Metered, report
-from tests.usage.conftest import rows
+from tests.statements import rows
 
 if TYPE_CHECKING:
     from pathlib import Path

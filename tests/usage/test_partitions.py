@@ -15,7 +15,8 @@ from aegis.errors import AegisError, ConfigError, InvalidInput, NotFound, OpsErr
 from aegis.usage import Usage, parquet
 from aegis.usage.spans import add_months, month_of
 from aegis.usage.store import partitions as store
-from tests.usage.conftest import event, rows
+from tests.statements import rows
+from tests.usage.conftest import event
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aegis.errors import InvalidInput
-from tests.usage.conftest import event, rows
+from tests.statements import rows
+from tests.usage.conftest import event
 
 if TYPE_CHECKING:
     from aegis.db import Database

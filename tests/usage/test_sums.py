@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from aegis.errors import InvalidInput
 from aegis.usage.histogram import RELATIVE_ERROR, bucket_of, percentile
 from aegis.usage.spans import add_months, choose, month_of, widen
-from tests.usage.conftest import event, rows
+from tests.statements import rows
+from tests.usage.conftest import event
 
 if TYPE_CHECKING:
     from aegis.db import Database

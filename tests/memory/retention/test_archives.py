@@ -12,7 +12,8 @@ from aegis.memory import Memory, NewEpisode
 from aegis.memory.retention import archive_file, archiving
 from aegis.memory.store import archives as store
 from aegis.memory.store import retention as retention_store
-from tests.memory.retention.conftest import age, everything, rows_of
+from tests.memory.retention.conftest import age, everything
+from tests.statements import rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,13 +52,13 @@ async def fill(memory: Memory, db: Database) -> list[int]:
         ]
     )
     await age(db, found.ids, 1_000)
-    await rows_of(
+    await rows(
         db,
         "UPDATE episodic_memory SET graphiti_synced_at = '2020-01-01 00:00:00.000001+00', "
         "tags = ARRAY['x', NULL] WHERE id = %s",
         found.ids[1],
     )
-    await rows_of(db, "INSERT INTO memory_usage VALUES (%s, 4, '2020-02-02')", found.ids[0])
+    await rows(db, "INSERT INTO memory_usage VALUES (%s, 4, '2020-02-02')", found.ids[0])
     return found.ids
 
 
@@ -74,7 +75,7 @@ async def test_archive_comes_back_with_every_column_and_side_row(db: Database) -
     back = await memory.archives.restore(archive.id)
     assert (back.restored, back.there, back.archive.state) == (len(ids), 0, "restored")
     assert await everything(db, "episodic_memory") == before
-    usage = await rows_of(db, "SELECT recall_count FROM memory_usage WHERE episode_id = %s", ids[0])
+    usage = await rows(db, "SELECT recall_count FROM memory_usage WHERE episode_id = %s", ids[0])
     assert usage == [(5,)]
     # Coming back counts as use, so that it does not go again at once.
     assert (await memory.retention.plan()).faded == 0
@@ -103,7 +104,7 @@ async def test_facts_come_back_with_history_and_sources(db: Database, settings: 
     tables = ("semantic_memory", "fact_history", "fact_sources")
     before = [await everything(db, table) for table in tables]
     object.__setattr__(settings, "forget_expired", "archive")
-    await rows_of(db, "UPDATE semantic_memory SET expires_at = now() - interval '1 day'")
+    await rows(db, "UPDATE semantic_memory SET expires_at = now() - interval '1 day'")
     assert (await memory.retention.sweep()).archived == 1
     assert [await everything(db, table) for table in tables] == [[], [], []]
     (archive,) = await memory.archives.list(kind="fact")
@@ -141,7 +142,7 @@ async def test_a_failure_at_any_step_leaves_the_rows_and_no_file(
     assert await everything(db, "episodic_memory") == before
     assert list((settings.data_dir / "archives").iterdir()) == []
     assert [a.state for a in await memory.archives.list()] == ["writing"]
-    await rows_of(db, "UPDATE memory_archives SET started_at = now() - interval '1 hour'")
+    await rows(db, "UPDATE memory_archives SET started_at = now() - interval '1 hour'")
     assert (await memory.retention.run()).archived == len(before)
     assert [a.state for a in await memory.archives.list()] == ["complete"]
 
@@ -154,7 +155,7 @@ async def test_what_a_killed_run_left_is_removed(db: Database, settings: Setting
     left = [folder / "episodes-x.parquet", folder / ".episodes-x.parquet.tmp"]
     for path in left:
         path.write_bytes(b"half")
-    await rows_of(
+    await rows(
         db,
         "INSERT INTO memory_archives (namespace, kind, reason, state, path, started_at) "
         "VALUES ('a', 'episode', 'decay', 'writing', %s, now() - interval '1 hour')",
@@ -166,7 +167,7 @@ async def test_what_a_killed_run_left_is_removed(db: Database, settings: Setting
 
 
 async def test_one_that_is_being_written_is_not_taken_for_abandoned(db: Database) -> None:
-    await rows_of(
+    await rows(
         db,
         "INSERT INTO memory_archives (namespace, kind, reason, state, path, started_at) "
         "VALUES ('a', 'episode', 'decay', 'writing', '/x', now() - interval '1 hour')",
@@ -184,7 +185,7 @@ async def test_a_recall_between_plan_and_run_keeps_a_memory(
     begin = store.begin_archive
 
     async def used_meanwhile(conn: Any, **fields: Any) -> Any:
-        await rows_of(db, "INSERT INTO memory_usage VALUES (%s, 1, now())", ids[1])
+        await rows(db, "INSERT INTO memory_usage VALUES (%s, 1, now())", ids[1])
         return await begin(conn, **fields)
 
     monkeypatch.setattr(store, "begin_archive", used_meanwhile)
@@ -227,7 +228,7 @@ async def test_another_memory_of_the_same_id_or_source_refuses_all(db: Database)
     with pytest.raises(Conflict, match="source_id"):
         await memory.archives.restore(archive.id)
     assert await memory.count() == 1
-    await rows_of(
+    await rows(
         db,
         "INSERT INTO episodic_memory (id, event_type, summary, namespace) "
         "VALUES (%s, 'x', 'y', 'a')",

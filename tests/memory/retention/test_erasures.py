@@ -17,8 +17,9 @@ from aegis.memory.store import erasure_jobs as jobs
 from aegis.memory.store import erasures as store
 from aegis.memory.store.erasure_tables import CLEARED, MEMORY_TABLES
 from aegis.wire.plain import plain
-from tests.memory.retention.conftest import age, everything, rows_of
+from tests.memory.retention.conftest import age, everything
 from tests.memory.retention.places import BESIDE, fill_everywhere
+from tests.statements import rows
 
 if TYPE_CHECKING:
     from aegis.config import Settings
@@ -69,8 +70,8 @@ async def fill(memory: Memory, db: Database, settings: Settings) -> dict[str, in
     await memory.retention.set_policy("90d", event_type=f"about {NAME}")
     await memory.recall("tea")
     await memory.usage.flush()
-    await rows_of(db, "INSERT INTO memory_terms VALUES ('default', 'zanzibarov', 0.5)")
-    await rows_of(db, "ANALYZE")
+    await rows(db, "INSERT INTO memory_terms VALUES ('default', 'zanzibarov', 0.5)")
+    await rows(db, "ANALYZE")
     log = settings.data_dir / "log" / "server.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text(f"before\nSTATEMENT: insert '{NAME}'\nafter\n")
@@ -132,14 +133,14 @@ async def test_no_trace_is_left_in_any_table_that_memory_has(
     assert proof.verification["found"] == {}
     assert proof.verification["not_rewritten"] == []
     assert {*proof.verification["rewritten"]} >= {*plan.rows, *BESIDE}
-    gone = await rows_of(
+    gone = await rows(
         db,
         "SELECT count(*) FROM episodic_vectors WHERE id NOT IN (SELECT id FROM episodic_memory)",
     )
     assert gone == [(0,)]
-    kept = await rows_of(db, "SELECT session_id, cost_usd FROM claude_sessions ORDER BY 2 DESC")
+    kept = await rows(db, "SELECT session_id, cost_usd FROM claude_sessions ORDER BY 2 DESC")
     assert [(name, float(cost)) for name, cost in kept] == [("about", 0.5), ("hears", 0.25)]
-    assert await rows_of(db, "SELECT text FROM session_events") == [("buy bread",)]
+    assert await rows(db, "SELECT text FROM session_events") == [("buy bread",)]
     left = [hit.item.key for hit in await memory.items.search(["people"])]
     assert left == ["4"]
     names = {e.name: e.aliases for e in await memory.graph.entities(limit=100)}
@@ -246,16 +247,16 @@ async def test_proof_names_nobody_and_every_change_of_it_shows(
     with pytest.raises(InvalidInput, match="not the names"):
         await memory.erasures.verify(proof.id, subject=NAME)
     # A backup that is brought back, by chance or not, is seen without the names.
-    await rows_of(
+    await rows(
         db,
         "INSERT INTO episodic_memory (id, event_type, summary) VALUES (%s, 'note', 'back')",
         ids["ada"],
     )
     check = await memory.erasures.verify(proof.id)
     assert (check.ok, check.came_back) == (False, {"episodic_memory": 1})
-    await rows_of(db, "DELETE FROM episodic_memory WHERE id = %s", ids["ada"])
+    await rows(db, "DELETE FROM episodic_memory WHERE id = %s", ids["ada"])
     assert (await memory.erasures.verify(proof.id)).ok
-    await rows_of(db, "UPDATE memory_erasures SET actor = 'somebody else'")
+    await rows(db, "UPDATE memory_erasures SET actor = 'somebody else'")
     assert not (await memory.erasures.verify(proof.id)).signature_ok
 
 
@@ -271,7 +272,7 @@ async def test_one_namespace_alone_is_searched_if_asked(db: Database) -> None:
 
 async def test_other_domains_are_told_of_and_left_alone(db: Database) -> None:
     memory = Memory(db, None, namespace="a")
-    await rows_of(
+    await rows(
         db, "INSERT INTO competitors (name, domain) VALUES (%s, 'example.com')", f"{NAME} Ltd"
     )
     assert (await memory.erasures.plan(NAME)).elsewhere == {"competitors": 1}
@@ -317,7 +318,7 @@ async def test_copies_in_graphiti_are_told_of_by_their_uuids(db: Database) -> No
     memory = Memory(db, None, namespace="a")
     one = await memory.record("note", f"{NAME} was here")
     await memory.record("note", f"{NAME} was there, and nobody copied it")
-    await rows_of(db, "UPDATE episodic_memory SET graphiti_synced_at = now() WHERE id = %s", one.id)
+    await rows(db, "UPDATE episodic_memory SET graphiti_synced_at = now() WHERE id = %s", one.id)
     assert (await memory.erasures.plan(NAME)).graphiti_copies == 1
     proof = await memory.erasures.run(NAME)
     assert proof.counts["graphiti_copies"] == 1

@@ -9,7 +9,7 @@ import pytest
 
 from aegis.errors import NotFound
 from aegis.memory import Memory, NewEpisode, NewFact
-from tests.memory.retention.conftest import rows_of
+from tests.statements import rows
 
 if TYPE_CHECKING:
     from aegis.db import Database
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.servers("18", "16")
 
 
 async def let_expire(db: Database, table: str, *ids: int) -> None:
-    await rows_of(
+    await rows(
         db,
         f"UPDATE {table} SET expires_at = now() - interval '1 s' WHERE id = ANY(%s)",
         list(ids),
@@ -59,9 +59,7 @@ async def test_what_an_expired_memory_says_of_entities_is_not_told(
     for name in ("Ann", "Bob"):
         await plain_memory.graph.relate(page.id, f"person:{name}", "mentions")
     await plain_memory.graph.relate("person:Ann", "person:Bob", "knows")
-    await rows_of(
-        db, "UPDATE graph_relations SET said_in_episode = %s WHERE type = 'knows'", said.id
-    )
+    await rows(db, "UPDATE graph_relations SET said_in_episode = %s WHERE type = 'knows'", said.id)
     ann = "person:Ann"
     assert len((await plain_memory.graph.neighbours(ann, types=["knows"])).nodes) == 2
     await let_expire(db, "episodic_memory", said.id)

@@ -12,7 +12,8 @@ from aegis.db import Database
 from aegis.errors import InvalidInput, NotFound
 from aegis.memory import Memory, NewEpisode, NewFact
 from aegis.memory.retention import forgetting
-from tests.memory.retention.conftest import age, rows_of
+from tests.memory.retention.conftest import age
+from tests.statements import rows
 
 if TYPE_CHECKING:
     from aegis.config import Settings
@@ -75,7 +76,7 @@ async def test_sweep_deletes_archives_and_leaves_what_is_needed(db: Database) ->
     assert (plan.expired, plan.blocked) == ({"episode": 8}, 2)
     report = await memory.retention.sweep()
     assert (report.deleted, report.archived) == (3, 3)
-    left = await rows_of(db, "SELECT id FROM episodic_memory WHERE expires_at < now() ORDER BY id")
+    left = await rows(db, "SELECT id FROM episodic_memory WHERE expires_at < now() ORDER BY id")
     assert [row[0] for row in left][:2] == [held.id, why.id]
     assert (await memory.archives.list())[0].reason == "expired"
     assert [a.id for a in await memory.archives.list(memory_id=ids[0])] == [report.archives[0].id]
@@ -120,13 +121,13 @@ async def test_recall_counts_what_it_returned_and_writes_later(
     await memory.recall("blue whale sings", k=1)
     await memory.context("blue whale dives", k=2)
     await memory.recall("blue whale", count=False)
-    assert await rows_of(db, "SELECT count(*) FROM memory_usage") == [(0,)]
-    before = await rows_of(db, "SELECT id, xmin::text, ctid::text FROM episodic_memory ORDER BY 1")
+    assert await rows(db, "SELECT count(*) FROM memory_usage") == [(0,)]
+    before = await rows(db, "SELECT id, xmin::text, ctid::text FROM episodic_memory ORDER BY 1")
     await memory.usage.flush()
-    counts = dict(await rows_of(db, "SELECT episode_id, recall_count FROM memory_usage"))
+    counts = dict(await rows(db, "SELECT episode_id, recall_count FROM memory_usage"))
     assert counts[ids[0]] >= 2
     # The wide row is not written again, so that no index is.
-    after = await rows_of(db, "SELECT id, xmin::text, ctid::text FROM episodic_memory ORDER BY 1")
+    after = await rows(db, "SELECT id, xmin::text, ctid::text FROM episodic_memory ORDER BY 1")
     assert after == before
 
 
@@ -137,7 +138,7 @@ async def test_counting_what_was_deleted_meanwhile_does_no_harm(
     await plain_memory.recall("word", mode="text")
     await plain_memory.delete(gone.id)
     await plain_memory.usage.flush()
-    assert await rows_of(db, "SELECT episode_id FROM memory_usage") == [(kept.id,)]
+    assert await rows(db, "SELECT episode_id FROM memory_usage") == [(kept.id,)]
 
 
 async def test_decay_takes_what_faded_and_nothing_that_is_needed(db: Database) -> None:
@@ -154,7 +155,7 @@ async def test_decay_takes_what_faded_and_nothing_that_is_needed(db: Database) -
     held = await old("held")
     await memory.retention.hold(held, "why")
     used = await old("used")
-    await rows_of(db, "INSERT INTO memory_usage VALUES (%s, 1, now())", used)
+    await rows(db, "INSERT INTO memory_usage VALUES (%s, 1, now())", used)
     linked = await old("linked")
     await memory.update(important, related_memories=[linked])
     evidence = await old("evidence")
@@ -196,7 +197,7 @@ async def test_half_lives_are_settings(dsn: str, settings: Settings) -> None:
 
 async def test_rows_of_the_seed_without_times_stay(db: Database) -> None:
     memory = Memory(db, None, namespace="default")
-    await rows_of(
+    await rows(
         db,
         "INSERT INTO episodic_memory (event_type, summary, timestamp, created_at, importance) "
         "VALUES ('a', 'b', NULL, NULL, 'low'), ('a', 'b', '-infinity', '-infinity', 'low')",
@@ -224,7 +225,7 @@ async def test_few_left_are_all_returned_from_a_large_namespace(
     large_db: Database, embedder: Embedder
 ) -> None:
     memory = Memory(large_db, embedder, namespace="default")
-    await rows_of(
+    await rows(
         large_db,
         "UPDATE episodic_memory SET expires_at = now() "
         "WHERE namespace = 'default' AND mod(id, 200) > 0",
@@ -254,7 +255,7 @@ async def test_what_fades_is_found_page_by_page_and_archived_by_the_page(
     report = await memory.retention.run()
     assert report.archived == 8
     assert [archive.rows for archive in report.archives] == [3, 3, 2]
-    left = await rows_of(db, "SELECT id FROM episodic_memory WHERE namespace = 'a' ORDER BY id")
+    left = await rows(db, "SELECT id FROM episodic_memory WHERE namespace = 'a' ORDER BY id")
     assert len(left) == 4
     assert not {row[0] for row in left} & {*faded}
 

@@ -8,7 +8,8 @@ import pytest
 
 from aegis.memory import Memory, NewEpisode
 from tests.memory.change.conftest import WordEmbedder, client
-from tests.memory.retention.conftest import age, everything, rows_of
+from tests.memory.retention.conftest import age, everything
+from tests.statements import rows
 
 if TYPE_CHECKING:
     from aegis.db import Database
@@ -40,13 +41,13 @@ async def old(db: Database, memory: Memory, *texts: str) -> list[int]:
         [NewEpisode(event_type="note", summary=text, importance="low") for text in texts]
     )
     await age(db, found.ids, 1_000)
-    await rows_of(db, "UPDATE episodic_memory SET expires_at = NULL")
+    await rows(db, "UPDATE episodic_memory SET expires_at = NULL")
     return list(found.ids)
 
 
 async def expire(db: Database, memory: Memory, *ids: int) -> int:
     """Archive these memories alone and return the archive's number."""
-    await rows_of(
+    await rows(
         db,
         "UPDATE episodic_memory SET expires_at = now() - interval '1 day' WHERE id = ANY(%s)",
         list(ids),
@@ -74,7 +75,7 @@ async def test_graph_around_a_memory_comes_back_as_it_was(db: Database, memory: 
     for name in ("Ann", "Annie", "Bob"):
         await memory.graph.relate(one, f"person:{name}", "mentions")
     merge = await memory.graph.merge_entities("person:Ann", "person:Annie")
-    await rows_of(db, "UPDATE episodic_memory SET related_memories = related_memories || 9999")
+    await rows(db, "UPDATE episodic_memory SET related_memories = related_memories || 9999")
     before = await state(db)
     (archive,) = (await memory.retention.run()).archives
     assert archive.rows == 3
@@ -154,8 +155,8 @@ async def test_facts_come_back_with_history_relations_and_spare_vectors(db: Data
     await both.models.begin()
     await both.models.fill()
     before = await state(db)
-    await rows_of(db, "UPDATE semantic_memory SET expires_at = now() - interval '1 day'")
-    await rows_of(db, "UPDATE episodic_memory SET expires_at = now() - interval '1 day'")
+    await rows(db, "UPDATE semantic_memory SET expires_at = now() - interval '1 day'")
+    await rows(db, "UPDATE episodic_memory SET expires_at = now() - interval '1 day'")
     object.__setattr__(db.settings, "forget_expired", "archive")
     report = await both.retention.sweep()
     assert report.archived == 2
@@ -179,8 +180,8 @@ async def test_spare_vector_of_a_model_that_was_retired_stays_away(db: Database)
     await both.models.finish()
     await both.archives.restore(archive)
     assert await everything(db, "episodic_vectors") == []
-    rows = await rows_of(db, "SELECT embedding_model FROM episodic_memory WHERE id = %s", one)
-    assert rows == [(None,)]
+    carried = await rows(db, "SELECT embedding_model FROM episodic_memory WHERE id = %s", one)
+    assert carried == [(None,)]
     await both.backfill()
     hits = await both.recall("harbour winter", mode="vector", k=1)
     assert [hit.episode.id for hit in hits] == [one]
@@ -216,6 +217,6 @@ async def test_quarantine_of_before_comes_back_with_its_links(db: Database, memo
     )
     before = await state(db)
     await memory.audit.repair("duplicates_exact", dry_run=False)
-    await rows_of(db, "UPDATE memory_quarantine SET links = links -> 'decision_episodes'")
+    await rows(db, "UPDATE memory_quarantine SET links = links -> 'decision_episodes'")
     await memory.audit.restore(kind="duplicates_exact")
     assert await state(db) == before

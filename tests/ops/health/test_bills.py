@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from aegis.billing.months import before
 from aegis.ops.health.checks.bills import CHECKS
-from tests.billing.conftest import rows
 from tests.ops.health.looking import look
+from tests.statements import rows
 
 if TYPE_CHECKING:
     from aegis.config import Settings

@@ -8,6 +8,7 @@ import pytest
 
 from aegis.billing import Billing
 from aegis.security.columns import Encryption
+from tests.statements import rows
 
 if TYPE_CHECKING:
     from aegis.config import Settings
@@ -39,13 +40,6 @@ async def customers(billing: Billing, count: int, **more: Any) -> None:
             **more,
         }
         await billing.set_account(f"c{number}", **values)
-
-
-async def rows(db: Database, statement: str, *params: Any) -> list[Any]:
-    """Run a statement of the test's own, committed, and return its rows."""
-    async with db.transaction() as conn:
-        cursor = await conn.execute(statement.encode(), params or None)
-        return await cursor.fetchall() if cursor.description is not None else []
 
 
 async def states(db: Database) -> dict[str, str]:

@@ -12,7 +12,8 @@ import psycopg
 from aegis.errors import InvalidInput
 from tests.cluster import wheel_bin_dir
 from tests.conftest import WHEELS
-from tests.security.columns.conftest import ACCOUNT, customers, rows
+from tests.security.columns.conftest import ACCOUNT, customers
+from tests.statements import rows
 
 if TYPE_CHECKING:
     import pytest

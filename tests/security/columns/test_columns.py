@@ -17,7 +17,8 @@ from aegis.billing.store import accounts
 from aegis.errors import ConfigError, Conflict, InvalidInput, OpsError
 from aegis.keyring import new_key
 from aegis.security.columns import Columns, Encryption
-from tests.security.columns.conftest import ACCOUNT, customers, rows, states
+from tests.security.columns.conftest import ACCOUNT, customers, states
+from tests.statements import rows
 
 if TYPE_CHECKING:
     from aegis.config import Settings

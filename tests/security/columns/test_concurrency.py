@@ -15,8 +15,9 @@ from aegis.billing import Billing
 from aegis.db import Database
 from aegis.errors import Conflict
 from aegis.security.columns import Encryption
-from tests.security.columns.conftest import ACCOUNT, customers, rows, states
+from tests.security.columns.conftest import ACCOUNT, customers, states
 from tests.serving import environment
+from tests.statements import rows
 
 if TYPE_CHECKING:
     from pathlib import Path

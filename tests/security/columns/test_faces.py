@@ -18,8 +18,9 @@ from aegis.db import Database
 from aegis.errors import ConfigError, OpsError
 from aegis.security.columns import Encryption
 from tests.ops.health.looking import look, objects
-from tests.security.columns.conftest import ACCOUNT, customers, rows
+from tests.security.columns.conftest import ACCOUNT, customers
 from tests.serving import aegis, answer
+from tests.statements import rows
 
 if TYPE_CHECKING:
     import subprocess

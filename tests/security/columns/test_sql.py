@@ -11,7 +11,8 @@ import pytest
 from aegis.db.dump import DEBIAN
 from aegis.security.columns.sealing import Ring
 from tests.cluster import throwaway_cluster
-from tests.security.columns.conftest import customers, rows
+from tests.security.columns.conftest import customers
+from tests.statements import rows
 
 if TYPE_CHECKING:
     from aegis.billing import Billing

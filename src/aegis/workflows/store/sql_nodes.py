@@ -96,7 +96,7 @@ async def write(
         await _limit_time(conn, timeout_ms)
         async with conn.cursor(row_factory=dict_row) as cursor:
             await cursor.execute(_own(statement), _bound(values), prepare=True)
-            rows = await cursor.fetchall() if cursor.description else []
+            rows = await cursor.fetchall() if cursor.description is not None else []
             count = max(cursor.rowcount, 0)
         await execute(
             conn, "SELECT set_config('statement_timeout', %(before)s, true)", {"before": before}
