@@ -8,7 +8,7 @@ import pytest
 
 from aegis.memory import Memory, arms
 from aegis.memory.models import EpisodeFilter
-from aegis.memory.store import search, search_sql, space, statistics
+from aegis.memory.store import misses, search, search_sql, space, statistics
 from aegis.memory.store.episodes import filter_params
 
 if TYPE_CHECKING:
@@ -98,6 +98,10 @@ def _never(*_: object) -> bool:
     return False
 
 
+def _always(*_: object) -> bool:
+    return True
+
+
 @pytest.fixture
 def asked_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
     """How each question's vectors were searched; never by the graph, as in a table of millions."""
@@ -105,7 +109,7 @@ def asked_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
     find = search.find_near
 
     async def noting(*args: Any, **kwargs: Any) -> Any:
-        ways.append("sketches" if kwargs["sketched"] else "all")
+        ways.append("sketches" if kwargs["sketches"] else "all")
         return await find(*args, **kwargs)
 
     monkeypatch.setattr(arms, "_approximate", _never)
@@ -129,7 +133,7 @@ async def _found(db: Database, asked: Space, vector: str, *, sketched: bool) -> 
             space=asked,
             facts=facts,
             approximate=False,
-            sketched=sketched,
+            sketches=200 if sketched else 0,
             limit=30,
         )
     assert len(found) == 30
@@ -205,7 +209,7 @@ async def test_a_namespace_that_statistics_do_not_know_yet_is_read_once(
         search.asked_for(where),
         space.Space(model=MODEL, dimensions=384),
         approximate=False,
-        sketched=True,
+        sketches=200,
         echoes=True,
         limit=30,
     )
@@ -221,3 +225,115 @@ async def test_a_namespace_that_statistics_do_not_know_yet_is_read_once(
         row: Any = await cursor.fetchone()
     # Every sketch once or twice over, and the two hundred best rows.
     assert _visited(row[0][0]["Plan"]) < 20_000
+
+
+def _graph_without(topic: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the graph be one that links to none of these."""
+    near, nearest = search.find_near, search.find_nearest
+
+    async def find_near(*args: Any, **kwargs: Any) -> list[int]:
+        if not kwargs["approximate"]:
+            return await near(*args, **kwargs)
+        kept = kwargs["limit"]
+        found = await near(*args, **kwargs | {"limit": kept + len(topic)})
+        return [i for i in found if i not in topic][:kept]
+
+    async def find_nearest(*args: Any, **kwargs: Any) -> list[tuple[int, float]]:
+        kept = kwargs["limit"]
+        found = await nearest(*args, **kwargs | {"limit": kept + len(topic)})
+        return [pair for pair in found if pair[0] not in topic][:kept]
+
+    monkeypatch.setattr(search, "find_near", find_near)
+    monkeypatch.setattr(search, "find_nearest", find_nearest)
+    monkeypatch.setattr(arms, "_approximate", _always)
+    monkeypatch.setattr(arms, "_MISSED_FROM", 5_000)
+
+
+async def _sampled_row(db: Database) -> tuple[int, str]:
+    row = await one(db, "SELECT min(id) FROM episodic_sketches WHERE id % 32 = 0 AND id > 3000")
+    return row, await one(db, f"SELECT embedding::text FROM episodic_memory WHERE id = {row}")
+
+
+@pytest.mark.parametrize("mode", ["vector", "hybrid"])
+async def test_what_the_graph_does_not_reach_is_found_where_a_sample_shows_it(
+    large_db: Database, large_memory: Memory, monkeypatch: pytest.MonkeyPatch, mode: Any
+) -> None:
+    row, text = await _sampled_row(large_db)
+    vector = [float(x) for x in text[1:-1].split(",")]
+    asked = space.Space(model=MODEL, dimensions=384)
+    nearest = await _found(large_db, asked, text, sketched=False)
+    assert row in nearest
+    await large_memory.recall("words", k=1)
+    _graph_without(nearest, monkeypatch)
+    ranked: list[set[int]] = []
+    describe = search.describe
+
+    async def noting(conn: Any, ids: Any, **kwargs: Any) -> Any:
+        ranked.append(set(ids))
+        return await describe(conn, ids, **kwargs)
+
+    monkeypatch.setattr(search, "describe", noting)
+
+    async def found() -> set[int]:
+        hits = await large_memory.recall("qqq", mode=mode, vector=vector, k=10)
+        return ranked[-1] if mode == "hybrid" else {hit.episode.id for hit in hits}
+
+    assert len(await found() & nearest) == (30 if mode == "hybrid" else 10)
+    # Without a sample nobody would know.
+    await one(large_db, "DELETE FROM episodic_sketches WHERE id % 32 = 0")
+    assert not await found() & nearest
+
+
+async def test_a_sample_finds_nothing_nearer_than_the_nearest(large_db: Database) -> None:
+    asked = space.Space(model=MODEL, dimensions=384)
+    row, vector = await _sampled_row(large_db)
+    where = EpisodeFilter(namespace="default")
+    async with large_db.connection() as conn:
+        facts = await search.read_question(conn, query="", namespace="default", ef_search=40)
+
+        async def missed(ids: list[int], namespace: str = "default") -> bool:
+            return await misses.has_missed(
+                conn,
+                ids,
+                where=EpisodeFilter(namespace=namespace),
+                vector=vector,
+                space=asked,
+                facts=facts,
+            )
+
+        nearest = await search.find_near(
+            conn,
+            where=where,
+            vector=vector,
+            space=asked,
+            facts=facts,
+            approximate=False,
+            sketches=0,
+            limit=30,
+        )
+        assert not await missed(nearest)
+        assert not await missed([row])
+        others = [row + 1, row + 2, row + 3]
+        assert await missed(others)
+        # Nothing of another namespace, nor of another model, is nearer; nor than nothing.
+        assert not await missed(others, namespace="another")
+        assert not await missed([])
+
+
+async def test_a_sample_is_read_from_its_own_index(large_db: Database) -> None:
+    await one(large_db, "ANALYZE episodic_sketches")
+    where = EpisodeFilter(namespace="default")
+    statement = search_sql.missed_sql(
+        search.asked_for(where), space.Space(model=MODEL, dimensions=384), echoes=True
+    )
+    _, vector = await _sampled_row(large_db)
+    async with large_db.connection() as conn:
+        cursor = await conn.execute(
+            b"EXPLAIN (ANALYZE, FORMAT JSON) " + statement,
+            filter_params(where) | {"vector": vector, "ids": [1, 2]},
+            prepare=False,
+        )
+        row: Any = await cursor.fetchone()
+    plan = row[0][0]["Plan"]
+    assert "idx_episodic_sketches_sample" in str(plan)
+    assert _visited(plan) < 2_000

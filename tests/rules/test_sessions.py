@@ -22,6 +22,7 @@ _HOW = {
     "db/admin.py": "admin_connection itself",
     "db/lease.py": "dedicated",
     "db/opening.py": "settings of sessions, by sessions alone; TimeZone, which PgBouncer keeps",
+    "db/vector_indexes.py": "owner, of whoever builds",
     "memory/store/consolidation_marks.py": "session",
     "memory/store/erasures.py": "owner",
     "memory/store/graphiti.py": "session",

@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 #: The newest revision of this code; a test ties it to the files in `migrations/versions`.
-HEAD: Final = "0039"
+HEAD: Final = "0040"
 
 VERSION_TABLE_COMMENT: Final = "Revision of the Aegis schema"
 

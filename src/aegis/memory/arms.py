@@ -13,7 +13,7 @@ from aegis.memory.hits import SPARE
 from aegis.memory.question_words import plan_words
 from aegis.memory.ranking import Question, idf_of_counts
 from aegis.memory.spaces import Second, also_near, fill_in
-from aegis.memory.store import search
+from aegis.memory.store import misses, search
 from aegis.memory.timing import READ_CHARACTERS, timely_ids
 
 if TYPE_CHECKING:
@@ -42,6 +42,11 @@ class _Lengths(NamedTuple):
 _SMALL, _LARGE = _Lengths(30, 30, 2), _Lengths(20, 30, 1)
 #: Signs of fewer dimensions than these say too little about a vector.
 _SKETCHED_DIMENSIONS = 128
+#: Of one sought, how many vectors are read whose sketches are nearest, and how many at least.
+_SKETCHES, _LEAST_SKETCHES = 6, 200
+#: Episodes of a namespace from which on its graph may not reach all of them, and how many vectors
+#: are read where it did not: so many sketches are less sure than those of some thousand.
+_MISSED_FROM, _MISSED_SKETCHES = 100_000, 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +172,13 @@ async def nearest(conn: Connection, asked: Asked, facts: QuestionFacts) -> list[
         if len(found) >= asked.k or not approximate:
             break
         approximate = False
+    if approximate:
+        ids = [row_id for row_id, _ in found]
+        more = await _missed(conn, asked, ids, facts, limit=asked.k)
+        if more:
+            found = await misses.measure(
+                conn, [*ids, *more], vector=asked.vector, space=asked.space, limit=asked.k
+            )
     if asked.second is None:
         return found
     found += await also_near(
@@ -188,7 +200,9 @@ async def _near(
 ) -> list[int]:
     wanted = _wanted(asked, reading)
     approximate = _approximate(reading.facts, asked)
-    sketched = not approximate and _sketched(reading.facts, asked)
+    sketches = 0
+    if not approximate and _sketched(reading.facts, asked):
+        sketches = max(_LEAST_SKETCHES, _SKETCHES * wanted)
     while True:
         found = await search.find_near(
             conn,
@@ -197,13 +211,44 @@ async def _near(
             space=space,
             facts=reading.facts,
             approximate=approximate,
-            sketched=sketched,
+            sketches=sketches,
             limit=wanted,
         )
-        if not (approximate or sketched) or len(found) >= wanted:
-            return found
+        if len(found) >= wanted or not (approximate or sketches):
+            break
         # The index gave up on a filter that lets little through; then there is little to scan.
-        approximate = sketched = False
+        approximate, sketches = False, 0
+    if approximate:
+        found += await _missed(conn, asked, found, reading.facts, limit=wanted)
+    return found
+
+
+async def _missed(
+    conn: Connection, asked: Asked, found: Sequence[int], facts: QuestionFacts, *, limit: int
+) -> list[int]:
+    """Return the nearest by sketches, if a sample shows that the graph does not reach them.
+
+    A vector lies in a topic that other vectors link to, or it does not exist for the graph.
+    """
+    if facts.episodes < _MISSED_FROM or not _sketched(facts, asked):
+        return []
+    assert asked.vector is not None
+    assert asked.space is not None
+    missed = await misses.has_missed(
+        conn, found, where=asked.where, vector=asked.vector, space=asked.space, facts=facts
+    )
+    if not missed:
+        return []
+    return await search.find_near(
+        conn,
+        where=asked.where,
+        vector=asked.vector,
+        space=asked.space,
+        facts=facts,
+        approximate=False,
+        sketches=max(_MISSED_SKETCHES, limit),
+        limit=limit,
+    )
 
 
 def _wanted(asked: Asked, reading: Reading) -> int:

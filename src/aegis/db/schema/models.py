@@ -101,6 +101,13 @@ episodic_sketches = Table(
         "model",
         postgresql_include=["id", "signs"],
     ),
+    Index(
+        "idx_episodic_sketches_sample",
+        "namespace",
+        "model",
+        postgresql_include=["id", "signs"],
+        postgresql_where=text("id % 32 = 0"),
+    ),
 )
 episodic_vectors = _vectors("episodic_vectors", "episodic_memory")
 semantic_vectors = _vectors("semantic_vectors", "semantic_memory")

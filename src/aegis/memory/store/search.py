@@ -269,16 +269,19 @@ async def find_near(
     space: Space,
     facts: QuestionFacts,
     approximate: bool,
-    sketched: bool,
+    sketches: int,
     limit: int,
 ) -> list[int]:
-    """Return the nearest by vector, in no order: by the graph, by sketches, or by all of them."""
+    """Return the nearest by vector, in no order: by the graph, by sketches, or by all of them.
+
+    `sketches`: of how many, whose sketches are nearest, vectors are read; 0 for another way.
+    """
     filters = asked_for(where)
     statement = near_sql(
         filters,
         space,
         approximate=approximate,
-        sketched=sketched,
+        sketches=sketches,
         echoes=not facts.echoes,
         limit=limit,
     )

@@ -18,6 +18,7 @@ from aegis.memory.store.space import (
     comparable,
     mixed_exact,
     mixed_nearest,
+    sampled_nearer,
     similarity_of,
     sketched_nearest,
     vector_of,
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Space",
     "descriptions_sql",
+    "measured_sql",
+    "missed_sql",
     "near_sql",
     "nearest_sql",
     "newest_sql",
@@ -60,14 +63,14 @@ def near_sql(
     space: Space,
     *,
     approximate: bool,
-    sketched: bool,
+    sketches: int,
     echoes: bool,
     limit: int,
 ) -> bytes:
-    """Return the statement of `find_near`; `sketched` reads the vectors that sketches tell."""
+    """Return the statement of `find_near`; with `sketches` it reads the vectors that they tell."""
     conditions = conditions_of(filters, echoes=echoes)
-    if sketched:
-        near = sketched_nearest(conditions, space, limit=limit)
+    if sketches:
+        near = sketched_nearest(conditions, space, sketches=sketches, limit=limit)
     else:
         near = _nearest(
             # One plan for every namespace: the graph, whatever else an index could do.
@@ -77,6 +80,13 @@ def near_sql(
             limit=limit,
         )
     return formatted("SELECT coalesce(array_agg(n.id), '{{}}') FROM ({near}) AS n", near=near)
+
+
+@lru_cache(maxsize=256)
+def missed_sql(filters: tuple[str, ...], space: Space, *, echoes: bool) -> bytes:
+    """Return the statement of `has_missed`."""
+    conditions = conditions_of(filters, echoes=echoes)
+    return formatted("{nearer}", nearer=sampled_nearer(conditions, space))
 
 
 @lru_cache(maxsize=256)
@@ -111,6 +121,13 @@ def nearest_sql(
     """Return the statement of `find_nearest`."""
     nearest = _nearest(conditions_of(filters), space, approximate=approximate, metric=metric)
     return formatted(_NEAREST, near=nearest, operator=_OPERATORS[metric], vector=vector_of(space))
+
+
+@lru_cache(maxsize=256)
+def measured_sql(space: Space) -> bytes:
+    """Return the statement of `measure`."""
+    given = sql.SQL("SELECT DISTINCT unnest(%(ids)s::int[]) AS id")
+    return formatted(_NEAREST, near=given, operator=_OPERATORS["cosine"], vector=vector_of(space))
 
 
 @lru_cache(maxsize=256)

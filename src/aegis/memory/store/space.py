@@ -18,14 +18,11 @@ __all__ = [
     "comparable",
     "mixed_exact",
     "mixed_nearest",
+    "sampled_nearer",
     "similarity_of",
     "sketched_nearest",
     "vector_of",
 ]
-
-
-#: Of one sought, how many vectors are read whose sketches are nearest, and how many at least.
-_SKETCHES, _LEAST_SKETCHES = 6, 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +71,10 @@ def similarity_of(space: Space | None) -> sql.Composable:
     )
 
 
-def sketched_nearest(conditions: sql.Composable, space: Space, *, limit: int) -> sql.Composable:
-    """Return the statement of the nearest ids by their sketches, and then by their vectors.
+def sketched_nearest(
+    conditions: sql.Composable, space: Space, *, sketches: int, limit: int
+) -> sql.Composable:
+    """Return the statement of the nearest ids by their vectors, of so many nearest by sketches.
 
     An index holds the sketches of a namespace side by side; the best of them are worth reading, by
     their ids: CASE, because an index of namespaces must not take the conditions. Of one that came
@@ -102,9 +101,41 @@ def sketched_nearest(conditions: sql.Composable, space: Space, *, limit: int) ->
         conditions=conditions,
         comparable=comparable(space),
         model=sql.Literal(space.model),
-        sketches=sql.Literal(max(_LEAST_SKETCHES, _SKETCHES * limit)),
+        sketches=sql.Literal(sketches),
         limit=sql.Literal(limit),
     )
+
+
+def sampled_nearer(conditions: sql.Composable, space: Space) -> sql.Composable:
+    """Return the statement that tells whether a sample has something nearer than all of `ids`.
+
+    An index holds every thirty-second sketch; the best of them are compared by their vectors.
+    """
+    return sql.SQL(
+        """
+        SELECT coalesce(
+            (
+                SELECT min(e.embedding <=> %(vector)s::text::vector)
+                FROM (
+                    SELECT s.id
+                    FROM episodic_sketches s
+                    WHERE s.namespace = %(namespace)s
+                      AND s.model = {model}
+                      AND s.id %% 32 = 0
+                    ORDER BY bit_count(s.signs # aegis_signs(%(vector)s::text::vector))
+                    LIMIT 10
+                ) AS s
+                JOIN episodic_memory e ON e.id = s.id
+                WHERE CASE WHEN {conditions} AND {comparable} THEN true END
+            ) < (
+                SELECT min(e.embedding <=> %(vector)s::text::vector)
+                FROM episodic_memory e
+                WHERE e.id = ANY(%(ids)s::int[])
+            ),
+            false
+        )
+        """
+    ).format(conditions=conditions, comparable=comparable(space), model=sql.Literal(space.model))
 
 
 def mixed_exact(
