@@ -22,6 +22,7 @@ from aegis.ops.backup.digest import digest_tables
 from aegis.ops.backup.hashing import GrowingHashes
 from aegis.ops.backup.models import FileEntry, Format, TableEntry
 from aegis.ops.backup.programs import Stopped, environment, first_error, started, wait
+from aegis.ops.backup.sealed import sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -206,6 +207,8 @@ def _follow(run: Run, target: Path, found: Survey) -> None:
         run.hashes.follow(target, "[0-9]*.dat*")
     written = target.stat().st_size if target.is_file() else 0
     if written:
+        # In one file the beginning is written again at the end; the disk may have it all the same.
+        sync(target)
         run.tell("Bytes", written, found.database_bytes)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any, Final
 
+from aegis.ops.backup.sealed import sync
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -22,7 +24,10 @@ def hash_file(path: Path) -> str:
 
 
 class GrowingHashes:
-    """Hashes of files that are only added to, as far as they have come: the end is hashed soon."""
+    """Hashes of files that are only added to, as far as they have come: the end is hashed soon.
+
+    What was read is brought to the disk, too, which has nothing to do while a dump computes.
+    """
 
     def __init__(self) -> None:
         self._known: dict[Path, tuple[Any, int]] = {}
@@ -31,7 +36,10 @@ class GrowingHashes:
         """Hash what was added to files since the last turn, up to 64 MiB."""
         left = _TURN
         for path in folder.glob(pattern):
-            left -= self._read_on(path, left)
+            read = self._read_on(path, left)
+            if read:
+                sync(path)
+            left -= read
             if left <= 0:
                 return
 
