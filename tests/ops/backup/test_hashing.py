@@ -44,6 +44,18 @@ def test_what_was_read_is_not_read_again(tmp_path: Path) -> None:
     assert hashes.finish(path) == hashlib.sha256(b"onetwo").hexdigest()
 
 
+def test_a_file_that_stood_still_is_read_to_its_end_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "1.dat"
+    path.write_bytes(b"one")
+    hashes = GrowingHashes()
+    for _ in range(20):
+        hashes.follow(tmp_path, "*.dat")
+    with path.open("ab") as file:
+        file.write(b"two")
+    hashes.follow(tmp_path, "*.dat")
+    assert hashes.finish(path) == hashlib.sha256(b"onetwo").hexdigest()
+
+
 def test_a_file_that_was_begun_anew_is_hashed_anew(tmp_path: Path) -> None:
     path = tmp_path / "1.dat"
     path.write_bytes(b"a long beginning")
