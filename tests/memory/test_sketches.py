@@ -287,7 +287,7 @@ async def test_what_the_graph_does_not_reach_is_found_where_a_sample_shows_it(
 async def test_a_sample_finds_nothing_nearer_than_the_nearest(large_db: Database) -> None:
     asked = space.Space(model=MODEL, dimensions=384)
     row, vector = await _sampled_row(large_db)
-    where = EpisodeFilter(namespace="default")
+    nearest = await _found(large_db, asked, vector, sketched=False)
     async with large_db.connection() as conn:
         facts = await search.read_question(conn, query="", namespace="default", ef_search=40)
 
@@ -301,17 +301,7 @@ async def test_a_sample_finds_nothing_nearer_than_the_nearest(large_db: Database
                 facts=facts,
             )
 
-        nearest = await search.find_near(
-            conn,
-            where=where,
-            vector=vector,
-            space=asked,
-            facts=facts,
-            approximate=False,
-            sketches=0,
-            limit=30,
-        )
-        assert not await missed(nearest)
+        assert not await missed(list(nearest))
         assert not await missed([row])
         others = [row + 1, row + 2, row + 3]
         assert await missed(others)

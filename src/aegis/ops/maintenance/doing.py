@@ -115,12 +115,13 @@ async def _run(
         """,
         {"wait": str(wait), "left": str(max(1, int(left_s * 1_000)))},
     )
+    graph = await finding.find_graph(conn, step.schema, step.name)
+    room = contextlib.nullcontext() if graph is None else room_for_build(conn, graph)
     watching = (
         None
         if tell is None
         else asyncio.ensure_future(_watch(db, step, await server_pid(conn), tell))
     )
-    room = contextlib.nullcontext() if step.graph is None else room_for_build(conn, step.graph)
     try:
         async with room:
             await conn.execute(command)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from aegis.db import Connection
 
-__all__ = ["find_needs", "find_table", "list_partitioned", "old_transactions"]
+__all__ = ["find_graph", "find_needs", "find_table", "list_partitioned", "old_transactions"]
 
 _PAGE: Final = 8_192
 #: Whose own command makes partitions ahead and drops old ones.
@@ -52,20 +52,12 @@ async def find_needs(conn: Connection, *, least_index_bytes: int) -> Needs:
             coalesce(s.n_tup_upd + s.n_tup_del, 0),
             coalesce(s.n_live_tup, 0),
             r.changed_rows,
-            r.finished_at,
-            greatest(c.reltuples, 0)::bigint,
-            greatest(x.atttypmod, 0),
-            (
-                SELECT o.option_value::int
-                FROM pg_options_to_table(c.reloptions) o
-                WHERE o.option_name = 'm'
-            )
+            r.finished_at
         FROM pg_index i
         JOIN pg_class c ON c.oid = i.indexrelid
         JOIN pg_class t ON t.oid = i.indrelid
         JOIN pg_namespace n ON n.oid = c.relnamespace
         JOIN pg_am a ON a.oid = c.relam
-        JOIN pg_attribute x ON x.attrelid = c.oid AND x.attnum = 1
         LEFT JOIN pg_stat_user_tables s ON s.relid = i.indrelid
         LEFT JOIN LATERAL (
             SELECT m.changed_rows, m.finished_at
@@ -104,6 +96,34 @@ async def find_table(conn: Connection, name: str) -> TableNeed | None:
     oid = await fetch_value(conn, "SELECT to_regclass(%(name)s)::oid::bigint", {"name": name})
     found = [row for row in await _tables(conn) if row[0] == oid]
     return _with_bloat(found[0], bloat) if found else None
+
+
+async def find_graph(conn: Connection, schema: str, index: str) -> Graph | None:
+    """Return what an HNSW index is a graph of, None for another one."""
+    found = await rows(
+        conn,
+        """
+        SELECT
+            greatest(c.reltuples, 0)::bigint,
+            greatest(x.atttypmod, 0),
+            (
+                SELECT o.option_value::int
+                FROM pg_options_to_table(c.reloptions) o
+                WHERE o.option_name = 'm'
+            )
+        FROM pg_class c
+        JOIN pg_namespace n ON n.oid = c.relnamespace
+        JOIN pg_am a ON a.oid = c.relam
+        JOIN pg_attribute x ON x.attrelid = c.oid AND x.attnum = 1
+        WHERE n.nspname = %(schema)s
+          AND c.relname = %(index)s
+          AND a.amname = 'hnsw'
+        """,
+        {"schema": schema, "index": index},
+    )
+    for vectors, dimensions, m in found:
+        return Graph(vectors=vectors, dimensions=dimensions, m=m or LINKS)
+    return None
 
 
 async def old_transactions(conn: Connection, schema: str, index: str) -> list[int]:
@@ -180,9 +200,7 @@ async def _bloat(conn: Connection, statement: Any, *, pages: int) -> dict[str, f
 
 
 def _index(row: Any, bloat: Mapping[str, float]) -> IndexNeed:
-    *known, vectors, dimensions, m = row
-    schema, name, table, method, valid, leftover, size, text, churn, live, before, rebuilt = known
-    graph = Graph(vectors=vectors, dimensions=dimensions, m=m or LINKS)
+    schema, name, table, method, valid, leftover, size, text, churn, live, before, rebuilt = row
     return IndexNeed(
         schema=schema,
         name=name,
@@ -196,7 +214,6 @@ def _index(row: Any, bloat: Mapping[str, float]) -> IndexNeed:
         live_rows=live,
         churn_before=before,
         rebuilt_at=rebuilt,
-        graph=graph if method == "hnsw" else None,
     )
 
 

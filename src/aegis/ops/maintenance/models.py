@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aegis.db.vector_indexes import Graph
-
 __all__ = [
     "RUN_STATES",
     "TASKS",
@@ -74,8 +72,6 @@ class IndexNeed:
     #: The same when it was last rebuilt; None where that is not known.
     churn_before: int | None
     rebuilt_at: datetime | None
-    #: Of an HNSW index.
-    graph: Graph | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +113,6 @@ class Step:
     size_bytes: int
     #: Rows updated and deleted so far, to be kept with the run.
     churn: int | None = None
-    #: Of an HNSW index: what is to be built.
-    graph: Graph | None = None
 
     @property
     def object(self) -> str:

@@ -90,7 +90,6 @@ def _index_step(index: IndexNeed, now: datetime, rules: Rules) -> Step | None:
         urgency=urgency,
         size_bytes=index.size_bytes,
         churn=index.churn,
-        graph=index.graph,
     )
 
 
